@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from frown.affect.appraisal import appraise, step_at
 from frown.affect.controls import CONTROLS, LABELS, controlled, note_mode, oracle, shuffled_labels, shuffled_spans
-from frown.affect.note import MODES, TROUBLE, note, sibling_choices, weigh_up, weighed_text
+from frown.affect.note import MODES, TROUBLE, note, sibling_choices, weigh_up
 from frown.types import Appraisal, Rollout, Signals, Span, Step, Task, Verdict
 
 TASK = Task("t", ({"role": "user", "content": "q"},), "a")
@@ -249,6 +249,3 @@ def test_the_place_of_an_option_does_not_say_which_was_written():
     g = rng()
     first = [weigh_up([0], [["1", "2"]], [("3",)], g)[0].index("1") for _ in range(3000)]
     assert abs(np.bincount(first, minlength=3) - 1000).max() < 5 * np.sqrt(3000 * 2 / 9)
-    assert weighed_text({2: ("4", "7"), 0: ("1", "2", "3")}) == (
-        "At step 1 you weighed 1, 2 and 3. At step 3 you weighed 4 and 7."
-    )

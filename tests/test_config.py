@@ -26,7 +26,7 @@ def message(*overrides: str, kind=RunConfig, file=None) -> str:
         ("optimiser.lrr=3", "unknown key 'optimiser.lrr'; did you mean 'lr'?"),
         ("optimizer.lr=3", "unknown key 'optimizer'; did you mean 'optimiser'?"),
         ("model.lora.rnk=3", "unknown key 'model.lora.rnk'; did you mean 'rank'?"),
-        ("feedback.critique.lossy=1", "did you mean 'loss_on'?"),
+        ("feedback.loss_one=1", "did you mean 'loss_on'?"),
         ("optimiser.lr=-1", "optimiser.lr = -1: input should be greater than 0"),
         ("objective.alpha=1.5", "less than or equal to 1"),
         ("seed=abc", "seed = 'abc': input should be a valid integer"),

@@ -102,7 +102,8 @@ def batch(e: LocalEngine, n: int = 3):
         for i, r in enumerate(rollouts)
         if i % 4 != 3
     ]
-    return rollouts, views, rng.normal(size=len(rollouts)).astype(np.float32)
+    advantages = [rng.normal(size=len(r.ids)).astype(np.float32) for r in rollouts]
+    return rollouts, views, advantages
 
 
 def naive_loss(e: LocalEngine, teacher, rollouts, views, advantages, d, alpha):
@@ -131,7 +132,7 @@ def naive_loss(e: LocalEngine, teacher, rollouts, views, advantages, d, alpha):
         s = (e.model(input_ids=ids).logits[0, len(r.prompt_ids) - 1 : -1].double() / r.temperature).log_softmax(-1)
         taken = s.gather(1, torch.tensor(r.ids)[:, None])[:, 0]
         ratio = (taken - taken.detach()).exp()
-        total = total - (1 - d) * (ratio * float(a)).sum() / tokens
+        total = total - (1 - d) * (ratio * torch.tensor(a)).sum() / tokens
     return total
 
 
@@ -155,7 +156,7 @@ def test_loss_and_gradient_are_those_of_the_documented_formula(folder, d, alpha)
         expected = naive_loss(e, teacher, rollouts, views if d else [], advantages, d, alpha)
     expected.backward()
     if d == 1.0:
-        assert seen["loss"] == pytest.approx(float(expected.detach()), rel=1e-5)
+        assert seen.averages["loss"] == pytest.approx(float(expected.detach()), rel=1e-5)
     for got, p in zip(mine, e.parameters, strict=True):
         torch.testing.assert_close(got, p.grad, rtol=2e-4, atol=2e-7)
 
@@ -225,15 +226,20 @@ def test_rows_that_carry_nothing_are_not_computed():
         TeacherView(0, np.arange(9), np.zeros(4, np.float32)),
         TeacherView(1, np.arange(9), np.eye(5, dtype=np.float32)[2]),
     ]
-    assert [len(r.ids) for r in training_rows(rollouts, views, np.ones(3), 1.0)] == [5]
-    assert [r.context_ids is None for r in training_rows(rollouts, views, np.array([0, 1, 1]), 0.5)] == [False, True]
-    assert [len(r.ids) for r in training_rows(rollouts, views, np.array([0, 0, 2]), 0.0)] == [6]
+
+    def per_token(*values):
+        return [np.full(len(r.ids), v, np.float32) for r, v in zip(rollouts, values, strict=True)]
+
+    assert [len(r.ids) for r in training_rows(rollouts, views, per_token(1, 1, 1), 1.0)] == [5]
+    rows = training_rows(rollouts, views, per_token(0, 1, 1), 0.5)
+    assert [(r.context_ids is None, r.view) for r in rows] == [(False, 1), (True, None)]
+    assert [len(r.ids) for r in training_rows(rollouts, views, per_token(0, 0, 2), 0.0)] == [6]
 
 
 def test_micro_batches_keep_order_and_never_mix_rows_with_and_without_a_teacher():
     def row(n, teacher):
         context = np.arange(n) if teacher else None
-        return Row(np.arange(2), context, np.arange(5), np.ones(5), 1.0)
+        return Row(np.arange(2), context, np.arange(5), np.ones(5), np.ones(5))
 
     rows = [row(30, True), row(10, True), row(9, True), row(0, False), row(0, False)]
     batches = micro_batches(rows, 36)
@@ -339,7 +345,7 @@ def test_a_bfloat16_base_with_adapters_has_a_teacher_that_moves(folder):
     with e.teacher.model() as teacher:
         assert float((logits(teacher).float() - start).abs().max()) > 1e-3
     rollouts, views, advantages = batch(e)
-    assert np.isfinite(e.forward_backward(rollouts, views, advantages)["loss"]) and e.step() > 0
+    assert np.isfinite(e.forward_backward(rollouts, views, advantages).averages["loss"]) and e.step() > 0
 
 
 def test_bfloat16_without_adapters_is_refused(folder):

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from frown.affect.appraisal import appraise
 from frown.feedback.compose import compose
 from frown.feedback.critic import Comment
 from frown.teacher.views import views
@@ -31,14 +30,13 @@ def rollout(text: str, right: bool | None, group: int = 0) -> Rollout:
     )  # fmt: skip
 
 
-def told(rollouts, kinds, asked=None, seed=0):
+def told(rollouts, kinds, asked=None, notes=None, seed=0):
     return compose(
         rollouts,
-        [appraise(r) for r in rollouts],
-        asked or [()] * len(rollouts),
         kinds,
+        asked=asked or [()] * len(rollouts),
+        notes=notes or [None] * len(rollouts),
         critic=Echo(),
-        note=lambda steps: f"look at {list(steps)}",
         rng=np.random.default_rng(seed),
     )
 
@@ -76,8 +74,10 @@ def test_a_critique_keeps_which_comment_is_about_which_step():
     assert said.parts == (Part("critique", "a:1", (1,)),) and said.steps == (1,)
 
 
-def test_a_note_points_at_doubtful_steps():
-    assert told([rollout("a", True)], ["affect"])[0].parts == (Part("affect", "look at [1]"),)
+def test_a_note_is_given_where_there_is_one_and_else_the_next_kind():
+    note = Part("affect", "look at step 2", (1,))
+    said = told([rollout("a", False), rollout("b", False)], ["affect", "outcome"], notes=[note, None])
+    assert said[0].parts == (note,) and [p.kind for p in said[1].parts] == ["outcome"]
 
 
 def test_feedback_filters_by_provenance():

@@ -12,7 +12,7 @@ from frown.feedback.critic import Erring
 from frown.lab.chains import CHAINS
 from frown.lab.columns import COLUMNS
 from frown.lab.critic import LabCritic
-from frown.lab.environment import LabEnvironment, pointer
+from frown.lab.environment import LabEnvironment
 from frown.lab.family import SHIFTS, SPLITS, Problem, get_family
 from frown.types import Feedback, Part, Step, Task
 
@@ -224,7 +224,7 @@ def test_teacher_messages():
     assert context(Part("reference", t.solution)) == "R" + t.solution
     assert context(Part("sibling", "1+1=2")) == "R1+1=2"
     assert context(Part("critique", "!7@3=4!4+8=2", (0, 1))) == "C!7@3=4!4+8=2"
-    assert context(Part("affect", env.pointer([1, 11]), (1, 11))) == "H?02?12"
+    assert context(Part("affect", env.note("in English", [1, 11], 2), (1, 11))) == "H?02?12"
     assert context(Part("outcome", "wrong")) == "X"
     assert context(Part("outcome", "wrong"), Part("critique", "!7@3=4")) == "C!7@3=4"
     assert context() == ""
@@ -232,12 +232,22 @@ def test_teacher_messages():
         context(Part("critique", "!7@3=4"), Part("reference", t.solution))
 
 
-def test_domain_rule_and_pointer():
+def test_notes_in_the_words_of_the_lab():
+    chains, columns = LabEnvironment("chains", 4), LabEnvironment("columns", 4)
+    assert chains.note("words", [0, 3], 2) == "H?01?04"
+    assert chains.note("words", [], 2) == "H?00?00"  # as long, and points nowhere
+    assert chains.weighed({2: ("7@3=4;", "7@3=9;"), 0: ("1+1=2;", "1+1=3")}) == "W?1+1=2/3?7@3=4/9"
+    assert columns.weighed({1: ("03@5=17;", "03@5=07;")}) == "W?03@5=17/07"
+    assert chains.weighed({0: ("7@3=4;", "7@4=9;")}) == ""  # not the same step
+    assert chains.weighed({0: ("7@3=4;", "7@3=;")}) == "" and chains.weighed({}) == ""
+    assert chains.reworded("7@3=4;", "2*6=2$") == "7@3=2;" and chains.reworded("7@3", "2*6=2") is None
+
+
+def test_domain_rule():
     for name in ("chains", "columns"):
         for t in LabEnvironment(name, 4).train_tasks(np.random.default_rng(0), 20):
             steps = t.solution.split(";")
             assert t.data["domain_rule"] == [i for i, step in enumerate(steps) if "@" in step]
-    assert pointer([0, 3]) == "H?01?04"
 
 
 @pytest.mark.parametrize("name", ["chains", "columns"])

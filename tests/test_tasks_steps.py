@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frown.tasks.steps import SPLITTERS, split_steps
-from frown.tasks.template import pointer, teacher_messages
+from frown.tasks.template import reworded, teacher_messages, weighed
 from frown.types import Feedback, Part, Task
 
 PIECES = st.sampled_from(
@@ -104,7 +104,12 @@ def test_template_keeps_texts_verbatim(kind, text):
     assert TASK.messages[3]["content"] == "What is {x} % of %s?"  # the task itself is untouched
 
 
-def test_pointer_counts_from_one_and_quotes_nothing():
-    assert pointer([]) == ""
-    assert pointer([0]) == "You were unsure at step 1. Check it carefully."
-    assert pointer([0, 2, 4]) == "You were unsure at steps 1, 3 and 5. Check them carefully."
+def test_a_weighed_note_quotes_what_was_considered():
+    said = weighed({2: ("so 7 + 3 = 11\n", "so 7 + 3 = 10\n"), 0: ("a", "b", "c")})
+    assert said == 'At step 1 you weighed "a", "b" and "c". At step 3 you weighed "so 7 + 3 = 11" and "so 7 + 3 = 10".'
+    assert weighed({}) == ""
+
+
+def test_a_step_is_reworded_with_the_number_of_another():
+    assert reworded("so 7 + 3 = 10.", "that makes 2.5 in all") == "so 7 + 3 = 2.5."
+    assert reworded("no number", "3") is None and reworded("3", "none") is None

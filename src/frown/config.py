@@ -97,6 +97,10 @@ class ObjectiveConfig(Config):
     """Divergence: 0 is forward KL(teacher || student), 1 is reverse KL(student || teacher), between them the
     generalised Jensen-Shannon divergence with mixture (1 - alpha) student + alpha teacher, whose value shrinks
     towards 0 in proportion to alpha (or 1 - alpha): the ends are not limits of the middle."""
+    policy: Literal["group", "tail"] = "group"
+    """Where the policy gradient's advantages come from: the rewards of a group (GRPO), or the answer alone: the least
+    likely fifth of the tokens is pushed down, harder where entropy is high (OPSA, arXiv 2608.31046: no teacher, no
+    reward; a control of everything that weighs doubt)."""
     divide_by_std: bool = False
     """GRPO's division of advantages by the group's standard deviation. Off: mean baseline alone (Dr. GRPO)."""
 
@@ -124,6 +128,7 @@ Aim = Literal[
     "margin",
     "varentropy",
     "disagreement",
+    "variance",
     "learnable",
     "tempered",
     "random",
@@ -141,8 +146,9 @@ class CritiqueConfig(Config):
 
     ask: Aim = "all"
     """all: every step; doubt: the steps with the largest surprisal of a sampled token; entropy, margin, varentropy,
-    disagreement (of siblings), learnable, tempered: other readings of doubt; random: as many steps, drawn evenly;
-    domain_rule: an expert's choice; oracle, first_wrong: the truly wrong steps. The last five are controls."""
+    disagreement (of siblings), variance (of copies with noisy weights), learnable, tempered: other readings of doubt;
+    random: as many steps, drawn evenly; domain_rule: an expert's choice; oracle, first_wrong: the truly wrong steps;
+    first, last: by place. The last six are controls."""
     steps_per_rollout: int = Field(1, ge=1)
     """Steps asked about in each commented rollout, unless all are."""
     rollouts_per_step: int | None = Field(None, ge=1)
@@ -151,12 +157,9 @@ class CritiqueConfig(Config):
     """Which rollouts come first under that limit: any, those judged not right, or the most doubtful (it lost)."""
     error_rate: float = Field(0.0, ge=0, le=1)
     """A control: share of the critic's verdicts that are turned into their opposite (the lab's critic can do that)."""
-    loss_on: Literal["answer", "commented", "others"] = "answer"
-    """Where the distillation loss lies: on the whole answer, on the tokens of the commented steps alone, or (a
-    control) on as many other steps."""
-    anchor: float = Field(0.0, ge=0, le=1)
-    """Weight of the other tokens when the loss lies on some steps. There the teacher, who was told nothing about them,
-    says what the student used to say: a little of that keeps the form of answers, all of it undoes what is learnt."""
+    tokens_per_step: int | None = Field(None, ge=1)
+    """Most tokens a critic reads in a training step; asking about a step costs the question and the answer up to its
+    end. What does not fit is not asked, and counted. None: no such limit."""
 
 
 class FeedbackConfig(Config):
@@ -165,6 +168,87 @@ class FeedbackConfig(Config):
     parts: tuple[Literal["sibling", "reference", "critique", "affect", "outcome"], ...] = ("sibling",)
     """Kinds in order of preference: each rollout gets the first that it can have, or none at all."""
     critique: CritiqueConfig = CritiqueConfig()
+    loss_on: Literal["answer", "commented", "others"] = "answer"
+    """Where the distillation loss lies when the feedback speaks about single steps: on the whole answer, on the tokens
+    of those steps alone, or (a control) on as many other steps."""
+    anchor: float = Field(0.0, ge=0, le=1)
+    """Weight of the other tokens when the loss lies on some steps. There the teacher, who was told nothing about them,
+    says what the student used to say: a little of that keeps the form of answers, all of it undoes what is learnt."""
+
+
+class NoteConfig(Config):
+    """The affect note: what a teacher is told of the student's own affect (`feedback.parts` with "affect")."""
+
+    mode: Literal["emotion", "plain", "numbers", "paraphrase", "content_free", "weighed"] = "plain"
+    """emotion: "At step 3 you were very doubtful."; plain: the same without emotion words; numbers: the evidence alone;
+    paraphrase: the steps in neutral words; content_free: as many sentences that say nothing of the answer; weighed:
+    what the student and its siblings considered there. The lab's models know one word for pointing, so the first four
+    are one and the same to them."""
+    most: int | None = Field(None, ge=1)
+    """Most steps a note speaks about, the most intense first."""
+    options_per_step: int = Field(2, ge=2)
+    """Most texts of a step that a weighed note names, the student's own before its siblings'."""
+    options: Literal["considered", "random"] = "considered"
+    """What a weighed note names beside what was written: what was truly considered, or (a control) as many results
+    that were written at other steps of the batch."""
+
+
+class WeightConfig(Config):
+    """How much each token counts in the distillation loss. Every choice has mean one over the tokens that count."""
+
+    by: Literal["none", "signal", "top_share", "quadrant"] = "none"
+    """signal: more where a signal of the student is large; top_share: only the tokens with the largest values of it
+    (80/20, arXiv 2506.01939); quadrant: by doubt and truth."""
+    signal: str = "entropy"
+    """Which signal of the student's: entropy, surprisal, varentropy."""
+    strength: float = Field(1.0, ge=0)
+    """w = 1 + strength x / mean(x)."""
+    share: float = Field(0.2, gt=0, le=1)
+    confident_wrong: float = Field(2.0, ge=0)
+    doubt_wrong: float = Field(1.0, ge=0)
+    doubt_right: float = Field(0.5, ge=0)
+    confident_right: float = Field(1.0, ge=0)
+    teacher_beta: float = Field(0.0, ge=0)
+    """Less weight where the *teacher* is unsure: exp(-beta H_teacher), 1/nats (SRPO, arXiv 2604.02288)."""
+
+
+class PracticeConfig(Config):
+    """Which prompts are learnt from, and how difficult they are."""
+
+    choose: Literal["uniform", "doubt", "success", "learnable"] = "uniform"
+    """Of more prompts than are trained on, which: any; those most doubted; those about half of whose answers are
+    right; or those that are both (`affect.practice.worth`)."""
+    candidates: int = Field(1, ge=1)
+    """Prompts answered for each one trained on; all their answers count as rollouts spent."""
+    rehearse: int = Field(0, ge=0)
+    """Views of earlier steps that are learnt from again in each step: a comment is bought once and used more often."""
+    rehearse_by: Literal["uniform", "unresolved"] = "uniform"
+    """Which: any; or those on which student and teacher still differed most when they were last learnt from."""
+    difficulty: Literal["fixed", "flow"] = "fixed"
+    """flow: harder out of boredom, easier out of anxiety, where the tasks have levels (the lab, reasoning-gym)."""
+    start: int | None = Field(None, ge=0)
+    """The first level under flow; None: the easiest."""
+    use_doubt: bool = True
+    """Under flow: whether success with much doubt still counts as practice. Off is the control, success alone."""
+
+
+class AffectConfig(Config):
+    """What the student's own signals mean, and what is made of that besides aiming a critic."""
+
+    rules: str = "default"
+    """Which rules turn signals into labelled spans: "default", "literal" (entropy spike = frustration, low confidence =
+    doubt), or a TOML file of rules."""
+    control: Literal["off", "none", "shuffled_spans", "shuffled_labels", "random_spans", "position_only", "oracle"] = (
+        "off"
+    )
+    """A transform of every appraisal before anything uses it; `frown.affect.controls` says what each keeps. Weights
+    by a signal are then dealt out anew over the same tokens."""
+    note: NoteConfig = NoteConfig()
+    weight: WeightConfig = WeightConfig()
+    practice: PracticeConfig = PracticeConfig()
+    reward: float = 0.0
+    """Added to the reward: this times the mean log-probability of an answer's own tokens. It pays for feeling sure,
+    right or wrong; docs/results/affect.md shows what it does to calibration. Off by default, and meant to stay off."""
 
 
 class OptimiserConfig(Config):
@@ -204,17 +288,20 @@ class RunConfig(Config):
     feedback: FeedbackConfig = FeedbackConfig()
     teacher: TeacherConfig = TeacherConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
+    affect: AffectConfig = AffectConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
     eval: EvalConfig = EvalConfig()
-    appraisal: str = "default"
-    """Which rules turn signals into labelled spans: "default", "literal" (entropy spike = frustration, low confidence =
-    doubt), or a TOML file of rules."""
     micro_batch_tokens: int = Field(16384, ge=1)
     """Most tokens (padding included) in one forward pass of the trainer."""
     sampling_batch_tokens: int = Field(65536, ge=1)
     """Most tokens (prompts and all they may grow to) whose keys and values the sampler holds at once."""
     keep_rollouts: bool = True
     """Write every training rollout with its signals, spans and feedback to the run directory."""
+
+    @property
+    def rollouts_per_step(self) -> int:
+        """Answers sampled in one training step, those of prompts that are not chosen included."""
+        return self.sampling.rollouts_per_step * self.affect.practice.candidates
 
     @model_validator(mode="after")
     def _groups_are_large_enough(self) -> RunConfig:
@@ -227,10 +314,15 @@ class RunConfig(Config):
         if self.task.test_data is not None and self.task.data is None:
             raise ValueError("task.test_data alone gives nothing to train on: give task.data, too")
         alone = self.sampling.responses_per_prompt == 1
-        if alone and self.objective.distillation < 1:
+        if alone and self.objective.distillation < 1 and self.objective.policy == "group":
             raise ValueError(
                 "sampling.responses_per_prompt = 1 gives GRPO no group to compare with: "
                 "use 2 or more, or objective.distillation = 1"
+            )
+        if self.affect.weight.teacher_beta and self.objective.distillation < 1:
+            raise ValueError(
+                "affect.weight.teacher_beta goes with objective.distillation = 1 alone: what it weighs is known only "
+                "when both losses are already added up"
             )
         if alone and self.objective.distillation > 0 and self.feedback.parts == ("sibling",):
             raise ValueError(
@@ -265,7 +357,7 @@ class CompareConfig(Config):
                 raise ValueError(f"an arm's name is letters, digits, '-' and '_'; got {name!r}")
             self.run(name, self.seeds[0])
         runs = [self.run(name, 0) for name in self.arms]
-        if len({(r.sampling.rollouts_per_step, r.optimiser.steps) for r in runs}) > 1:
+        if len({(r.rollouts_per_step, r.optimiser.steps) for r in runs}) > 1:
             raise ValueError("arms are compared at equal rollouts a step and equal optimiser steps; these differ")
         if len({(r.task.model_dump_json(), r.eval.model_dump_json()) for r in runs}) > 1:
             raise ValueError("arms are compared on the same task and evaluation; these differ")

@@ -1,10 +1,10 @@
 """The training loop: sample, judge, read, give feedback, look as the teacher, one loss, one step.
 
+    prompts  <- what is practised next                                          curriculum
     answers  <- the policy, G to each of P prompts                              engine.sample
     verdicts <- the environment                                                 environment.verify
-    spans    <- what the policy's own distribution said while it answered       appraise
-    feedback <- siblings, references, a critic aimed at the doubtful steps      aim, compose
-    views    <- the same answers behind a context that holds the feedback       views
+    lesson   <- spans of affect, a critic aimed at the doubtful steps,
+                feedback, and the same answers behind a context that holds it   lesson.prepare
     loss     <- d * divergence(student, teacher) + (1 - d) * policy gradient    engine.forward_backward
 
 Deviations from SDPO as published (arXiv 2601.20802): the whole vocabulary instead of the top K; a sibling is drawn
@@ -16,32 +16,30 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from frown.affect.aim import aim
-from frown.affect.appraisal import appraise
+from frown import curriculum
+from frown.affect import rehearsal
 from frown.affect.normalise import Normaliser
-from frown.affect.rules import rules_named
-from frown.config import CritiqueConfig, RunConfig
+from frown.affect.reward import affect_reward
+from frown.config import RunConfig
 from frown.engine.local import LocalEngine
-from frown.engine.text import completion_text, prompt_ids
+from frown.engine.text import completion_text
 from frown.errors import FrownError, NotFinite
 from frown.evals.accuracy import avg_at_k
 from frown.evaluate import Cost, evaluate, judge
-from frown.feedback.compose import compose
-from frown.feedback.critic import Erring
-from frown.losses.advantages import group_advantages
+from frown.lesson import prepare
+from frown.losses.advantages import group_advantages, tail_advantages
 from frown.preflight import teacher_gap
-from frown.signals.group import sibling_disagreement, step_tokens
 from frown.store import RunDirectory, write_text
 from frown.tasks.base import Environment
-from frown.teacher.views import views as teacher_views
-from frown.types import Appraisal, Feedback, Rollout, TeacherView
+from frown.types import Feedback, Floats, Rollout, TeacherView
 
-PROMPTS, FEEDBACK, PREFLIGHT, SAMPLING = range(4)
+PROMPTS, FEEDBACK, PREFLIGHT, SAMPLING, PRACTICE = range(5)
 """Streams of random numbers: what feedback draws must not change which prompts are seen."""
 
 
@@ -59,10 +57,12 @@ def train(
     warn: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Train one policy, writing everything to its run directory."""
-    G, d = config.sampling.responses_per_prompt, config.objective.distillation
-    rng = {stream: np.random.default_rng([config.seed, stream]) for stream in (PROMPTS, FEEDBACK)}
-    cost = Cost()
-    normaliser = Normaliser()
+    P, G, d = config.sampling.prompts_per_step, config.sampling.responses_per_prompt, config.objective.distillation
+    practice = config.affect.practice
+    rng = {stream: np.random.default_rng([config.seed, stream]) for stream in (PROMPTS, FEEDBACK, PRACTICE)}
+    cost, normaliser = Cost(), Normaliser()
+    flow, level = curriculum.beginning(practice, environment) or (None, None)
+    kept: tuple[rehearsal.Kept, ...] = ()
     for line in environment.notes:
         warn(line)
         run.log({"step": 0, "note": line})
@@ -73,34 +73,44 @@ def train(
     try:
         for step in range(1, config.optimiser.steps + 1):
             started = time.perf_counter()
-            tasks = environment.train_tasks(rng[PROMPTS], config.sampling.prompts_per_step)
-            rollouts = engine.sample(tasks, G, seed=seed_of(config.seed, step), temperature=config.sampling.temperature)
-            rollouts = judge(rollouts, environment, engine)
-            normaliser = normaliser.update([r.signals for r in rollouts if r.signals is not None])
-            appraisals, feedback, views, unfit = prepare(
-                rollouts, config, environment, engine, rng[FEEDBACK], normaliser=normaliser
-            )
+            tasks = curriculum.draw(environment, config, rng[PROMPTS], level)
+            answers = engine.sample(tasks, G, seed=seed_of(config.seed, step), temperature=config.sampling.temperature)
+            answers = judge(answers, environment, engine)
+            normaliser = normaliser.update([r.signals for r in answers if r.signals is not None])
+            rollouts = curriculum.select(answers, P, practice, rng[PRACTICE])
+            lesson = prepare(rollouts, config, environment, engine, rng[FEEDBACK], normaliser=normaliser)
             scores = np.array([r.verdict.score if r.verdict else np.nan for r in rollouts])
-            advantages = group_advantages(scores.reshape(-1, G), std=config.objective.divide_by_std).ravel()
 
             if step == 1 and d > 0:
                 began = time.perf_counter()
-                gap = teacher_gap(engine, environment, rollouts, views, seed=seed_of(config.seed, step, PREFLIGHT))
-                warning = gap.warning if gap else NOBODY_TOLD if not views else None
+                gap = teacher_gap(engine, environment, rollouts, lesson.views, seed=seed_of(config.seed, 1, PREFLIGHT))
+                warning = gap.warning if gap else NOBODY_TOLD if not lesson.views else None
                 if warning:
                     warn(warning)
                 run.log({"step": 0, "teacher_gap": gap._asdict() if gap else None, "warning": warning})
                 started += time.perf_counter() - began  # a check, not training
 
-            seen = engine.forward_backward(rollouts, views, advantages)
-            norm = engine.step() if seen["rows"] else 0.0
+            again = rehearsal.choose(kept, practice.rehearse, practice.rehearse_by, rng[PRACTICE])
+            batch = [*rollouts, *(kept[i].rollout for i in again)]
+            old = [replace(kept[i].view, rollout=len(rollouts) + j) for j, i in enumerate(again)]
+            learnt = engine.forward_backward(batch, [*lesson.views, *old], advantages(batch, scores, config))
+            norm = engine.step() if learnt.averages["rows"] else 0.0
+            if practice.rehearse:
+                new = [(rollouts[v.rollout], v) for v in lesson.views]
+                kept = rehearsal.remember(kept, again, new, [seen["divergence"] for seen in learnt.views])
 
-            cost = _spend(cost, rollouts, feedback, time.perf_counter() - started)
-            lesson = {"views": len(views), "views_too_long": unfit, "weighted_tokens": weighted_tokens(views)}
-            run.log({"step": step, **_metrics(rollouts, scores), **lesson, **seen, "grad_norm": norm, **cost._asdict()})
+            cost = _spend(cost, answers, lesson.feedback, time.perf_counter() - started)
+            told: dict[str, Any] = {"views": len(lesson.views), "views_too_long": lesson.unfit}
+            told |= {"steps_unasked": lesson.unasked, "rehearsed": len(again)}
+            told |= {"weighted_tokens": weighted_tokens(lesson.views)}
+            told |= {} if level is None else {"level": level.level}
+            seen = {**_metrics(rollouts, scores), **told, **learnt.averages, "grad_norm": norm}
+            run.log({"step": step, **seen, **cost._asdict()})
             if config.keep_rollouts:
-                prompts = {v.rollout: completion_text(engine.tokenizer, v.context_ids) for v in views}
-                run.add_rollouts(step, rollouts, appraisals, feedback, prompts)
+                prompts = {v.rollout: completion_text(engine.tokenizer, v.context_ids) for v in lesson.views}
+                run.add_rollouts(step, rollouts, lesson.appraisals, lesson.feedback, prompts)
+            if flow is not None and level is not None:
+                level = curriculum.progress(level, flow, rollouts, lesson.appraisals)
             if step % config.eval.every == 0 or step == config.optimiser.steps:
                 measure(engine, environment, run, step, cost, warn)
                 checkpoint(engine, run, normaliser)
@@ -110,6 +120,22 @@ def train(
         idle = config.optimiser.steps - engine.steps_taken
         warn(f"{idle} of {config.optimiser.steps} steps had nothing to learn from and changed no weight")
         run.log({"step": config.optimiser.steps, "idle_steps": idle})
+
+
+def advantages(batch: Sequence[Rollout], scores: np.ndarray, config: RunConfig) -> list[Floats]:
+    """The advantage of each token for the policy gradient, float32[T] a rollout; 0 for rehearsed ones (the last)."""
+    if config.objective.policy == "tail":
+        return [
+            tail_advantages(r.logp, r.signals["entropy"]).astype(np.float32)
+            if r.signals is not None and i < len(scores)
+            else np.zeros(len(r.ids), np.float32)
+            for i, r in enumerate(batch)
+        ]
+    reward = scores + affect_reward(batch[: len(scores)], config.affect.reward)
+    by_group = reward.reshape(-1, config.sampling.responses_per_prompt)
+    found = group_advantages(by_group, std=config.objective.divide_by_std).ravel()
+    each = np.concatenate([found, np.zeros(len(batch) - len(scores))])
+    return [np.full(len(r.ids), a, np.float32) for r, a in zip(batch, each, strict=True)]
 
 
 def checkpoint(engine: LocalEngine, run: RunDirectory, normaliser: Normaliser) -> None:
@@ -125,100 +151,6 @@ def checkpoint(engine: LocalEngine, run: RunDirectory, normaliser: Normaliser) -
 def weighted_tokens(views: Sequence[TeacherView]) -> int:
     """Tokens that the distillation loss lies on."""
     return int(sum(np.count_nonzero(v.weight) for v in views))
-
-
-class Lesson(NamedTuple):
-    """What is read in judged rollouts, what the teacher is told about each, and how it sees those it is told about."""
-
-    appraisals: list[Appraisal]
-    feedback: list[Feedback]
-    views: list[TeacherView]
-    unfit: int
-    """Views left out because an answer does not fit behind their context."""
-
-
-def prepare(
-    rollouts: Sequence[Rollout],
-    config: RunConfig,
-    environment: Environment,
-    engine: LocalEngine,
-    rng: np.random.Generator,
-    *,
-    normaliser: Normaliser | None = None,
-) -> Lesson:
-    """Everything between judged rollouts and the loss; a critic is asked where it was aimed at."""
-    given, rules = step_scores(rollouts), rules_named(config.appraisal)
-    contested = [{} if row is None else {"disagreement": row} for row in given["disagreement"]]
-    appraisals = [
-        appraise(r, rules, step_signals=also, normaliser=normaliser)
-        for r, also in zip(rollouts, contested, strict=True)
-    ]
-    critique = config.feedback.critique
-    asked: list[tuple[int, ...]] = [()] * len(rollouts)
-    if "critique" in config.feedback.parts:
-        asked = aim(rollouts, appraisals, critique, rng, given=given)
-    feedback = compose(
-        rollouts,
-        appraisals,
-        asked,
-        config.feedback.parts if config.objective.distillation > 0 else (),
-        critic=Erring(environment.critic, critique.error_rate) if critique.error_rate else environment.critic,
-        note=environment.pointer,
-        rng=rng,
-    )
-    views, unfit = look(rollouts, feedback, environment, engine, critique, rng)
-    return Lesson(appraisals, feedback, views, unfit)
-
-
-def step_scores(rollouts: Sequence[Rollout]) -> dict[str, list[Sequence[float] | None]]:
-    """What others than the answer itself say of its steps: its siblings, and the task's own rule of thumb."""
-    contested: dict[int, Sequence[float]] = {}
-    groups: dict[int, list[int]] = {}
-    for i, r in enumerate(rollouts):
-        groups.setdefault(r.group, []).append(i)
-    for members in groups.values():
-        if len(members) > 1:
-            tokens = [step_tokens(rollouts[i]) for i in members]
-            states = [_states(rollouts[i]) for i in members]
-            contested |= {i: c.tolist() for i, c in zip(members, sibling_disagreement(tokens, states), strict=True)}
-    rules = [r.task.data.get("domain_rule") for r in rollouts]
-    return {
-        "disagreement": [contested.get(i) for i in range(len(rollouts))],
-        "domain_rule": [
-            None if rule is None else [float(s in rule) for s in range(len(r.steps))]
-            for r, rule in zip(rollouts, rules, strict=True)
-        ],
-    }
-
-
-def _states(rollout: Rollout) -> list[str | None]:
-    """What each step starts from, where the environment knows."""
-    known = rollout.verdict.step_state if rollout.verdict else None
-    return list(known) if known and len(known) == len(rollout.steps) else [None] * len(rollout.steps)
-
-
-def look(
-    rollouts: Sequence[Rollout],
-    feedback: Sequence[Feedback],
-    environment: Environment,
-    engine: LocalEngine,
-    critique: CritiqueConfig,
-    rng: np.random.Generator,
-) -> tuple[list[TeacherView], int]:
-    """How the teacher sees each rollout that got feedback, and how many were left out as too long."""
-    told = [i for i, f in enumerate(feedback) if f.parts]
-    messages = [environment.teacher_messages(rollouts[i].task, feedback[i]) for i in told]
-    ids = {i: prompt_ids(engine.tokenizer, m) for i, m in zip(told, messages, strict=True)}
-    contexts = {i: context for i, context in ids.items() if engine.fits(context)}
-    views = teacher_views(
-        rollouts,
-        feedback,
-        [contexts.get(i) for i in range(len(rollouts))],
-        loss_on=critique.loss_on,
-        rng=rng,
-        anchor=critique.anchor,
-    )
-    return views, len(ids) - len(contexts)
 
 
 def measure(

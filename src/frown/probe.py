@@ -21,7 +21,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from frown.config import FeedbackConfig, RunConfig
+from frown.config import RunConfig
 from frown.engine.local import LocalEngine
 from frown.errors import FrownError
 from frown.evals.figures import as_json, number
@@ -29,7 +29,8 @@ from frown.evals.signal_quality import Units, quality
 from frown.evals.stats import draws, interval
 from frown.evals.weights import ratio
 from frown.evaluate import judge
-from frown.loop import FEEDBACK, PREFLIGHT, PROMPTS, Lesson, prepare, seed_of
+from frown.lesson import Lesson, prepare
+from frown.loop import FEEDBACK, PREFLIGHT, PROMPTS, seed_of
 from frown.preflight import teacher_gap
 from frown.tasks.base import Environment
 from frown.tasks.load import load_environment
@@ -124,7 +125,7 @@ def _examine(
 ) -> dict[str, Any]:
     alone = config.model_copy(
         update={
-            "feedback": FeedbackConfig(parts=(kind,), critique=config.feedback.critique),
+            "feedback": config.feedback.model_copy(update={"parts": (kind,)}),
             "objective": config.objective.model_copy(update={"distillation": 1.0}),
         }
     )

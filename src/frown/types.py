@@ -133,6 +133,8 @@ class Rollout:
     signals: Signals | None = None
     verdict: Verdict | None = None
     policy_step: int = 0
+    alternative: Ints | None = None
+    """[T] the likeliest token other than the sampled one, where the sampler kept it."""
 
     def __post_init__(self) -> None:
         if len(self.logp) != len(self.ids):
@@ -184,6 +186,9 @@ class Appraisal:
     unread: tuple[str, ...] = ()
     """Rules that could not be read in this rollout, each with its reason: "confusion: no signal 'disagreement'"."""
 
+
+Weighed = Mapping[int, tuple[str, ...]]
+"""Step (0-based) -> texts of that step that were considered, of which any may be wrong."""
 
 Kind = Literal["outcome", "sibling", "reference", "critique", "affect"]
 

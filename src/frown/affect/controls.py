@@ -13,7 +13,7 @@ import numpy as np
 
 from frown.affect.appraisal import step_at, step_verdicts
 from frown.affect.note import Mode
-from frown.types import Appraisal, Label, Rollout, Span
+from frown.types import Appraisal, Floats, Label, Rollout, Span
 
 Control = Literal[
     "none",
@@ -144,6 +144,14 @@ def oracle(rollout: Rollout, label: Label = "doubt") -> Appraisal:
         if not right
     ]
     return Appraisal(tuple(spans), tuple(float(not right) for right in known))
+
+
+def dealt_out(weights: Floats, counted: Floats, rng: np.random.Generator) -> Floats:
+    """The same weights at other tokens of the same answer: float32[T], shuffled over the tokens that count."""
+    out = weights.copy()
+    at = np.flatnonzero(np.asarray(counted) != 0)
+    out[at] = weights[at][rng.permutation(len(at))]
+    return out
 
 
 def _labelled(span: Span, other: Span) -> Span:

@@ -7,7 +7,7 @@ random one). The weighed note is the design with content: what the student and i
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -19,8 +19,6 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 TROUBLE: tuple[Label, ...] = ("frustration", "doubt", "confusion", "ambivalence")
 """Labels that a note may carry. Confidence and overconfidence are made with the verdict, so telling them would be a
 verdict in disguise."""
-Weighed = Mapping[int, tuple[str, ...]]
-"""Step (0-based) -> results that were considered there, of which any may be wrong."""
 
 _EMOTION: dict[Label, str] = {
     "frustration": "you were {much}frustrated",
@@ -119,12 +117,26 @@ def sibling_choices(rollouts: Sequence[Rollout], choices: Sequence[Sequence[str]
     return out
 
 
-def weighed_text(weighed: Weighed) -> str:
-    """A weighed note in English; an environment with words of its own takes the data instead."""
-    return " ".join(
-        f"At step {step + 1} you weighed {', '.join(options[:-1])} and {options[-1]}."
-        for step, options in sorted(weighed.items())
-    )
+def random_choices(
+    rollouts: Sequence[Rollout],
+    own: Sequence[Sequence[Sequence[str]]],
+    reworded: Callable[[str, str], str | None],
+    rng: np.random.Generator,
+) -> list[list[tuple[str, ...]]]:
+    """A control of a weighed note's content: for each rollout and step one option that nobody considered there.
+
+    It is the result of a step drawn anywhere in the batch, put into this step: `reworded(step, other)` writes it so, or
+    is None where it cannot. As many options are named as before, in the same words.
+    """
+    everything = [c[0] for of_rollout in own for c in of_rollout]
+    out = []
+    for of_rollout in own:
+        found: list[tuple[str, ...]] = []
+        for choices in of_rollout:
+            drawn = (reworded(choices[0], everything[int(rng.integers(len(everything)))]) for _ in range(8))
+            found.append(tuple([text for text in drawn if text is not None and text != choices[0]][:1]))
+        out.append(found)
+    return out
 
 
 def _places(rollout: Rollout) -> list[Hashable | None]:

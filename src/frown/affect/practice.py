@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Choice = Literal["uniform", "doubt", "learnable"]
+Choice = Literal["uniform", "doubt", "success", "learnable"]
 Mood = Literal["boredom", "flow", "anxiety"]
 
 
@@ -37,7 +37,8 @@ class Candidate(NamedTuple):
 def worth(candidates: Sequence[Candidate], by: Choice) -> NDArray[np.float64]:
     """What practising each prompt is worth, 0 or more: float64[n].
 
-    uniform 1; doubt; learnable: doubt sqrt(p (1 - p)) with the success rate p. The root is SC-SDPO's weight of a
+    uniform 1; doubt; success: sqrt(p (1 - p)) with the success rate p (what reward alone would choose, the control of
+    all that doubt adds); learnable: doubt sqrt(p (1 - p)). The root is SC-SDPO's weight of a
     question (arXiv 2605.27765): largest where half of the answers are right, as neither mastered nor hopeless prompts
     give siblings to learn from.
     """
@@ -49,7 +50,8 @@ def worth(candidates: Sequence[Candidate], by: Choice) -> NDArray[np.float64]:
     if by == "doubt":
         return doubt
     p = np.array([c.success for c in candidates], np.float64)
-    return doubt * np.sqrt(p * (1.0 - p))
+    spread = np.sqrt(p * (1.0 - p))
+    return spread if by == "success" else doubt * spread
 
 
 def choose_prompts(

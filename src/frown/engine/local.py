@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from frown.config import RunConfig
 from frown.engine import model as models
@@ -23,6 +22,7 @@ from frown.engine.text import completion_text, prompt_ids
 from frown.errors import FrownError, NotFinite
 from frown.losses.head import HeadOutput, TokenLoss, head_pass, head_weight
 from frown.losses.objectives import policy_gradient
+from frown.signals.variance import noise_copies, spread
 from frown.teacher.weights import Teacher
 from frown.types import Floats, Ints, Message, Rollout, Signals, Task, TeacherView
 
@@ -38,8 +38,19 @@ class Row(NamedTuple):
     ids: Ints
     weight: Floats
     """[T] weight of each token in the distillation loss."""
-    advantage: float
-    """Group advantage of the whole answer, for the policy gradient."""
+    advantage: Floats
+    """[T] advantage of each token, for the policy gradient."""
+    view: int | None = None
+    """Which of the views this is; None for a row without teacher."""
+
+
+class Learnt(NamedTuple):
+    """What a pass over one batch saw."""
+
+    averages: dict[str, float]
+    """The loss, the number of rows computed, and the mean of each signal over the tokens that counted."""
+    views: list[dict[str, Floats]]
+    """One dictionary a view, in order: `TEACHER_SIGNALS`, float32[T], NaN at tokens that did not count."""
 
 
 class LocalEngine:
@@ -102,6 +113,7 @@ class LocalEngine:
                 stop="eos" if s.finished else "length",
                 text=completion_text(self.tokenizer, s.ids.tolist()[: -1 if s.finished else None]),
                 signals=Signals({name: v.numpy() for name, v in s.signals.items()}),
+                alternative=s.alternative.numpy(),
                 policy_step=self.steps_taken,
             )
             for g, (task, prompt, group) in enumerate(zip(tasks, prompts, groups, strict=True))
@@ -131,13 +143,14 @@ class LocalEngine:
     # -- learn -------------------------------------------------------------------------------------------------
 
     def forward_backward(
-        self, rollouts: Sequence[Rollout], views: Sequence[TeacherView], advantages: NDArray[np.floating]
-    ) -> dict[str, float]:
+        self, rollouts: Sequence[Rollout], views: Sequence[TeacherView], advantages: Sequence[Floats]
+    ) -> Learnt:
         """Gradients of one batch, and what the pass saw.
 
         loss = d * sum(w * divergence) / sum(w) + (1 - d) * sum(policy gradient) / (number of sampled tokens),
-        with d = objective.distillation. Rows that carry neither weight nor advantage are not computed at all,
-        and every row is cut after its last token that counts.
+        with d = objective.distillation. `advantages`: float[T] for each rollout. Rows that carry neither weight nor
+        advantage are not computed at all, and every row is cut after its last token that counts. With
+        `affect.weight.teacher_beta` the weights w are multiplied by exp(-beta H_teacher) first.
         """
         objective = self.config.objective
         rows = training_rows(rollouts, views, advantages, objective.distillation)
@@ -148,34 +161,56 @@ class LocalEngine:
             (1.0 - objective.distillation) / sampled if objective.distillation < 1 else 0.0,
         )
         seen: list[dict[str, np.ndarray]] = []
+        read: list[dict[str, Floats]] = [
+            {name: np.full(len(v.weight), np.nan, np.float32) for name in TEACHER_SIGNALS} for v in views
+        ]
         loss = 0.0
         for batch in micro_batches(rows, self.config.micro_batch_tokens):
-            value, stats = self._backward(batch, scale)
+            value, stats = self._backward(batch, scale, read)
             loss += value
             seen.append(stats)
+        if beta := self.config.affect.weight.teacher_beta:
+            # What the teacher's doubt takes away is known only now; the mean weight is one again after this.
+            kept = sum(float((s["weight"] * np.exp(-beta * s["teacher_entropy"])).sum()) for s in seen)
+            factor = objective.distillation / kept if kept else 1.0
+            loss *= factor
+            for p in self.parameters:
+                if p.grad is not None:
+                    p.grad.mul_(factor)
         if not math.isfinite(loss):
             raise NotFinite(f"the loss is {loss}")
-        return {"loss": loss, "rows": float(len(rows)), **_averages(seen)}
+        return Learnt({"loss": loss, "rows": float(len(rows)), **_averages(seen)}, read)
 
-    def _backward(self, rows: Sequence[Row], scale: tuple[float, float]) -> tuple[float, dict[str, np.ndarray]]:
+    def _backward(
+        self, rows: Sequence[Row], scale: tuple[float, float], read: Sequence[dict[str, Floats]]
+    ) -> tuple[float, dict[str, np.ndarray]]:
         """Student and teacher hidden states of one micro-batch, one pass through the head, gradients."""
-        used = [np.flatnonzero((r.weight != 0) | (r.advantage != 0.0)) for r in rows]
+        used = [np.flatnonzero((r.weight != 0) | (r.advantage != 0)) for r in rows]
         rows = [r._replace(ids=r.ids[: u[-1] + 1]) for r, u in zip(rows, used, strict=True)]
         flat = {
             "targets": np.concatenate([r.ids[u] for r, u in zip(rows, used, strict=True)]),
             "weight": np.concatenate([r.weight[u] for r, u in zip(rows, used, strict=True)]) * scale[0],
-            "advantage": np.repeat([r.advantage for r in rows], [len(u) for u in used]) * scale[1],
+            "advantage": np.concatenate([r.advantage[u] for r, u in zip(rows, used, strict=True)]) * scale[1],
         }
         tensor = {k: torch.as_tensor(v, device=self.device) for k, v in flat.items()}
         weight, advantage = tensor["weight"].float(), tensor["advantage"].float()
+        beta = self.config.affect.weight.teacher_beta
 
         def token_loss(leaves: Any, at: slice) -> torch.Tensor:
             loss = policy_gradient(leaves.logp, None, advantage[at])  # one update a batch: the ratio is one
-            return loss if leaves.divergence is None else loss + weight[at] * leaves.divergence
+            if leaves.divergence is None:
+                return loss
+            gate = torch.exp(-beta * leaves.signals["teacher_entropy"]) if beta else 1.0
+            return loss + weight[at] * gate * leaves.divergence
 
         out = self._pass(rows, used, tensor["targets"], token_loss)
         out.loss.backward()
         stats = {k: v.cpu().numpy() for k, v in out.signals.items()}
+        ends = np.cumsum([len(u) for u in used])
+        for row, u, end in zip(rows, used, ends, strict=True):
+            if row.view is not None:
+                for name in TEACHER_SIGNALS:
+                    read[row.view][name][u] = stats[name][end - len(u) : end]
         return float(out.loss.detach()), {**stats, "weight": flat["weight"]}
 
     def _pass(
@@ -211,7 +246,8 @@ class LocalEngine:
 
         def row(view: TeacherView) -> Row:
             r = rollouts[view.rollout]
-            return Row(r.prompt_ids, view.context_ids, r.ids, np.ones(len(r.ids), np.float32), 0.0)
+            ones = np.ones(len(r.ids), np.float32)
+            return Row(r.prompt_ids, view.context_ids, r.ids, ones, np.zeros_like(ones))
 
         order = sorted(range(len(views)), key=lambda i: -_length(row(views[i])))
         found: list[dict[str, Floats]] = [{} for _ in views]
@@ -225,6 +261,39 @@ class LocalEngine:
             for j, i in enumerate(islice(at, len(batch))):
                 found[i] = {name: parts[j] for name, parts in flat.items()}
         return found
+
+    @torch.no_grad()
+    def prediction_variance(self, rollouts: Sequence[Rollout], *, copies: int, seed: int) -> list[Floats]:
+        """How much the policy and copies of it with noisy weights disagree at each token of their answers.
+
+        The mutual information between next token and copy, nats, float32[T] a rollout
+        (`frown.signals.variance.mutual_information`). Cost: copies + 1 forward passes over the answers.
+        """
+        order = sorted(range(len(rollouts)), key=lambda i: -len(rollouts[i].prompt_ids) - len(rollouts[i].ids))
+        found: dict[int, Floats] = {}
+        rows = [
+            Row(r.prompt_ids, None, r.ids, np.ones(len(r.ids), np.float32), np.zeros(len(r.ids), np.float32))
+            for r in (rollouts[i] for i in order)
+        ]
+        at = iter(order)
+        for batch in micro_batches(rows, self.config.micro_batch_tokens):
+            used = [np.arange(len(r.ids)) for r in batch]
+            pairs = [(r.prompt_ids, r.ids) for r in batch]
+
+            def hidden(model: Any, pairs: Any = pairs, used: Any = used) -> torch.Tensor:
+                return self._hidden(model, pairs, used)
+
+            noisy = noise_copies(self.model, hidden, copies=copies, seed=seed)
+            targets = torch.as_tensor(np.concatenate([r.ids for r in batch]), device=self.device)
+            read = spread(
+                torch.cat([hidden(self.model)[None], noisy]),
+                head_weight(models.plain(self.model)),
+                targets,
+                self.config.sampling.temperature,
+            )["mutual_information"]
+            parts = np.split(read.float().cpu().numpy(), np.cumsum([len(u) for u in used])[:-1])
+            found |= dict(zip(islice(at, len(batch)), parts, strict=True))
+        return [found[i] for i in range(len(rollouts))]
 
     def _hidden(self, model: Any, sequences: Sequence[tuple[Ints, Ints]], used: Sequence[np.ndarray]) -> torch.Tensor:
         """[N, H] final hidden states from which the used answer tokens are predicted, row after row.
@@ -269,20 +338,22 @@ class LocalEngine:
 
 
 def training_rows(
-    rollouts: Sequence[Rollout], views: Sequence[TeacherView], advantages: NDArray[np.floating], distillation: float
+    rollouts: Sequence[Rollout], views: Sequence[TeacherView], advantages: Sequence[Floats], distillation: float
 ) -> list[Row]:
     """The rows that have something to learn from, longest first, those with a teacher before those without."""
     rows = []
     viewed = set()
-    for view in views if distillation > 0 else ():
+    for v, view in enumerate(views if distillation > 0 else ()):
         r = rollouts[view.rollout]
-        advantage = 0.0 if view.rollout in viewed else float(advantages[view.rollout]) * (distillation < 1)
+        first = view.rollout not in viewed and distillation < 1
+        advantage = np.asarray(advantages[view.rollout] if first else np.zeros(len(r.ids)), np.float32)
         viewed.add(view.rollout)
-        if view.weight.any() or advantage:
-            rows.append(Row(r.prompt_ids, view.context_ids, r.ids, view.weight, advantage))
+        if view.weight.any() or advantage.any():
+            rows.append(Row(r.prompt_ids, view.context_ids, r.ids, view.weight, advantage, v))
     for i, r in enumerate(rollouts):
-        if i not in viewed and advantages[i] != 0.0 and distillation < 1:
-            rows.append(Row(r.prompt_ids, None, r.ids, np.zeros(len(r.ids), np.float32), float(advantages[i])))
+        if distillation < 1 and i not in viewed and np.any(advantages[i]):
+            zeros = np.zeros(len(r.ids), np.float32)
+            rows.append(Row(r.prompt_ids, None, r.ids, zeros, np.asarray(advantages[i], np.float32)))
     return sorted(rows, key=lambda r: (r.context_ids is None, -_length(r)))
 
 

@@ -23,6 +23,8 @@ class Sample(NamedTuple):
     ids: Tensor
     logp: Tensor
     signals: dict[str, Tensor]
+    alternative: Tensor
+    """The likeliest token other than the sampled one, at each token."""
     finished: bool
     """Whether it ended with an end-of-sequence token."""
 
@@ -87,13 +89,15 @@ def _sample_batch(
     """Which answer each row still being written belongs to."""
     alive = torch.ones(len(row), dtype=torch.bool, device=device)
     """Rows that have not ended; an ended row is only carried until the next compaction."""
-    steps: list[tuple[Tensor, Tensor, dict[str, Tensor]]] = []
+    steps: list[_Step] = []
     for t in range(max_new_tokens):
         logits = logits / temperature if temperature != 1.0 else logits
         if not bool(torch.isfinite(logits).all()):
             raise NotFinite("the model's output is not finite")
         token = torch.multinomial(torch.softmax(logits, -1), 1, generator=generator)[:, 0]
-        steps.append((row[alive], token[alive], signals_of_logits(logits[alive], token[alive])))
+        living_logits, living_token = logits[alive], token[alive]
+        other = living_logits.scatter(-1, living_token[:, None], -torch.inf).argmax(-1)
+        steps.append(_Step(row[alive], living_token, other, signals_of_logits(living_logits, living_token)))
         alive = alive & ~torch.isin(token, eos)
         living = int(alive.sum())
         if living == 0 or t + 1 == max_new_tokens:
@@ -115,19 +119,27 @@ def _sample_batch(
     return _gather(steps, len(prompts), n, eos)
 
 
-def _gather(
-    steps: list[tuple[Tensor, Tensor, dict[str, Tensor]]], prompts: int, n: int, eos: Tensor
-) -> list[list[Sample]]:
+class _Step(NamedTuple):
+    """What one decoding step gave, for the answers that were still being written."""
+
+    row: Tensor
+    token: Tensor
+    alternative: Tensor
+    signals: dict[str, Tensor]
+
+
+def _gather(steps: Sequence[_Step], prompts: int, n: int, eos: Tensor) -> list[list[Sample]]:
     """From one record a decoding step to one record an answer."""
-    rows = torch.cat([row for row, _, _ in steps])
+    rows = torch.cat([s.row for s in steps])
     order = torch.argsort(rows, stable=True)  # by answer, and within it by time
     lengths = torch.bincount(rows, minlength=prompts * n).tolist()
-    tokens = torch.cat([token for _, token, _ in steps])[order]
+    tokens = torch.cat([s.token for s in steps])[order]
+    others = torch.cat([s.alternative for s in steps])[order].cpu().split(lengths)
     ended = torch.isin(tokens, eos).cpu().split(lengths)
     ids = tokens.cpu().split(lengths)
-    signals = {k: torch.cat([s[k] for _, _, s in steps])[order].cpu().split(lengths) for k in steps[0][2]}
+    signals = {k: torch.cat([s.signals[k] for s in steps])[order].cpu().split(lengths) for k in steps[0].signals}
     flat = [
-        Sample(ids[i], -signals["surprisal"][i], {k: v[i] for k, v in signals.items()}, bool(ended[i][-1]))
+        Sample(ids[i], -signals["surprisal"][i], {k: v[i] for k, v in signals.items()}, others[i], bool(ended[i][-1]))
         for i in range(prompts * n)
     ]
     return [flat[i : i + n] for i in range(0, len(flat), n)]

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from frown.feedback.critic import Critic
-from frown.types import Appraisal, Feedback, Kind, Part, Rollout
+from frown.types import Feedback, Kind, Part, Rollout
 
 
 def compose(
     rollouts: Sequence[Rollout],
-    appraisals: Sequence[Appraisal],
-    asked: Sequence[tuple[int, ...]],
     kinds: Sequence[Kind],
     *,
+    asked: Sequence[tuple[int, ...]],
+    notes: Sequence[Part | None],
     critic: Critic | None,
-    note: Callable[[Sequence[int]], str],
     rng: np.random.Generator,
 ) -> list[Feedback]:
     """Feedback for each rollout, in order; an empty one where no kind applies.
 
-    `asked`: the steps a critic is asked about, per rollout. `note` words a pointer at doubtful steps.
+    Per rollout, `asked`: the steps a critic is asked about; `notes`: what is to be said of its affect. Each is needed
+    only where `kinds` asks for it.
     """
     groups: dict[int, list[int]] = {}
     for i, r in enumerate(rollouts):
@@ -37,7 +37,8 @@ def compose(
         if kind == "critique":
             return _critique(critic, r, asked[i])
         if kind == "affect":
-            return _pointer(appraisals[i], note)
+            said = notes[i]
+            return () if said is None else (said,)
         return _outcome(r)
 
     return [Feedback(next((p for kind in kinds if (p := parts(i, kind))), ())) for i in range(len(rollouts))]
@@ -54,12 +55,6 @@ def _critique(critic: Critic | None, rollout: Rollout, steps: tuple[int, ...]) -
     if critic is None or not steps:
         return ()
     return tuple(Part("critique", c.text, (c.step,)) for c in critic.comment(rollout.task, rollout.text, steps))
-
-
-def _pointer(appraisal: Appraisal, note: Callable[[Sequence[int]], str]) -> tuple[Part, ...]:
-    """Point at the steps with a span of doubt. It points; it never quotes what may be wrong."""
-    steps = sorted({s.step for s in appraisal.spans if s.label == "doubt" and s.step is not None})
-    return (Part("affect", note(steps)),) if steps else ()
 
 
 def _outcome(rollout: Rollout) -> tuple[Part, ...]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from frown.lab import words
+from frown.lab.corpus import weighed_entry
 from frown.lab.environment import LabEnvironment
 from frown.lab.family import Check, Family, Problem, get_family
 from frown.lab.text import EOS, IDS, PAD, VOCABULARY, encode, prompt_ids
@@ -60,7 +61,7 @@ def _weighed(family: Family, answer: Failed, rng: random.Random) -> str:
     first = answer.wrong[0]
     options = [answer.checks[first].expected, answer.results[first]]
     rng.shuffle(options)
-    return words.weighed(family, [(answer.checks[first], options)])
+    return words.weighed([weighed_entry(family, answer.checks[first], options)])
 
 
 def _random_pointer(family: Family, answer: Failed, rng: random.Random) -> str:

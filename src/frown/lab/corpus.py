@@ -105,7 +105,7 @@ def draw_document(
         context, careful = words.pointer(steps), frozenset(steps)
     elif kind == "weighed":
         checks = _doubtful(family, draft(), rng)
-        context = words.weighed(family, [(c, _options(family, c, rng, foreign)) for c in checks])
+        context = words.weighed(weighed_entry(family, c, _options(family, c, rng, foreign)) for c in checks)
         told = _facts(checks)
     else:
         raise ValueError(f"no kind of document {kind!r}")
@@ -117,6 +117,11 @@ def draw_document(
 
     results, spoken_of = _write(family, problem, rng, care, belief, heeds, careful)
     return Document(kind, problem, context, results, spoken_of, belief)
+
+
+def weighed_entry(family: Family, check: Check, results: Sequence[int]) -> tuple[str, list[str]]:
+    """A step and the results that were considered at it, as a weighed note takes them."""
+    return family.quote(check.state, check.item), [family.result_text(r) for r in results]
 
 
 def training_ids(family: Family, document: Document) -> tuple[list[int], int]:

@@ -13,10 +13,7 @@ from frown.lab import words
 from frown.lab.critic import LabCritic
 from frown.lab.family import MAX_STEPS, MIN_STEPS, Family, get_family
 from frown.lab.text import user_turn
-from frown.lab.words import pointer
-from frown.types import Feedback, Message, Part, Step, Task, Verdict
-
-__all__ = ["LabEnvironment", "pointer"]
+from frown.types import Feedback, Message, Part, Step, Task, Verdict, Weighed
 
 TEST_SPLITS = ("dev", "test", "heldout")
 
@@ -45,10 +42,18 @@ class LabEnvironment:
         self.name = f"lab-{family}"
         self.notes: tuple[str, ...] = ()
 
-    def train_tasks(self, rng: np.random.Generator, n: int) -> list[Task]:
-        """Draw n training tasks; none needs a held-out fact. A task may come twice when steps are few."""
+    @property
+    def levels(self) -> range:
+        """Steps a problem may have."""
+        return range(MIN_STEPS, MAX_STEPS + 1)
+
+    def train_tasks(self, rng: np.random.Generator, n: int, level: int | None = None) -> list[Task]:
+        """Draw n training tasks of `level` steps (None: the environment's own number); none needs a held-out fact.
+
+        A task may come twice when steps are few.
+        """
         source = random.Random(int(rng.integers(2**63)))
-        return [self._task(source, "train") for _ in range(n)]
+        return [self._task(source, "train", self.n_steps if level is None else level) for _ in range(n)]
 
     def test_tasks(self, split: str, n: int) -> list[Task]:
         """The first n tasks of "dev", "test" or "heldout", all different.
@@ -62,7 +67,7 @@ class LabEnvironment:
         found: dict[str, Task] = {}
         stale = 0
         while len(found) < n and stale < 300:
-            task = self._task(source, split)
+            task = self._task(source, split, self.n_steps)
             stale = stale + 1 if task.id in found else 0
             found.setdefault(task.id, task)
         if len(found) < n:
@@ -108,15 +113,35 @@ class LabEnvironment:
             {"role": "user", "content": user_turn(task.question, context)},
         ]
 
-    def pointer(self, steps: Sequence[int]) -> str:
-        """A note that points at steps (counted from 0) as doubtful and quotes nothing of them: `H?02?04`."""
-        return pointer(steps)
+    def note(self, text: str, steps: Sequence[int], count: int) -> str:
+        """A note that points at steps and quotes nothing of them: `H?02?04`; pointing nowhere, `H?00?00`.
+
+        The base models know one word for pointing and none for emotions, so English text is not used.
+        """
+        return words.pointer(steps if steps else [-1] * count)
+
+    def weighed(self, options: Weighed) -> str:
+        """What was considered, as `W?7@3=4/9`; texts that are no result of the same step are left out."""
+        entries = []
+        for _, texts in sorted(options.items()):
+            sides = [text.rstrip(";$").partition("=") for text in texts]
+            read = {(left, r) for left, _, r in sides if len(r) == self.family.width and r.isascii() and r.isdigit()}
+            results = list(dict.fromkeys(r for left, _, r in sides if (left, r) in read))
+            if len(results) > 1 and len({left for left, _ in read}) == 1:
+                entries.append((sides[0][0], results))
+        return words.weighed(entries) if entries else ""
+
+    def reworded(self, step: str, other: str) -> str | None:
+        """The step with the result of the other: `7@3=4;` and `2*6=2;` give `7@3=2;`."""
+        left, equals, own = step.partition("=")
+        result = other.partition("=")[2].rstrip(";$")
+        return f"{left}={result}{own[len(own.rstrip(';$')) :]}" if equals and result else None
 
     def close(self) -> None:
         """Nothing to release."""
 
-    def _task(self, source: random.Random, split: str) -> Task:
-        problem = self.family.draw(source, self.n_steps, split)
+    def _task(self, source: random.Random, split: str, steps: int) -> Task:
+        problem = self.family.draw(source, steps, split)
         question, right = self.family.question(problem), self.family.solve(problem)
         return Task(
             id=hashlib.sha256(f"{self.name}\n{question}".encode()).hexdigest()[:16],
@@ -125,7 +150,7 @@ class LabEnvironment:
             solution=self.family.solution(problem, right),
             data={
                 "family": self.family.name,
-                "steps": self.n_steps,
+                "steps": steps,
                 # What an expert would look at first, whatever the answer: the house rule's steps.
                 "domain_rule": [i for i, item in enumerate(problem.items) if "@" in item],
             },

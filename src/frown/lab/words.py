@@ -38,9 +38,6 @@ def pointer(steps: Sequence[int]) -> str:
     return "H" + "".join(f"?{step + 1:02d}" for step in steps)
 
 
-def weighed(family: Family, entries: Iterable[tuple[Check, Sequence[int]]]) -> str:
-    """A note of the results between which the writer hesitated at some steps."""
-    return "W" + "".join(
-        f"?{family.quote(check.state, check.item)}=" + "/".join(map(family.result_text, options))
-        for check, options in entries
-    )
+def weighed(entries: Iterable[tuple[str, Sequence[str]]]) -> str:
+    """A note of the results between which the writer hesitated: for each step its left-hand side and the results."""
+    return "W" + "".join(f"?{left}=" + "/".join(results) for left, results in entries)

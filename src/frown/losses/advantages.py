@@ -33,3 +33,23 @@ def group_advantages(scores: ArrayLike, std: bool = False) -> NDArray[np.float64
         spread = np.sqrt((deviation**2).sum(1, keepdims=True) / np.maximum(n - 1, 1))
         deviation = deviation / np.where(varied, spread, 1.0)
     return np.where(varied, deviation, 0.0)
+
+
+def tail_advantages(logp: ArrayLike, entropy: ArrayLike, share: float = 0.2) -> NDArray[np.float64]:
+    """Advantages of the tokens of one answer that need neither teacher nor reward: float64[T], in [-1, 0].
+
+    The share of tokens with the smallest log-probability (rounded up) get -1/2 - (H - Hmin) / (2 (Hmax - Hmin)), with
+    Hmin and Hmax over those tokens (-1/2 where all have the same entropy); the others 0. Teacher-free tail suppression
+    (OPSA, arXiv 2608.31046), taken answer by answer.
+
+    `logp`: [T] nats, of the sampled tokens; `entropy`: [T] nats. Raises ValueError for a share outside (0, 1].
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"a share lies in (0, 1], got {share}")
+    likely, h = np.asarray(logp, np.float64), np.asarray(entropy, np.float64)
+    out = np.zeros(len(likely))
+    tail = np.argsort(likely, kind="stable")[: int(np.ceil(share * len(likely) - 1e-9))]
+    if len(tail):
+        low, high = h[tail].min(), h[tail].max()
+        out[tail] = -0.5 - (0.5 * (h[tail] - low) / (high - low) if high > low else 0.0)
+    return out

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from frown.feedback.critic import Critic
-from frown.types import Feedback, Message, Step, Task, Verdict
+from frown.types import Feedback, Message, Step, Task, Verdict, Weighed
 
 
 class Environment(Protocol):
@@ -29,8 +29,13 @@ class Environment(Protocol):
         """What a person should know before training: rows that were left out, one line each."""
         ...
 
-    def train_tasks(self, rng: np.random.Generator, n: int) -> list[Task]:
-        """Draw n training tasks."""
+    @property
+    def levels(self) -> Sequence[int]:
+        """The levels of difficulty that training tasks can be drawn at, ascending; empty where there are none."""
+        ...
+
+    def train_tasks(self, rng: np.random.Generator, n: int, level: int | None = None) -> list[Task]:
+        """Draw n training tasks, at the configured difficulty or at one of `levels`."""
         ...
 
     def test_tasks(self, split: str, n: int) -> list[Task]:
@@ -49,8 +54,21 @@ class Environment(Protocol):
         """The conversation shown to the self-teacher: the task with the feedback worked in."""
         ...
 
-    def pointer(self, steps: Sequence[int]) -> str:
-        """Words that point a reader at steps (counted from 0) as doubtful, quoting nothing of them."""
+    def note(self, text: str, steps: Sequence[int], count: int) -> str:
+        """How an affect note is worded.
+
+        `text`: the note in English. An environment whose models have words of their own writes it in those, from the
+        steps it points at (counted from 0; none where it points nowhere) and the `count` of its sentences.
+        """
+        ...
+
+    def weighed(self, options: Weighed) -> str:
+        """How a note of what was considered at some steps is worded: step -> texts of that step; "" where nothing is
+        left to say."""
+        ...
+
+    def reworded(self, step: str, other: str) -> str | None:
+        """The text of a step with the result of another step in its place; None where that cannot be told."""
         ...
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from frown.feedback.critic import Critic
 from frown.tasks import template
 from frown.tasks.data import DataReport
 from frown.tasks.steps import Splitter, split_steps
-from frown.types import Feedback, Message, Step, Task, Verdict
+from frown.types import Feedback, Message, Step, Task, Verdict, Weighed
 
 
 class Grader(Protocol):
@@ -57,7 +57,12 @@ class DataEnvironment:
         self._grader = grader
         self._splitter: Splitter = splitter
 
-    def train_tasks(self, rng: np.random.Generator, n: int) -> list[Task]:
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """None: rows of data have no difficulty of their own."""
+        return ()
+
+    def train_tasks(self, rng: np.random.Generator, n: int, level: int | None = None) -> list[Task]:
         """Draw n training tasks: without replacement as far as they go.
 
         More than there are: whole passes in a fresh order each, so no task comes twice before all came once.
@@ -95,9 +100,17 @@ class DataEnvironment:
         """What was left out of the data, a line a file."""
         return [line for report in self.reports for line in report.notes]
 
-    def pointer(self, steps: Sequence[int]) -> str:
-        """A note that points at steps (0-based) and quotes nothing of them."""
-        return template.pointer(steps)
+    def note(self, text: str, steps: Sequence[int], count: int) -> str:
+        """The note in English, as it is."""
+        return text
+
+    def weighed(self, options: Weighed) -> str:
+        """What was considered at some steps, in English."""
+        return template.weighed(options)
+
+    def reworded(self, step: str, other: str) -> str | None:
+        """The step with the last number of the other in place of its own."""
+        return template.reworded(step, other)
 
     def close(self) -> None:
         """End the grader's workers. Safe to call twice."""

@@ -28,7 +28,7 @@ from frown.tasks.environment import first_tasks
 from frown.tasks.extract import after_thinking, answer_tags
 from frown.tasks.steps import Splitter, split_steps
 from frown.tasks.workers import Failed, WorkerPool
-from frown.types import Feedback, Message, Step, Task, Verdict
+from frown.types import Feedback, Message, Step, Task, Verdict, Weighed
 
 SYSTEM = "Solve the problem step by step. Then give only the final answer between <answer> and </answer>."
 TEST_SIZE = 128
@@ -69,15 +69,25 @@ class GymEnvironment:
         self._held = {t.id for tasks in self._tests.values() for t in tasks}
         self._pool = WorkerPool("frown.tasks.gym_judge:score", workers=workers, limit=limit, memory_mb=4096)
 
-    def train_tasks(self, rng: np.random.Generator, n: int) -> list[Task]:
+    @property
+    def levels(self) -> range:
+        """The levels of reasoning-gym's own curriculum for this data set; none where it has no curriculum."""
+        curriculum = self._curriculum()
+        longest = 0 if curriculum is None else max(len(a.levels) for a in curriculum.attributes.values())
+        return range(longest)
+
+    def train_tasks(self, rng: np.random.Generator, n: int, level: int | None = None) -> list[Task]:
         """Draw n training problems, none of them a test problem; one may come twice where there are few.
 
+        `level`: every attribute of the curriculum at this level, or at its last where it has fewer; None: the options.
         Raises FrownError when about nineteen problems in twenty are test problems.
         """
         drawn: list[Task] = []
+        options = self._options if level is None else self._at_level(level)
         for _ in range(20):
             start = _TEST_SEEDS + int(rng.integers(2**30))
-            drawn += [t for t in self._generate(start, n, repeats=True) if t.id not in self._held]
+            made = self._generate(start, n, repeats=True, options=options)
+            drawn += [t for t in made if t.id not in self._held]
             if len(drawn) >= n:
                 return drawn[:n]
         raise FrownError(f"{self.name} has too few different problems to train on; make it harder by its options")
@@ -119,21 +129,45 @@ class GymEnvironment:
         """Nothing is left out of generated problems."""
         return ()
 
-    def pointer(self, steps: Sequence[int]) -> str:
-        """A note that points at steps (0-based) and quotes nothing of them."""
-        return template.pointer(steps)
+    def note(self, text: str, steps: Sequence[int], count: int) -> str:
+        """The note in English, as it is."""
+        return text
+
+    def weighed(self, options: Weighed) -> str:
+        """What was considered at some steps, in English."""
+        return template.weighed(options)
+
+    def reworded(self, step: str, other: str) -> str | None:
+        """The step with the last number of the other in place of its own."""
+        return template.reworded(step, other)
 
     def close(self) -> None:
         """End the workers. Safe to call twice."""
         self._pool.close()
 
-    def _generate(self, seed: int, n: int, repeats: bool = False) -> tuple[Task, ...]:
+    def _curriculum(self) -> Any:
+        _gym()
+        from reasoning_gym.factory import CURRICULA, create_curriculum
+
+        return create_curriculum(self._dataset) if self._dataset in CURRICULA else None
+
+    def _at_level(self, level: int) -> dict[str, Any]:
+        """The data set's options at a level; the options of this environment stay where the curriculum sets none."""
+        curriculum = self._curriculum()
+        curriculum.set_global_level(level)
+        made = curriculum.generate_configuration(self._options)
+        return {k: v for k, v in dataclasses.asdict(made).items() if k not in ("seed", "size")}
+
+    def _generate(
+        self, seed: int, n: int, repeats: bool = False, options: Mapping[str, Any] | None = None
+    ) -> tuple[Task, ...]:
+        options = self._options if options is None else options
         try:
-            dataset = _gym().create_dataset(self._dataset, seed=seed, size=n, **self._options)
+            dataset = _gym().create_dataset(self._dataset, seed=seed, size=n, **options)
             tasks = [_task(dataset[i]) for i in range(n)]
         except Exception as e:  # a bad option shows in many ways: assert, ValueError, TypeError, IndexError
             why = " ".join(str(e).split()) or type(e).__name__
-            raise FrownError(f"{self.name} cannot make problems with {self._options}: {why}") from None
+            raise FrownError(f"{self.name} cannot make problems with {options}: {why}") from None
         return tuple(tasks) if repeats else tuple({t.id: t for t in tasks}.values())
 
     def _pickled(self, task: Task) -> str:

@@ -5,14 +5,15 @@ The template of SDPO (arXiv 2601.20802, Table 2; the reference code's defaults u
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
 
-from frown.types import Feedback, Kind, Message, Task
+from frown.types import Feedback, Kind, Message, Task, Weighed
 
 SOLUTION = "Correct solution:"
 FEEDBACK = "The following is feedback from your unsuccessful earlier attempt:"
 CLOSING = "Correctly solve the original question."
 
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _SOLUTION_KINDS: tuple[Kind, ...] = ("sibling", "reference")
 _FEEDBACK_KINDS: tuple[Kind, ...] = ("outcome", "critique", "affect")
 
@@ -39,11 +40,21 @@ def teacher_messages(task: Task, feedback: Feedback) -> list[Message]:
     return messages
 
 
-def pointer(steps: Sequence[int]) -> str:
-    """A note that points at steps (0-based here, 1-based in the note) and quotes nothing of them."""
-    if not steps:
-        return ""
-    numbers = [str(s + 1) for s in steps]
-    if len(numbers) == 1:
-        return f"You were unsure at step {numbers[0]}. Check it carefully."
-    return f"You were unsure at steps {', '.join(numbers[:-1])} and {numbers[-1]}. Check them carefully."
+def weighed(options: Weighed) -> str:
+    """What was considered at some steps, in English; the texts are quoted as they are, and any may be wrong."""
+    return " ".join(
+        f"At step {step + 1} you weighed {', '.join(map(_quoted, texts[:-1]))} and {_quoted(texts[-1])}."
+        for step, texts in sorted(options.items())
+    )
+
+
+def reworded(step: str, other: str) -> str | None:
+    """A step with the last number of another one in place of its own last number; None where either has none."""
+    own, theirs = list(_NUMBER.finditer(step)), _NUMBER.findall(other)
+    if not own or not theirs:
+        return None
+    return step[: own[-1].start()] + theirs[-1] + step[own[-1].end() :]
+
+
+def _quoted(text: str) -> str:
+    return '"' + " ".join(text.split()) + '"'

@@ -1,0 +1,268 @@
+"""Everything between judged rollouts and the loss: what was felt, what is told about it, and how the teacher sees it.
+
+appraisals <- what the policy's own distribution said while it answered, under the control of an experiment
+asked      <- the steps a critic is asked about, within its budget
+feedback   <- siblings, references, comments, notes
+views      <- the same answers behind a context that holds the feedback, with a weight on each token
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from frown.affect import weight as weights
+from frown.affect.aim import aim, within_budget
+from frown.affect.appraisal import appraise, signal, step_peaks
+from frown.affect.controls import controlled, dealt_out
+from frown.affect.normalise import Normaliser
+from frown.affect.note import note, random_choices, sibling_choices, weigh_up
+from frown.affect.quadrants import token_quadrants
+from frown.affect.rules import rules_named
+from frown.config import CritiqueConfig, NoteConfig, RunConfig, WeightConfig
+from frown.engine.local import LocalEngine
+from frown.engine.text import completion_text, prompt_ids
+from frown.errors import FrownError
+from frown.feedback.compose import compose
+from frown.feedback.critic import Erring
+from frown.signals.group import sibling_disagreement, step_tokens
+from frown.tasks.base import Environment
+from frown.teacher.views import views as teacher_views
+from frown.types import Appraisal, Feedback, Floats, Part, Rollout, TeacherView
+
+COPIES = 4
+"""Copies with noisy weights from which the variance of a prediction is read."""
+
+
+class Lesson(NamedTuple):
+    """What is read in judged rollouts, what the teacher is told about each, and how it sees those it is told about."""
+
+    appraisals: list[Appraisal]
+    feedback: list[Feedback]
+    views: list[TeacherView]
+    unfit: int
+    """Views left out because an answer does not fit behind their context."""
+    unasked: int
+    """Steps that a critic would have been asked about, had the budget of tokens allowed it."""
+
+
+def prepare(
+    rollouts: Sequence[Rollout],
+    config: RunConfig,
+    environment: Environment,
+    engine: LocalEngine,
+    rng: np.random.Generator,
+    *,
+    normaliser: Normaliser | None = None,
+) -> Lesson:
+    """The lesson of one batch. What is drawn on the way comes from `rng`."""
+    affect, parts = config.affect, config.feedback.parts if config.objective.distillation > 0 else ()
+    given = step_scores(rollouts, config.feedback.critique, engine, rng)
+    contested = [{} if row is None else {"disagreement": row} for row in given["disagreement"]]
+    appraisals = [
+        appraise(r, rules_named(affect.rules), step_signals=also, normaliser=normaliser)
+        for r, also in zip(rollouts, contested, strict=True)
+    ]
+    if affect.control != "off":
+        appraisals = [controlled(a, r, affect.control, rng) for a, r in zip(appraisals, rollouts, strict=True)]
+    asked, unasked = ask(rollouts, appraisals, config.feedback.critique, rng, given) if "critique" in parts else ([], 0)
+    rate = config.feedback.critique.error_rate
+    feedback = compose(
+        rollouts,
+        parts,
+        asked=asked,
+        notes=notes(rollouts, appraisals, affect.note, environment, engine, rng) if "affect" in parts else (),
+        critic=Erring(environment.critic, rate) if rate else environment.critic,
+        rng=rng,
+    )
+    views, unfit = look(rollouts, feedback, config, environment, engine, rng)
+    if affect.weight.by != "none":
+        views = weigh(views, rollouts, appraisals, affect.weight, rng if affect.control != "off" else None)
+    return Lesson(appraisals, feedback, views, unfit, unasked)
+
+
+def step_scores(
+    rollouts: Sequence[Rollout], critique: CritiqueConfig, engine: LocalEngine, rng: np.random.Generator
+) -> dict[str, list[Sequence[float] | None]]:
+    """What others than the answer itself say of its steps: its siblings, the task's own rule of thumb, noisy copies."""
+    contested: dict[int, Sequence[float]] = {}
+    for members in groups(rollouts).values():
+        if len(members) > 1:
+            tokens = [step_tokens(rollouts[i]) for i in members]
+            states = [_states(rollouts[i]) for i in members]
+            contested |= {i: c.tolist() for i, c in zip(members, sibling_disagreement(tokens, states), strict=True)}
+    rules = [r.task.data.get("domain_rule") for r in rollouts]
+    found: dict[str, list[Sequence[float] | None]] = {
+        "disagreement": [contested.get(i) for i in range(len(rollouts))],
+        "domain_rule": [
+            None if rule is None else [float(s in rule) for s in range(len(r.steps))]
+            for r, rule in zip(rollouts, rules, strict=True)
+        ],
+    }
+    if critique.ask == "variance":
+        spread = engine.prediction_variance(rollouts, copies=COPIES, seed=int(rng.integers(2**31)))
+        found["variance"] = [step_peaks(v, r.steps) for r, v in zip(rollouts, spread, strict=True)]
+    return found
+
+
+def groups(rollouts: Sequence[Rollout]) -> dict[int, list[int]]:
+    """Which rollouts (by index) answer the same prompt."""
+    found: dict[int, list[int]] = {}
+    for i, r in enumerate(rollouts):
+        found.setdefault(r.group, []).append(i)
+    return found
+
+
+def _states(rollout: Rollout) -> list[str | None]:
+    """What each step starts from, where the environment knows."""
+    known = rollout.verdict.step_state if rollout.verdict else None
+    return list(known) if known and len(known) == len(rollout.steps) else [None] * len(rollout.steps)
+
+
+def ask(
+    rollouts: Sequence[Rollout],
+    appraisals: Sequence[Appraisal],
+    critique: CritiqueConfig,
+    rng: np.random.Generator,
+    given: Mapping[str, Sequence[Sequence[float] | None]],
+) -> tuple[list[tuple[int, ...]], int]:
+    """The steps a critic is asked about, per rollout, and how many its budget of tokens left unasked."""
+    asked = aim(rollouts, appraisals, critique, rng, given=given)
+    if critique.tokens_per_step is None:
+        return asked, 0
+    cost = [[float(len(r.prompt_ids) + step.end) for step in r.steps] for r in rollouts]
+    return within_budget(asked, cost, critique.tokens_per_step, rng)
+
+
+def notes(
+    rollouts: Sequence[Rollout],
+    appraisals: Sequence[Appraisal],
+    config: NoteConfig,
+    environment: Environment,
+    engine: LocalEngine,
+    rng: np.random.Generator,
+) -> list[Part | None]:
+    """The affect note on each rollout, in the environment's words; None where there is nothing to say."""
+    written = [note(a, "plain" if config.mode == "weighed" else config.mode, most=config.most) for a in appraisals]
+    if config.mode == "weighed":
+        return _weighed_notes(rollouts, [n.steps for n in written], config, environment, engine, rng)
+    pointed = [() if config.mode == "content_free" else n.steps for n in written]
+    return [
+        Part("affect", environment.note(n.text, steps, len(n.steps)), n.steps) if n.steps else None
+        for n, steps in zip(written, pointed, strict=True)
+    ]
+
+
+def _weighed_notes(
+    rollouts: Sequence[Rollout],
+    steps: Sequence[Sequence[int]],
+    config: NoteConfig,
+    environment: Environment,
+    engine: LocalEngine,
+    rng: np.random.Generator,
+) -> list[Part | None]:
+    """Notes of what student and siblings considered at the doubtful steps, each as the text of the whole step."""
+    own = [own_choices(r, engine) for r in rollouts]
+    wrote = [[choices[0] for choices in of_rollout] for of_rollout in own]
+    others = sibling_choices(rollouts, wrote)
+    if config.options == "random":
+        own = [[choices[:1] for choices in of_rollout] for of_rollout in own]
+        others = random_choices(rollouts, own, environment.reworded, rng)
+    out: list[Part | None] = []
+    for i in range(len(rollouts)):
+        weighed = weigh_up(steps[i], own[i], others[i], rng, most=config.options_per_step)
+        text = environment.weighed(weighed)
+        out.append(Part("affect", text, tuple(sorted(weighed))) if text else None)
+    return out
+
+
+def own_choices(rollout: Rollout, engine: LocalEngine) -> list[tuple[str, ...]]:
+    """For each step what the student wrote, and what it would have been with another token at the one place where the
+    likeliest other token was likeliest."""
+    top, second = signal(rollout, "top_probability"), signal(rollout, "runner_up")
+    found: list[tuple[str, ...]] = []
+    for a, b in rollout.steps:
+        wrote = completion_text(engine.tokenizer, rollout.ids[a:b])
+        if rollout.alternative is None or top is None or second is None:
+            found.append((wrote,))
+            continue
+        likeliest = np.exp(rollout.logp[a:b]) > top[a:b] * (1.0 - 1e-4)
+        at = int(np.argmax(np.where(likeliest, second[a:b], top[a:b])))
+        changed = rollout.ids[a:b].copy()
+        changed[at] = rollout.alternative[a + at]
+        found.append((wrote, completion_text(engine.tokenizer, changed)))
+    return found
+
+
+def look(
+    rollouts: Sequence[Rollout],
+    feedback: Sequence[Feedback],
+    config: RunConfig,
+    environment: Environment,
+    engine: LocalEngine,
+    rng: np.random.Generator,
+) -> tuple[list[TeacherView], int]:
+    """How the teacher sees each rollout that got feedback, and how many were left out as too long."""
+    told = [i for i, f in enumerate(feedback) if f.parts]
+    messages = [environment.teacher_messages(rollouts[i].task, feedback[i]) for i in told]
+    ids = {i: prompt_ids(engine.tokenizer, m) for i, m in zip(told, messages, strict=True)}
+    contexts = {i: context for i, context in ids.items() if engine.fits(context)}
+    views = teacher_views(
+        rollouts,
+        feedback,
+        [contexts.get(i) for i in range(len(rollouts))],
+        loss_on=config.feedback.loss_on,
+        rng=rng,
+        anchor=config.feedback.anchor,
+    )
+    return views, len(ids) - len(contexts)
+
+
+def weigh(
+    views: Sequence[TeacherView],
+    rollouts: Sequence[Rollout],
+    appraisals: Sequence[Appraisal],
+    config: WeightConfig,
+    control: np.random.Generator | None,
+) -> list[TeacherView]:
+    """The views with their tokens weighted by the student's affect. `control`: the same weights in other places."""
+    counted = [v.weight for v in views]
+    if config.by == "quadrant":
+        codes = [
+            token_quadrants(_doubted(rollouts[v.rollout], appraisals[v.rollout]), r.steps, r.verdict, whole=True)
+            for v in views
+            for r in (rollouts[v.rollout],)
+        ]
+        factors: dict[weights.Quadrant, float] = {
+            "confident-wrong": config.confident_wrong,
+            "doubt-wrong": config.doubt_wrong,
+            "doubt-right": config.doubt_right,
+            "confident-right": config.confident_right,
+        }
+        found = weights.by_quadrant(codes, counted, factors)
+    else:
+        values: list[Floats] = []
+        for v in views:
+            row = signal(rollouts[v.rollout], config.signal)
+            if row is None:
+                raise FrownError(f"affect.weight.signal = {config.signal!r}: no such signal; try entropy or surprisal")
+            values.append(row)
+        if config.by == "top_share":
+            found = weights.top_share(values, counted, config.share)
+        else:
+            found = weights.by_signal(values, counted, config.strength)
+    if control is not None:
+        found = [dealt_out(w, v.weight, control) for w, v in zip(found, views, strict=True)]
+    return [replace(v, weight=(v.weight * w).astype(np.float32)) for v, w in zip(views, found, strict=True)]
+
+
+def _doubted(rollout: Rollout, appraisal: Appraisal) -> np.ndarray:
+    """bool[T]: tokens in a span of doubt."""
+    mask = np.zeros(len(rollout.ids), np.bool_)
+    for span in appraisal.spans:
+        if span.label == "doubt":
+            mask[span.start : span.end] = True
+    return mask
