@@ -15,8 +15,9 @@ import torch
 from rich.console import Console
 
 import tiny
+from frown.engine.text import token_texts
 from frown.errors import FrownError
-from frown.read import read, token_texts
+from frown.read import read
 from frown.report.reading import render, shade, visible
 
 SIGNALS = {"surprisal", "entropy", "varentropy", "top_probability", "margin", "self_certainty", "effective_choices"}

@@ -28,11 +28,11 @@ from frown.affect.normalise import Normaliser
 from frown.affect.reward import affect_reward
 from frown.config import RunConfig
 from frown.engine.local import LocalEngine
-from frown.engine.text import completion_text
+from frown.engine.text import completion_text, token_texts
 from frown.errors import FrownError, NotFinite
 from frown.evals.accuracy import avg_at_k
 from frown.evaluate import Cost, evaluate, judge
-from frown.lesson import prepare
+from frown.lesson import Lesson, prepare
 from frown.losses.advantages import group_advantages, tail_advantages
 from frown.preflight import teacher_gap
 from frown.store import RunDirectory, write_text
@@ -107,8 +107,7 @@ def train(
             seen = {**_metrics(rollouts, scores), **told, **learnt.averages, "grad_norm": norm}
             run.log({"step": step, **seen, **cost._asdict()})
             if config.keep_rollouts:
-                prompts = {v.rollout: completion_text(engine.tokenizer, v.context_ids) for v in lesson.views}
-                run.add_rollouts(step, rollouts, lesson.appraisals, lesson.feedback, prompts)
+                keep(run, step, rollouts, lesson, learnt.views, engine)
             if flow is not None and level is not None:
                 level = curriculum.progress(level, flow, rollouts, lesson.appraisals)
             if step % config.eval.every == 0 or step == config.optimiser.steps:
@@ -136,6 +135,27 @@ def advantages(batch: Sequence[Rollout], scores: np.ndarray, config: RunConfig) 
     found = group_advantages(by_group, std=config.objective.divide_by_std).ravel()
     each = np.concatenate([found, np.zeros(len(batch) - len(scores))])
     return [np.full(len(r.ids), a, np.float32) for r, a in zip(batch, each, strict=True)]
+
+
+def keep(
+    run: RunDirectory,
+    step: int,
+    rollouts: Sequence[Rollout],
+    lesson: Lesson,
+    read: Sequence[dict[str, Floats]],
+    engine: LocalEngine,
+) -> None:
+    """Write the rollouts of a step with their signals, spans and feedback, and what the teacher made of each token."""
+    seen = {
+        v.rollout: {
+            "teacher_prompt": completion_text(engine.tokenizer, v.context_ids),
+            "weight": v.weight,
+            **{name: values[name] for name in ("log_ratio", "teacher_entropy", "divergence")},
+        }
+        for v, values in zip(lesson.views, read[: len(lesson.views)], strict=True)
+    }
+    tokens = [token_texts(engine.tokenizer, r.ids) for r in rollouts]
+    run.add_rollouts(step, rollouts, lesson.appraisals, lesson.feedback, tokens, seen)
 
 
 def checkpoint(engine: LocalEngine, run: RunDirectory, normaliser: Normaliser) -> None:

@@ -6,7 +6,6 @@ forward pass, nothing sampled, no end-of-sequence token added.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -65,7 +64,7 @@ def read(
     from frown.affect.appraisal import appraise
     from frown.config import ModelConfig
     from frown.engine import model as models
-    from frown.engine.text import completion_text, prompt_ids, token_steps
+    from frown.engine.text import completion_text, prompt_ids, token_steps, token_texts
 
     model, tokenizer, _ = models.load(ModelConfig(path=model_path))
     model.eval()
@@ -97,18 +96,6 @@ def read(
         "steps": [list(step) for step in ranges],
         "temperature": temperature,
     }
-
-
-def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
-    """Each token as it reads, one string an id; put together they need not be the text, where a character is
-    written by several tokens."""
-    pieces = tokenizer.convert_ids_to_tokens(list(ids))
-    texts = [tokenizer.decode([i], skip_special_tokens=False, clean_up_tokenization_spaces=False) for i in ids]
-    # A sentencepiece decoder takes the space off the front of what it believes to be a whole text.
-    return [
-        f" {text}" if str(piece or "").startswith("▁") and not text.startswith(" ") else text
-        for piece, text in zip(pieces, texts, strict=True)
-    ]
 
 
 def _signals(model: Any, context: Ints, ids: Ints, temperature: float) -> dict[str, Tensor]:

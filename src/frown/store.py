@@ -86,14 +86,17 @@ class RunDirectory:
         rollouts: Sequence[Rollout],
         appraisals: Sequence[Appraisal],
         feedback: Sequence[Feedback],
-        teacher_prompts: Mapping[int, str],
+        tokens: Sequence[Sequence[str]],
+        seen: Mapping[int, Mapping[str, Any]],
     ) -> None:
         """Write the rollouts of one training step with what was read in them and said about them.
 
-        `teacher_prompts`: what the teacher saw before the answer, for the rollouts (by index) that it looked at.
+        `tokens`: each answer token by token. `seen`: of the rollouts (by index) that the teacher looked at, the
+        `teacher_prompt`, and per token the loss `weight`, `log_ratio`, `teacher_entropy` and `divergence`, NaN at
+        tokens that did not count.
         """
         rows = [
-            _row(*x) | {"teacher_prompt": teacher_prompts.get(i)}
+            _row(*x) | {"tokens": list(tokens[i])} | dict(seen.get(i, {}))
             for i, x in enumerate(zip(rollouts, appraisals, feedback, strict=True))
         ]
         _write_parquet(self.path / "rollouts" / f"step={step:06d}.parquet", rows)
@@ -206,7 +209,8 @@ def _columns() -> dict[str, Any]:
         **{"step_right": pa.list_(flag), "step_doubt": pa.list_(real), "unread": pa.list_(text)},
         "spans": pa.list_(pa.struct(list(span.items()))),
         "feedback": pa.list_(pa.struct([("kind", text), ("text", text), ("steps", pa.list_(whole))])),
-        "teacher_prompt": text,
+        **{"tokens": pa.list_(text), "teacher_prompt": text, "weight": pa.list_(real)},
+        **{name: pa.list_(real) for name in ("log_ratio", "teacher_entropy", "divergence")},
     }
 
 

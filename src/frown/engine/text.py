@@ -27,6 +27,18 @@ def completion_text(tokenizer: Any, ids: Sequence[int] | Ints) -> str:
     return str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
+def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
+    """Each token as it reads, one string an id; put together they need not be the text, where a character is
+    written by several tokens."""
+    pieces = tokenizer.convert_ids_to_tokens(list(ids))
+    texts = [tokenizer.decode([i], skip_special_tokens=False, clean_up_tokenization_spaces=False) for i in ids]
+    # A sentencepiece decoder takes the space off the front of what it believes to be a whole text.
+    return [
+        f" {text}" if str(piece or "").startswith("▁") and not text.startswith(" ") else text
+        for piece, text in zip(pieces, texts, strict=True)
+    ]
+
+
 def token_steps(tokenizer: Any, ids: Sequence[int] | Ints, text: str, steps: Sequence[Step]) -> tuple[Step, ...]:
     """Character ranges of a completion's text as token ranges of its ids.
 
