@@ -96,7 +96,7 @@ def test_model_path_needs_no_torch():
 
 
 def test_an_unknown_model_is_named():
-    with pytest.raises(FrownError, match=r"'chains-9'; there are chains-0, chains-1, columns-0"):
+    with pytest.raises(FrownError, match=r"'chains-9'; there are chains-0, chains-1, columns-0, columns-1"):
         base.model_path("chains-9")
 
 

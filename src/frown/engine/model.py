@@ -116,6 +116,19 @@ def backbone(model: Any) -> Any:
     return getattr(inner, inner.base_model_prefix)
 
 
+def takes_masks(model: Any) -> bool:
+    """Whether booleans [rows, 1, queries, keys] given as `attention_mask` reach every layer's attention as they are.
+
+    True of models with transformers' exchangeable attention; those with an attention of their own may read a mask
+    of rows and tokens for more than attention.
+    """
+    inner = plain(model)
+    return (
+        getattr(type(inner), "_supports_attention_backend", False)
+        and inner.config.get_text_config()._attn_implementation == "sdpa"
+    )
+
+
 def context_length(model: Any) -> int | None:
     """Most tokens the model can attend to, or None where its config does not say."""
     return getattr(plain(model).config, "max_position_embeddings", None)

@@ -6,15 +6,21 @@ they cost no forward pass of their own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from frown.engine.cache import repeat
+from frown.engine.model import takes_masks
 from frown.errors import NotFinite
 from frown.signals.token import signals_of_logits
 from frown.types import Ints
+
+_WAITING_BYTES = 1 << 22
+"""Logits that are kept until their signals are read: of a small vocabulary, those of many steps."""
 
 
 class Sample(NamedTuple):
@@ -39,7 +45,7 @@ class Decoding(NamedTuple):
     pad_id: int
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def sample(
     model: Any,
     prompts: Sequence[Ints],
@@ -78,26 +84,27 @@ def _sample_batch(
         use_cache=True,
         logits_to_keep=1,
     )
-    cache = result.past_key_values
-    if n > 1:
-        cache.batch_repeat_interleave(n)
+    cache, seen = result.past_key_values, ids.shape[1]
+    full = repeat(cache, n)
     logits = result.logits[:, -1].float().repeat_interleave(n, 0)
-    mask, position = mask.repeat_interleave(n, 0), positions[:, -1:].repeat_interleave(n, 0)
+    position = positions[:, -1:].repeat_interleave(n, 0)
+    # What each row may attend to, now and later: only a prompt's padding is out of sight.
+    mask = torch.cat([mask, mask.new_ones(len(prompts), max_new_tokens)], 1).repeat_interleave(n, 0)
+    if full and takes_masks(model):
+        mask = mask[:, None, None]  # as it reaches the attention, so that no model has to make it for every token
     eos = torch.tensor(list(eos_ids), device=device)
 
     row = torch.arange(len(prompts) * n, device=device)
     """Which answer each row still being written belongs to."""
     alive = torch.ones(len(row), dtype=torch.bool, device=device)
     """Rows that have not ended; an ended row is only carried until the next compaction."""
-    steps: list[_Step] = []
+    record = _Record(eos)
     for t in range(max_new_tokens):
         logits = logits / temperature if temperature != 1.0 else logits
-        if not bool(torch.isfinite(logits).all()):
+        if not math.isfinite(float(logits.sum())):
             raise NotFinite("the model's output is not finite")
         token = torch.multinomial(torch.softmax(logits, -1), 1, generator=generator)[:, 0]
-        living_logits, living_token = logits[alive], token[alive]
-        other = living_logits.scatter(-1, living_token[:, None], -torch.inf).argmax(-1)
-        steps.append(_Step(row[alive], living_token, other, signals_of_logits(living_logits, living_token)))
+        record.add(row, alive, token, logits)
         alive = alive & ~torch.isin(token, eos)
         living = int(alive.sum())
         if living == 0 or t + 1 == max_new_tokens:
@@ -107,42 +114,65 @@ def _sample_batch(
             cache.batch_select_indices(keep)
             row, token, mask, position, alive = row[keep], token[keep], mask[keep], position[keep], alive[keep]
         position = position + 1
-        mask = torch.cat([mask, mask.new_ones(len(row), 1)], 1)
+        seen += 1
         result = model(
             input_ids=token[:, None],
-            attention_mask=mask if ragged else None,
+            attention_mask=mask[..., :seen] if ragged else None,
             position_ids=position,
             past_key_values=cache,
             use_cache=True,
         )
         cache, logits = result.past_key_values, result.logits[:, -1].float()
-    return _gather(steps, len(prompts), n, eos)
+    return record.samples(len(prompts), n)
 
 
-class _Step(NamedTuple):
-    """What one decoding step gave, for the answers that were still being written."""
+class _Record:
+    """What was sampled, step after step. Signals are read from many small steps at once."""
 
-    row: Tensor
-    token: Tensor
-    alternative: Tensor
-    signals: dict[str, Tensor]
+    def __init__(self, eos: Tensor):
+        self._eos = eos
+        self._waiting: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        self._bytes = 0
+        self._rows: list[Tensor] = []
+        self._tokens: list[Tensor] = []
+        self._others: list[Tensor] = []
+        self._signals: list[dict[str, Tensor]] = []
 
+    def add(self, row: Tensor, alive: Tensor, token: Tensor, logits: Tensor) -> None:
+        """One decoding step: the answer of each row, whether it is still being written, token [B], logits [B, V]."""
+        self._waiting.append((row, alive, token, logits))
+        self._bytes += logits.nbytes
+        if self._bytes > _WAITING_BYTES:
+            self._read()
 
-def _gather(steps: Sequence[_Step], prompts: int, n: int, eos: Tensor) -> list[list[Sample]]:
-    """From one record a decoding step to one record an answer."""
-    rows = torch.cat([s.row for s in steps])
-    order = torch.argsort(rows, stable=True)  # by answer, and within it by time
-    lengths = torch.bincount(rows, minlength=prompts * n).tolist()
-    tokens = torch.cat([s.token for s in steps])[order]
-    others = torch.cat([s.alternative for s in steps])[order].cpu().split(lengths)
-    ended = torch.isin(tokens, eos).cpu().split(lengths)
-    ids = tokens.cpu().split(lengths)
-    signals = {k: torch.cat([s.signals[k] for s in steps])[order].cpu().split(lengths) for k in steps[0].signals}
-    flat = [
-        Sample(ids[i], -signals["surprisal"][i], {k: v[i] for k, v in signals.items()}, others[i], bool(ended[i][-1]))
-        for i in range(prompts * n)
-    ]
-    return [flat[i : i + n] for i in range(0, len(flat), n)]
+    def _read(self) -> None:
+        row, alive, token, logits = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
+        self._rows.append(row[alive])
+        self._tokens.append(token[alive])
+        living = logits[alive]
+        self._others.append(living.scatter(-1, self._tokens[-1][:, None], -torch.inf).argmax(-1))
+        self._signals.append(signals_of_logits(living, self._tokens[-1]))
+        self._waiting, self._bytes = [], 0
+
+    def samples(self, prompts: int, n: int) -> list[list[Sample]]:
+        """From one record a decoding step to one record an answer."""
+        if self._waiting:
+            self._read()
+        rows = torch.cat(self._rows)
+        order = torch.argsort(rows, stable=True)  # by answer, and within it by time
+        lengths = torch.bincount(rows, minlength=prompts * n).tolist()
+        tokens = torch.cat(self._tokens)[order]
+        others = torch.cat(self._others)[order].cpu().split(lengths)
+        ended = torch.isin(tokens, self._eos).cpu().split(lengths)
+        ids = tokens.cpu().split(lengths)
+        signals = {k: torch.cat([s[k] for s in self._signals])[order].cpu().split(lengths) for k in self._signals[0]}
+        flat = [
+            Sample(
+                ids[i], -signals["surprisal"][i], {k: v[i] for k, v in signals.items()}, others[i], bool(ended[i][-1])
+            )
+            for i in range(prompts * n)
+        ]
+        return [flat[i : i + n] for i in range(0, len(flat), n)]
 
 
 def left_pad(prompts: Sequence[Ints], pad_id: int, device: Any) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import Qwen3ForCausalLM
 
-MODELS = ("chains-0", "chains-1", "columns-0")
+MODELS = ("chains-0", "chains-1", "columns-0", "columns-1")
 """The bundled base models: family and seed."""
 
 
