@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frown.config import CompareConfig, RunConfig, load, parse, to_json
+from frown.config import CompareConfig, RunConfig, load, only, parse, to_json
 from frown.errors import FrownError
 
 
@@ -115,3 +115,15 @@ def test_presets_are_sound():
 def test_configuration_and_help_import_no_torch():
     code = "import sys, frown.cli, frown.config; sys.exit(not {'torch', 'transformers'}.isdisjoint(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_comparison_of_some_of_its_arms():
+    whole = load(
+        CompareConfig, None, ["arms.a={}", "arms.b={}", "arms.c={}", "baseline=a", 'pairs=[["b","c"],["a","c"]]']
+    )
+    some = only(whole, ["c", "a", "c"])
+    assert list(some.arms) == ["a", "c"] and some.pairs == (("a", "c"),) and some.run("c", 1) == whole.run("c", 1)
+    with pytest.raises(FrownError, match="no arm is called 'd'"):
+        only(whole, ["a", "d"])
+    with pytest.raises(FrownError, match="no arm is called 'a'"):
+        only(whole, ["b"])  # the baseline is gone

@@ -34,6 +34,7 @@ def compare(
     *overrides: str,
     preset: str | None = None,
     config: Path | None = None,
+    arms: str | None = None,
     out: Path | None = None,
     workers: int | None = None,
     json_: Annotated[bool, Parameter("--json")] = False,
@@ -50,6 +51,8 @@ def compare(
         smoke (half a minute), demo (minutes) or full (hours).
     config
         A TOML file instead of a preset.
+    arms
+        Only these of its arms, e.g. aimed,random (the baseline must be among them).
     out
         Where everything is written. Default: runs/NAME of the preset or file.
     workers
@@ -59,7 +62,7 @@ def compare(
     """
     from rich.console import Console
 
-    from frown.config import CompareConfig, load
+    from frown.config import CompareConfig, load, only
     from frown.experiment import begin, run_all, summary
     from frown.report.html import write_report
     from frown.report.live import LiveView, Watched
@@ -69,6 +72,8 @@ def compare(
         raise FrownError("give either --preset NAME or --config FILE")
     file = config if config is not None else _preset(str(preset))
     settings = load(CompareConfig, file, overrides)
+    if arms is not None:
+        settings = only(settings, [name.strip() for name in arms.split(",")])
     folder = out or Path("runs") / file.stem
     if workers is not None and workers < 1:
         raise FrownError(f"--workers is at least 1, got {workers}")

@@ -399,6 +399,18 @@ def parse(kind: type[ConfigT], values: Mapping[str, Any], where: str) -> ConfigT
         raise FrownError(f"{where}: {_explain(kind, first)}{more}") from None
 
 
+def only(config: CompareConfig, arms: Iterable[str]) -> CompareConfig:
+    """The comparison with these of its arms alone, and the pairs that are left. FrownError for an arm it has not."""
+    wanted = list(dict.fromkeys(arms))
+    for name in wanted:
+        if name not in config.arms:
+            raise FrownError(f"no arm is called {name!r}{_nearest(name, config.arms)}")
+    values = config.model_dump()
+    values["arms"] = {name: spec for name, spec in config.arms.items() if name in wanted}
+    values["pairs"] = [pair for pair in config.pairs if set(pair) <= set(wanted)]
+    return parse(CompareConfig, values, "--arms")
+
+
 def to_json(config: Config) -> str:
     """The resolved configuration, as it is saved with a run."""
     return json.dumps(config.model_dump(mode="json"), indent=2) + "\n"

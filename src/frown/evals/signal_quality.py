@@ -31,8 +31,11 @@ from frown.evals.stats import Draws, draws, interval
 from frown.evals.weights import Array, as_result, as_weights, divide
 from frown.types import Floats, Rollout
 
-DOUBTFUL = ("surprisal", "entropy", "varentropy", "effective_choices")
-"""Signals that are high where the model doubts, in nats or choices: read at their maximum."""
+DOUBTFUL = (
+    *("surprisal", "entropy", "varentropy", "effective_choices"),
+    *("resampled_surprisal", "disagreement", "mutual_information"),
+)
+"""Signals that are high where the model doubts, in nats, choices or shares: read at their maximum."""
 SURE = ("top_probability", "margin")
 """Probabilities that are high where the model is sure: read as one minus their minimum."""
 SURE_NATS = ("self_certainty", "top_k_confidence")
