@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from frown.errors import FrownError
+from frown.evals.metrics import metrics
 from frown.evals.samples import GradedSamples
 from frown.evals.summary import RunResult, summarise, to_json
 
@@ -172,7 +173,7 @@ def test_figures_are_the_means_over_seeds_with_an_interval_around(summary):
 
 def test_pairs_and_sentences(summary):
     pairs = {(p["arm"], p["baseline"], p["metric"]): p for p in summary["pairs"]}
-    assert len(pairs) == 4 * 4  # three arms against the baseline, one named pair; four metrics
+    assert len(pairs) == 4 * 6  # three arms against the baseline, one named pair; six metrics
     full = pairs["full critique", "grpo", "avg_at_k"]
     assert full["excludes_zero"] and full["difference"]["ci95"][0] > 0
     assert "the interval excludes zero: full critique is better." in full["sentence"]
@@ -186,11 +187,22 @@ def test_pairs_and_sentences(summary):
         assert ("no difference is shown" in p["sentence"]) != p["excludes_zero"]
 
 
+def test_the_change_from_the_untrained_policy_is_the_difference_of_its_first_and_last_evaluation(summary):
+    for name, arm in summary["arms"].items():
+        for metric, found in arm["change"].items():
+            ends = [(r.evals[0], r.last) for r in experiment() if r.arm == name]
+            value = metrics(ends[0][0].k)[metric].of
+            assert found["before"] == pytest.approx(np.mean([value(a) for a, _ in ends]), abs=1e-6)
+            assert found["mean"] == pytest.approx(np.mean([value(b) - value(a) for a, b in ends]), abs=2e-6)
+    late = [replace(run("grpo", s), evals=run("grpo", s).evals[1:]) for s in range(3)]
+    assert summarise(late, baseline="grpo")["arms"]["grpo"]["change"] is None
+
+
 def test_an_arm_like_the_baseline_shows_no_difference():
     results = [run("grpo", s) for s in range(3)]
     twins = [replace(r, arm="twin") for r in results]
     pairs = summarise([*results, *twins], baseline="grpo")["pairs"]
-    assert [p["difference"] for p in pairs] == [{"mean": 0.0, "ci95": [0.0, 0.0]}] * 4
+    assert [p["difference"] for p in pairs] == [{"mean": 0.0, "ci95": [0.0, 0.0]}] * 6
     assert pairs[0]["sentence"].endswith("+.00 [.00, .00]; the interval includes zero, so no difference is shown.")
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from frown.evals import convergence, wording
 from frown.evals.fate import FATES, Fates
-from frown.evals.metrics import CURVE, Arrays, Metric
+from frown.evals.metrics import CHANGE, CURVE, Arrays, Metric
 from frown.evals.results import RunResult, shared_steps
 from frown.evals.samples import GradedSamples
 from frown.evals.stats import Draws, Interval, difference, interval, over_seeds
@@ -77,6 +77,7 @@ def arm(runs: Sequence[RunResult], book: Book) -> dict[str, Any]:
     out["heldout_avg_at_k"] = book.figure("avg_at_k", held) if runs and len(held) == len(runs) else None
     curves = np.stack([r.curve(book.steps) for r in runs]) if runs and book.steps else None
     out["auc"] = None if curves is None else as_json(book.interval(book.area(), (curves,)))
+    out["change"] = change(runs, book)
     out["fate"] = fate(runs, book)
     rate = out["fate"]["suppression"] if out["fate"] else None
     out["suppression"] = rate and {key: rate[key] for key in ("mean", "ci95")}
@@ -92,6 +93,23 @@ def arm(runs: Sequence[RunResult], book: Book) -> dict[str, Any]:
     out["seeds"] = [r.seed for r in runs]
     out["runs"] = [_run(r, book) for r in runs]
     out["curve"] = _curve(runs, book)
+    return out
+
+
+def change(runs: Sequence[RunResult], book: Book) -> dict[str, Any] | None:
+    """How the trained policy differs from the untrained one, and what that was; None unless every run measured both."""
+    if not runs or any(r.evals[0].step != 0 or r.last.step == 0 for r in runs):
+        return None
+    out: dict[str, Any] = {}
+    for name in CHANGE:
+        metric = book.metrics[name]
+        after, before = (
+            stack([metric.arrays(e) for e in evals]) for evals in ([r.last for r in runs], [r.evals[0] for r in runs])
+        )
+        using = book.draws(*after[0].shape[:2])
+        gap = as_json(difference(metric.statistic, after, before, using=using))
+        known = number(np.mean([metric.statistic(*arrays) for arrays in zip(*before, strict=True)]))
+        out[name] = None if gap is None else {**gap, "before": known}
     return out
 
 

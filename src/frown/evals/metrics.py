@@ -72,5 +72,7 @@ def metrics(k: int) -> dict[str, Metric]:
 
 CURVE = ("ece", "entropy", "surprisal")
 """The metrics that a summary also gives at every evaluation, beside Avg@k."""
-EVERY_PAIR = ("avg_at_k", "auc", "ece", "brier")
+EVERY_PAIR = ("avg_at_k", "auc", "ece", "brier", "ece_min_probability", "brier_min_probability")
 """The metrics in which arms are compared."""
+CHANGE = tuple(name for name in EVERY_PAIR if name != "auc")
+"""The metrics in which the trained policy is compared with the untrained one."""

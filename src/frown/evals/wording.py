@@ -15,9 +15,11 @@ NAMES = {
     "auc": "area under the learning curve",
     "ece": "calibration error (ECE of agreement)",
     "brier": "Brier score (of agreement)",
+    "ece_min_probability": "calibration error (ECE of the least likely token)",
+    "brier_min_probability": "Brier score (of the least likely token)",
     "suppression": "suppression rate",
 }
-LOWER_IS_BETTER = frozenset({"ece", "brier", "suppression"})
+LOWER_IS_BETTER = frozenset({"ece", "brier", "ece_min_probability", "brier_min_probability", "suppression"})
 
 
 def decimal(value: float | None, digits: int = 2, sign: bool = False) -> str:
