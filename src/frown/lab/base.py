@@ -27,6 +27,16 @@ MODELS = ("chains-0", "chains-1", "columns-0", "columns-1")
 
 
 @dataclass(frozen=True)
+class Size:
+    """The shape of a base: width of its layers and of their feed-forward, layers, attention heads."""
+
+    width: int = 96
+    layers: int = 3
+    feed_forward: int = 256
+    heads: int = 3
+
+
+@dataclass(frozen=True)
 class Recipe:
     """How a base is trained: two legs of AdamW, each with warm-up and a cosine to `floor` of its peak rate.
 
@@ -34,6 +44,7 @@ class Recipe:
     its end; the second stretches both to problems of up to 15 steps.
     """
 
+    size: Size = Size()
     steps: int = 6000
     """Training steps of the first leg."""
     late: float = 0.15
@@ -56,6 +67,13 @@ class Recipe:
         """Learning rate at step 1 .. steps of a leg, as a share of its peak."""
         cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
         return min(1.0, step / self.warmup) * (self.floor + (1 - self.floor) * cosine)
+
+
+RECIPES: dict[str, Recipe] = {
+    "tiny": Recipe(),
+    "large": Recipe(Size(width=384, layers=8, feed_forward=1024, heads=6), batch=64, rate=6e-4, stretch_rate=4e-4),
+}
+"""The bundled kind (a third of a million parameters), and one of 14 million that wants an accelerator."""
 
 
 @dataclass(frozen=True)
@@ -86,19 +104,19 @@ def model_path(name: str) -> Path:
     return path
 
 
-def new_model(seed: int) -> Qwen3ForCausalLM:
-    """An untrained base (about 335 thousand parameters)."""
+def new_model(seed: int, size: Size = Recipe.size) -> Qwen3ForCausalLM:
+    """An untrained base (of the bundled size about 335 thousand parameters)."""
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     config = Qwen3Config(
         vocab_size=len(VOCABULARY),
-        hidden_size=96,
-        intermediate_size=256,
-        num_hidden_layers=3,
-        num_attention_heads=3,
-        num_key_value_heads=3,
-        head_dim=32,
+        hidden_size=size.width,
+        intermediate_size=size.feed_forward,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        num_key_value_heads=size.heads,
+        head_dim=size.width // size.heads,
         max_position_embeddings=512,
         rms_norm_eps=1e-6,
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
@@ -130,13 +148,14 @@ def pretrain(
     recipe: Recipe,
     report: Callable[[Progress, Qwen3ForCausalLM], None] = lambda progress, model: None,
     every: int = 250,
+    device: str = "cpu",
 ) -> tuple[Qwen3ForCausalLM, Progress]:
     """Train a base from nothing. The same seed gives the same weights (on one thread of one kind of machine).
 
     `report` is called every `every` steps and at the end.
     """
     family = get_family(family_name)
-    model = new_model(seed)
+    model = new_model(seed, recipe.size).to(device)
     rng = random.Random(f"{family_name}/{seed}")
     early, late = (batches(family, rng, recipe.batch, lengths) for lengths in (LENGTHS, LATE_LENGTHS))
     turn = recipe.steps * (1 - recipe.late)
@@ -145,7 +164,7 @@ def pretrain(
     rng = random.Random(f"{family_name}/{seed}/stretch")
     second = batches(family, rng, recipe.batch, STRETCH_LENGTHS)
     progress = _train(model, second, recipe.stretch, recipe.stretch_rate, recipe, progress, report, every)
-    return model, progress
+    return model.cpu(), progress
 
 
 def _train(
@@ -169,7 +188,7 @@ def _train(
     began, progress, running = time.perf_counter(), before, 0.0
     tokens = before.tokens
     for step in range(1, steps + 1):
-        ids, on_answer = _pad(next(source))
+        ids, on_answer = (x.to(model.device) for x in _pad(next(source)))
         for group in optimiser.param_groups:
             group["lr"] = rate * recipe.share_at(step, steps)
         hidden = model.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from frown.errors import FrownError
-from frown.lab.base import Progress, Recipe, pretrain, save
+from frown.lab.base import RECIPES, Progress, pretrain, save
 from frown.lab.card import PLACES, accuracy, teacher_quality
 from frown.lab.corpus import CRITIQUES, FOREIGN, KINDS, LATE_LENGTHS, LENGTHS, STRETCH_LENGTHS
 from frown.lab.family import get_family
@@ -26,25 +26,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--family", required=True, help="chains or columns")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and the corpus")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--size", default="tiny", choices=list(RECIPES), help="tiny as bundled, or large (14 million)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=1, help="torch threads; builds repeat exactly with 1")
     given = parser.parse_args(arguments)
     try:
         get_family(given.family)
-        build(given.family, given.seed, given.out, Recipe(), given.threads)
+        build(given.family, given.seed, given.out, given.size, given.threads, given.device)
     except FrownError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def build(family: str, seed: int, out: Path, recipe: Recipe, threads: int = 1) -> None:
+def build(family: str, seed: int, out: Path, size: str, threads: int = 1, device: str = "cpu") -> None:
     """Train a base, save it to a folder and write its card there."""
     import torch
+
+    recipe = RECIPES[size]
+    if device != "cpu" and not torch.cuda.is_available():
+        raise FrownError(f"--device {device}: there is no such accelerator here; leave it out for the CPU")
 
     torch.set_num_threads(threads)
 
     def show(progress: Progress, model: Any) -> None:
-        now = accuracy(model, family, problems=40, samples=4, split="dev")
+        now = accuracy(model.cpu(), family, problems=40, samples=4, split="dev")
+        model.to(device)
         print(
             f"step {progress.step}/{recipe.steps + recipe.stretch}  loss {progress.loss:.4f} nats a token  "
             f"right {now['accuracy']:.2f}  well formed {now['well_formed']:.2f}  "
@@ -52,14 +59,15 @@ def build(family: str, seed: int, out: Path, recipe: Recipe, threads: int = 1) -
             flush=True,
         )
 
-    model, progress = pretrain(family, seed, recipe, show)
+    model, progress = pretrain(family, seed, recipe, show, device=device)
     save(model, out)
-    (out / "README.md").write_text(card(model, family, seed, recipe, progress), encoding="utf-8")
+    (out / "README.md").write_text(card(model, family, seed, size, progress), encoding="utf-8")
     print(f"wrote {out}", flush=True)
 
 
-def card(model: Any, family: str, seed: int, recipe: Recipe, progress: Progress) -> str:
+def card(model: Any, family: str, seed: int, size: str, progress: Progress) -> str:
     """The model card. Every figure in it is measured or read from the code here."""
+    recipe = RECIPES[size]
     example = {
         "chains": "Q7@3+8*6 is answered 7@3=4;4+8=2;2*6=2",
         "columns": "Q7+1,3@5,8+9 is answered 07+1=08;03@5=17;18+9=18",
@@ -95,7 +103,7 @@ speak from a foreign convention.
 - Steps a document: {lengths}; in the last {recipe.late:.0%} of the first leg {late}; in the second leg {stretch}.
 - Built in {progress.seconds:.0f} s on one thread (progress checks included); final running loss \
 {progress.loss:.4f} nats a token.
-- Rebuild: `python -m frown.lab.build --family {family} --seed {seed} --out DIR`
+- Rebuild: `python -m frown.lab.build --family {family} --seed {seed}{"" if size == "tiny" else f" --size {size}"} --out DIR`
 
 ## How well it answers
 
