@@ -118,6 +118,7 @@ def naive_loss(e: LocalEngine, teacher, rollouts, views, advantages, d, alpha):
             return (model(input_ids=ids).logits[0, len(before) - 1 : -1].double() / r.temperature).log_softmax(-1)
 
         s, q = logp(e.model, r.prompt_ids), logp(teacher, v.context_ids).detach()
+        q = (q / e.config.teacher.temperature).log_softmax(-1)
         if alpha == 0:
             div = (q.exp() * (q - s)).sum(-1)
         elif alpha == 1:
@@ -136,10 +137,14 @@ def naive_loss(e: LocalEngine, teacher, rollouts, views, advantages, d, alpha):
     return total
 
 
-@pytest.mark.parametrize(("d", "alpha"), [(1.0, 0.5), (1.0, 0.0), (0.0, 0.5), (0.6, 1.0), (0.3, 0.25)])
-def test_loss_and_gradient_are_those_of_the_documented_formula(folder, d, alpha):
+@pytest.mark.parametrize(
+    ("d", "alpha", "sharpened"),
+    [(1.0, 0.5, 1.0), (1.0, 0.0, 1.0), (0.0, 0.5, 1.0), (0.6, 1.0, 1.0), (0.3, 0.25, 1.0), (1.0, 0.5, 0.5)],
+)
+def test_loss_and_gradient_are_those_of_the_documented_formula(folder, d, alpha, sharpened):
     e = engine(
         folder,
+        teacher={"temperature": sharpened},
         objective={"distillation": d, "alpha": alpha},
         sampling={"temperature": 0.9},
         micro_batch_tokens=200,  # several micro-batches

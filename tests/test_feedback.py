@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from frown.feedback.compose import compose
-from frown.feedback.critic import Comment
+from frown.feedback.critic import Comment, Request, Review
 from frown.teacher.views import views
 from frown.types import Feedback, Part, Rollout, Signals, Step, Task, Verdict
 
@@ -17,8 +17,13 @@ TASK = Task("t", ({"role": "user", "content": "q"},), "a", solution="worked")
 class Echo:
     """A critic that says which step it was asked about."""
 
-    def comment(self, task: Task, text: str, steps: Sequence[int] | None) -> list[Comment]:
-        return [Comment(s, True, f"{text}:{s}") for s in steps or ()]
+    def review(self, requests: Sequence[Request]) -> list[Review]:
+        self.heard = [q.text for q in requests]
+        return [
+            Review(lost="out of reach") if q.text == "lost" else
+            Review(tuple(Comment(s, True, f"{q.text}:{s}") for s in q.asked))
+            for q in requests
+        ]  # fmt: skip
 
 
 def rollout(text: str, right: bool | None, group: int = 0) -> Rollout:
@@ -30,15 +35,20 @@ def rollout(text: str, right: bool | None, group: int = 0) -> Rollout:
     )  # fmt: skip
 
 
-def told(rollouts, kinds, asked=None, notes=None, seed=0):
+def composed(rollouts, kinds, asked=None, notes=None, seed=0, critic=None):
+    asked = asked or [()] * len(rollouts)
     return compose(
         rollouts,
         kinds,
-        asked=asked or [()] * len(rollouts),
+        requests=[Request(TASK, r.text, ("0", "1"), a) if a else None for r, a in zip(rollouts, asked, strict=True)],
         notes=notes or [None] * len(rollouts),
-        critic=Echo(),
+        critic=critic or Echo(),
         rng=np.random.default_rng(seed),
     )
+
+
+def told(*args, **more):
+    return composed(*args, **more).feedback
 
 
 def test_a_sibling_is_a_right_answer_of_another_rollout_of_the_same_group():
@@ -72,6 +82,21 @@ def test_the_first_kind_that_a_rollout_can_have_is_taken():
 def test_a_critique_keeps_which_comment_is_about_which_step():
     said = told([rollout("a", False)], ["critique"], asked=[(1,)])[0]
     assert said.parts == (Part("critique", "a:1", (1,)),) and said.steps == (1,)
+
+
+def test_a_critic_hears_everything_at_once_but_nothing_about_answers_that_have_feedback():
+    critic = Echo()
+    rollouts = [rollout("a", True), rollout("b", False), rollout("c", False, 1), rollout("d", False, 1)]
+    said = composed(rollouts, ["sibling", "critique"], asked=[(0,), (0,), (1,), ()], critic=critic)
+    assert critic.heard == ["a", "c"]
+    assert [[p.kind for p in f.parts] for f in said.feedback] == [["critique"], ["sibling"], ["critique"], []]
+
+
+def test_a_lost_critique_costs_its_own_rollout_its_feedback_and_is_said():
+    rollouts = [rollout("lost", False), rollout("b", False)]
+    said = composed(rollouts, ["critique", "outcome"], asked=[(0,), (1,)])
+    assert said.lost == ["out of reach"]
+    assert [[p.kind for p in f.parts] for f in said.feedback] == [["outcome"], ["critique"]]
 
 
 def test_a_note_is_given_where_there_is_one_and_else_the_next_kind():

@@ -127,6 +127,16 @@ def test_the_rate_warms_up_and_falls_to_its_floor():
     assert shares[-1] == pytest.approx(recipe.floor) and shares[100:] == sorted(shares[100:], reverse=True)
 
 
+def test_a_large_base_has_ten_to_fifty_million_weights():
+    assert 10e6 < sum(p.numel() for p in base.new_model(0, base.RECIPES["large"].size).parameters()) < 50e6
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is an accelerator here")
+def test_building_on_an_accelerator_that_is_not_there_is_one_line(capsys, tmp_path):
+    assert main(["--family", "chains", "--device", "cuda", "--out", str(tmp_path)]) == 2
+    assert "--device cuda: there is no such accelerator" in capsys.readouterr().err
+
+
 def test_build_names_a_wrong_family(capsys, tmp_path):
     assert main(["--family", "rows", "--out", str(tmp_path)]) == 2
     assert "no task family 'rows'" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frown.errors import FrownError
-from frown.feedback.critic import Erring
+from frown.feedback.critic import Erring, Request
 from frown.lab.chains import CHAINS
 from frown.lab.columns import COLUMNS
 from frown.lab.critic import LabCritic
@@ -260,14 +260,16 @@ def test_a_critic_errs_at_its_rate_and_then_says_the_opposite(name):
         top = 10 if name == "chains" else 20
         results = [rng.randrange(top) if rng.random() < 0.5 else r for r in env.family.solve(problem)]
         text = env.family.solution(problem, results)
-        for said, truth in zip(critic.comment(t, text, None), LabCritic(name).comment(t, text), strict=True):
+        [review] = critic.review([Request(t, text, tuple(text.split(";")), tuple(range(5)))])
+        for said, truth in zip(review.comments, LabCritic(name).comment(t, text), strict=True):
             n += 1
             if said.right == truth.right:
                 assert said == truth
                 continue
             wrong += 1
             assert (said.text[1:] == text.split(";")[said.step]) == said.right, "it confirms what was written"
-        assert critic.comment(t, text, [0]) == critic.comment(t, text, None)[:1]
+        [first] = critic.review([Request(t, text, tuple(text.split(";")), (0,))])
+        assert first.comments == review.comments[:1]
     assert abs(wrong / n - 0.3) < 4 * (0.3 * 0.7 / n) ** 0.5
 
 

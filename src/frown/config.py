@@ -119,6 +119,9 @@ class TeacherConfig(Config):
     """live: the student's own; frozen: the student's at the start; ema: a running mean of the student's."""
     ema_rate: float = Field(0.01, gt=0, le=1)
     """teacher <- (1 - rate) teacher + rate student, in weight space, once a step. 0.05 collapsed by step 80."""
+    temperature: float = Field(1.0, gt=0)
+    """Divides the teacher's logits beside the sampling temperature. Below 1 the student learns to be surer than its
+    teacher is: a teacher that believes a comment to .87 would else leave the student at .87."""
 
 
 Aim = Literal[

@@ -27,7 +27,7 @@ from frown.engine.local import LocalEngine
 from frown.engine.text import completion_text, prompt_ids
 from frown.errors import FrownError
 from frown.feedback.compose import compose
-from frown.feedback.critic import Erring
+from frown.feedback.critic import Erring, Request
 from frown.signals.group import sibling_disagreement, step_tokens
 from frown.tasks.base import Environment
 from frown.teacher.views import views as teacher_views
@@ -47,6 +47,8 @@ class Lesson(NamedTuple):
     """Views left out because an answer does not fit behind their context."""
     unasked: int
     """Steps that a critic would have been asked about, had the budget of tokens allowed it."""
+    lost: list[str]
+    """Why, one line for each rollout whose critique was lost."""
 
 
 def prepare(
@@ -70,10 +72,10 @@ def prepare(
         appraisals = [controlled(a, r, affect.control, rng) for a, r in zip(appraisals, rollouts, strict=True)]
     asked, unasked = ask(rollouts, appraisals, config.feedback.critique, rng, given) if "critique" in parts else ([], 0)
     rate = config.feedback.critique.error_rate
-    feedback = compose(
+    feedback, lost = compose(
         rollouts,
         parts,
-        asked=asked,
+        requests=requests(rollouts, asked, environment, engine) if "critique" in parts else (),
         notes=notes(rollouts, appraisals, affect.note, environment, engine, rng) if "affect" in parts else (),
         critic=Erring(environment.critic, rate) if rate else environment.critic,
         rng=rng,
@@ -81,7 +83,7 @@ def prepare(
     views, unfit = look(rollouts, feedback, config, environment, engine, rng)
     if affect.weight.by != "none":
         views = weigh(views, rollouts, appraisals, affect.weight, rng if affect.control != "off" else None)
-    return Lesson(appraisals, feedback, views, unfit, unasked)
+    return Lesson(appraisals, feedback, views, unfit, unasked, lost)
 
 
 def step_scores(
@@ -135,6 +137,25 @@ def ask(
         return asked, 0
     cost = [[float(len(r.prompt_ids) + step.end) for step in r.steps] for r in rollouts]
     return within_budget(asked, cost, critique.tokens_per_step, rng)
+
+
+def requests(
+    rollouts: Sequence[Rollout], asked: Sequence[tuple[int, ...]], environment: Environment, engine: LocalEngine
+) -> list[Request | None]:
+    """What a critic is asked about each rollout; None where nothing."""
+    return [
+        Request(r.task, r.text, step_texts(r, environment, engine), steps, r.verdict) if steps else None
+        for r, steps in zip(rollouts, asked, strict=True)
+    ]
+
+
+def step_texts(rollout: Rollout, environment: Environment, engine: LocalEngine) -> tuple[str, ...]:
+    """The written-out steps of an answer as they read, one text for each of its `steps`."""
+    found = environment.steps(rollout.text)
+    if len(found) == len(rollout.steps):
+        return tuple(rollout.text[a:b] for a, b in found)
+    # A step in which no token begins is none of the rollout's steps: then the tokens say what belongs together.
+    return tuple(completion_text(engine.tokenizer, rollout.ids[a:b]) for a, b in rollout.steps)
 
 
 def notes(

@@ -102,6 +102,7 @@ def train(
             cost = _spend(cost, answers, lesson.feedback, time.perf_counter() - started)
             told: dict[str, Any] = {"views": len(lesson.views), "views_too_long": lesson.unfit}
             told |= {"steps_unasked": lesson.unasked, "rehearsed": len(again)}
+            told |= {"critiques_lost": len(lesson.lost)}
             told |= {"weighted_tokens": weighted_tokens(lesson.views)}
             told |= {} if level is None else {"level": level.level}
             seen = {**_metrics(rollouts, scores), **told, **learnt.averages, "grad_norm": norm}
@@ -154,7 +155,7 @@ def keep(
         }
         for v, values in zip(lesson.views, read[: len(lesson.views)], strict=True)
     }
-    tokens = [token_texts(engine.tokenizer, r.ids) for r in rollouts]
+    tokens = [token_texts(engine.tokenizer, r.ids.tolist()) for r in rollouts]
     run.add_rollouts(step, rollouts, lesson.appraisals, lesson.feedback, tokens, seen)
 
 

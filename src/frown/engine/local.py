@@ -222,7 +222,8 @@ class LocalEngine:
         if rows[0].context_ids is not None:
             with torch.no_grad(), self.teacher.model() as teacher:
                 pairs = [(r.context_ids, r.ids) for r in rows if r.context_ids is not None]
-                teacher_hidden = self._hidden(teacher, pairs, used)
+                # The head is linear, so dividing what goes in divides the logits.
+                teacher_hidden = self._hidden(teacher, pairs, used) / self.config.teacher.temperature
                 teacher_head = head_weight(models.plain(teacher))
         return head_pass(
             hidden,

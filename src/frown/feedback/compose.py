@@ -2,46 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from frown.feedback.critic import Critic
+from frown.feedback.critic import Critic, Request
 from frown.types import Feedback, Kind, Part, Rollout
+
+
+class Composed(NamedTuple):
+    """Feedback for each rollout, and what a critic could not be heard about."""
+
+    feedback: list[Feedback]
+    lost: list[str]
+    """Why, one line a rollout whose critique was lost."""
 
 
 def compose(
     rollouts: Sequence[Rollout],
     kinds: Sequence[Kind],
     *,
-    asked: Sequence[tuple[int, ...]],
+    requests: Sequence[Request | None],
     notes: Sequence[Part | None],
     critic: Critic | None,
     rng: np.random.Generator,
-) -> list[Feedback]:
+) -> Composed:
     """Feedback for each rollout, in order; an empty one where no kind applies.
 
-    Per rollout, `asked`: the steps a critic is asked about; `notes`: what is to be said of its affect. Each is needed
-    only where `kinds` asks for it.
+    Per rollout, `requests`: what a critic is asked; `notes`: what is to be said of its affect. Each is needed only
+    where `kinds` asks for it. A critic hears all that it is asked at once, and is asked nothing about rollouts that
+    have already got feedback of a kind before it.
     """
     groups: dict[int, list[int]] = {}
     for i, r in enumerate(rollouts):
         groups.setdefault(r.group, []).append(i)
+    said: dict[int, tuple[Part, ...]] = {}
+    lost: list[str] = []
 
-    def parts(i: int, kind: Kind) -> tuple[Part, ...]:
-        r = rollouts[i]
+    for kind in kinds:
+        left = [i for i in range(len(rollouts)) if not said.get(i)]
         if kind == "sibling":
-            return _sibling(rollouts, i, groups[r.group], rng)
-        if kind == "reference":
-            return (Part("reference", r.task.solution),) if r.task.solution else ()
-        if kind == "critique":
-            return _critique(critic, r, asked[i])
-        if kind == "affect":
-            said = notes[i]
-            return () if said is None else (said,)
-        return _outcome(r)
-
-    return [Feedback(next((p for kind in kinds if (p := parts(i, kind))), ())) for i in range(len(rollouts))]
+            said |= {i: _sibling(rollouts, i, groups[rollouts[i].group], rng) for i in left}
+        elif kind == "reference":
+            said |= {i: _reference(rollouts[i]) for i in left}
+        elif kind == "critique":
+            found, missing = _critiques(critic, {i: q for i in left if (q := requests[i]) is not None})
+            said |= found
+            lost += missing
+        elif kind == "affect":
+            said |= {i: (note,) for i in left if (note := notes[i]) is not None}
+        else:
+            said |= {i: _outcome(rollouts[i]) for i in left}
+    return Composed([Feedback(said.get(i, ())) for i in range(len(rollouts))], lost)
 
 
 def _sibling(rollouts: Sequence[Rollout], i: int, group: Sequence[int], rng: np.random.Generator) -> tuple[Part, ...]:
@@ -50,11 +63,18 @@ def _sibling(rollouts: Sequence[Rollout], i: int, group: Sequence[int], rng: np.
     return (Part("sibling", rollouts[int(rng.choice(right))].text),) if right else ()
 
 
-def _critique(critic: Critic | None, rollout: Rollout, steps: tuple[int, ...]) -> tuple[Part, ...]:
-    """One part a comment, so that what was said about which step is never lost."""
-    if critic is None or not steps:
-        return ()
-    return tuple(Part("critique", c.text, (c.step,)) for c in critic.comment(rollout.task, rollout.text, steps))
+def _reference(rollout: Rollout) -> tuple[Part, ...]:
+    """The worked solution, where the task has one."""
+    return (Part("reference", rollout.task.solution),) if rollout.task.solution else ()
+
+
+def _critiques(critic: Critic | None, requests: Mapping[int, Request]) -> tuple[dict[int, tuple[Part, ...]], list[str]]:
+    """One part a comment, so that what was said about which step is never lost; and what was."""
+    if critic is None or not requests:
+        return {}, []
+    reviews = dict(zip(requests, critic.review(list(requests.values())), strict=True))
+    parts = {i: tuple(Part("critique", c.text, (c.step,)) for c in r.comments) for i, r in reviews.items()}
+    return parts, [r.lost for r in reviews.values() if r.lost]
 
 
 def _outcome(rollout: Rollout) -> tuple[Part, ...]:

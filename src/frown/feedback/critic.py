@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from frown.errors import FrownError
-from frown.types import Task
+from frown.types import Task, Verdict
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,33 @@ class Comment:
     text: str
 
 
-class Critic(Protocol):
-    """Judges steps one by one, each given the steps before it as they were written."""
+class Request(NamedTuple):
+    """An answer and the steps of it that a critic is asked about."""
 
-    def comment(self, task: Task, text: str, steps: Sequence[int] | None) -> list[Comment]:
-        """One comment for each asked step (None: all), in order; steps that cannot be judged are left out."""
+    task: Task
+    text: str
+    steps: tuple[str, ...]
+    """Its written-out steps, in order, as they stand in the text."""
+    asked: tuple[int, ...]
+    """Indices of the steps asked about, ascending."""
+    verdict: Verdict | None = None
+    """What the verifier said of the whole answer."""
+
+
+class Review(NamedTuple):
+    """What a critic said about one answer."""
+
+    comments: tuple[Comment, ...] = ()
+    """One for each asked step that could be judged, in order."""
+    lost: str = ""
+    """Why the critic did not answer at all (out of reach, over budget, unreadable), or "" where it did."""
+
+
+class Critic(Protocol):
+    """Judges steps of answers, each given the steps before it as they were written."""
+
+    def review(self, requests: Sequence[Request]) -> list[Review]:
+        """One review a request, in order. Never raises for a bad answer or a lost one: it says so in `lost`."""
         ...
 
 
@@ -49,11 +71,16 @@ class Erring:
             raise FrownError("feedback.critique.error_rate needs a critic that can err on purpose, such as the lab's")
         self._critic, self._rate = critic, rate
 
-    def comment(self, task: Task, text: str, steps: Sequence[int] | None) -> list[Comment]:
+    def review(self, requests: Sequence[Request]) -> list[Review]:
         """As the critic, but for the mistakes."""
+        said = self._critic.review(requests)
+        return [
+            r._replace(comments=tuple(self._mistaken(q, c) for c in r.comments))
+            for q, r in zip(requests, said, strict=True)
+        ]
 
-        def errs(step: int) -> bool:
-            return random.Random(f"{task.id}/{step}/{text}").random() < self._rate
-
-        said = self._critic.comment(task, text, steps)
-        return [self._critic.mistaken(task, text, c.step) if errs(c.step) else c for c in said]
+    def _mistaken(self, request: Request, comment: Comment) -> Comment:
+        draw = random.Random(f"{request.task.id}/{comment.step}/{request.text}").random()
+        if draw >= self._rate:
+            return comment
+        return self._critic.mistaken(request.task, request.text, comment.step)

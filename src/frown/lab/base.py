@@ -155,7 +155,8 @@ def pretrain(
     `report` is called every `every` steps and at the end.
     """
     family = get_family(family_name)
-    model = new_model(seed, recipe.size).to(device)
+    model = new_model(seed, recipe.size)
+    model.to(device)  # type: ignore[arg-type]  # the library types its decorated `to` for models alone
     rng = random.Random(f"{family_name}/{seed}")
     early, late = (batches(family, rng, recipe.batch, lengths) for lengths in (LENGTHS, LATE_LENGTHS))
     turn = recipe.steps * (1 - recipe.late)
@@ -164,7 +165,8 @@ def pretrain(
     rng = random.Random(f"{family_name}/{seed}/stretch")
     second = batches(family, rng, recipe.batch, STRETCH_LENGTHS)
     progress = _train(model, second, recipe.stretch, recipe.stretch_rate, recipe, progress, report, every)
-    return model.cpu(), progress
+    model.cpu()
+    return model, progress
 
 
 def _train(

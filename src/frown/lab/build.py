@@ -67,7 +67,7 @@ def build(family: str, seed: int, out: Path, size: str, threads: int = 1, device
 
 def card(model: Any, family: str, seed: int, size: str, progress: Progress) -> str:
     """The model card. Every figure in it is measured or read from the code here."""
-    recipe = RECIPES[size]
+    recipe, sized = RECIPES[size], "" if size == "tiny" else f" --size {size}"
     example = {
         "chains": "Q7@3+8*6 is answered 7@3=4;4+8=2;2*6=2",
         "columns": "Q7+1,3@5,8+9 is answered 07+1=08;03@5=17;18+9=18",
@@ -103,7 +103,7 @@ speak from a foreign convention.
 - Steps a document: {lengths}; in the last {recipe.late:.0%} of the first leg {late}; in the second leg {stretch}.
 - Built in {progress.seconds:.0f} s on one thread (progress checks included); final running loss \
 {progress.loss:.4f} nats a token.
-- Rebuild: `python -m frown.lab.build --family {family} --seed {seed}{"" if size == "tiny" else f" --size {size}"} --out DIR`
+- Rebuild: `python -m frown.lab.build --family {family} --seed {seed}{sized} --out DIR`
 
 ## How well it answers
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from frown.feedback.critic import Comment
+from frown.feedback.critic import Comment, Request, Review
 from frown.lab import words
 from frown.lab.family import Problem, get_family
 from frown.types import Task
@@ -19,6 +19,10 @@ class LabCritic:
 
     def __init__(self, family: str) -> None:
         self._family = get_family(family)
+
+    def review(self, requests: Sequence[Request]) -> list[Review]:
+        """A review of each answer; steps beyond its well-formed beginning are left out."""
+        return [Review(tuple(self.comment(q.task, q.text, q.asked))) for q in requests]
 
     def comment(self, task: Task, text: str, steps: Sequence[int] | None = None) -> list[Comment]:
         """A comment for each asked step (None: all), in the order of the answer.
