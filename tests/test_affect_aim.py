@@ -130,17 +130,18 @@ def test_oracle_asks_exactly_the_wrong_steps():
     assert asked == [(), (0, 2)]
 
 
-def test_whom_failed_and_doubtful_come_first_within_the_even_draw():
+def test_whom_failed_and_highest_come_first_within_the_even_draw():
     def one(group, score, doubt):
         return rollout(surprisal=[doubt] * 6, group=group, verdict=Verdict(score))
 
     rollouts = [one(g, s, d) for g in range(4) for s, d in ((1.0, 3.0), (0.0, 1.0), (1.0, 2.0))]
-    appraisals = [appraise(r) for r in rollouts]
     failed = choose_rollouts(rollouts, 4, rng(), whom="failed")
     assert sorted(failed) == [1, 4, 7, 10]
-    doubt = choose_rollouts(rollouts, 4, rng(), whom="doubt", appraisals=appraisals)
-    assert sorted(doubt) == [0, 3, 6, 9]
-    assert choose_rollouts(rollouts, 99, rng(), whom="doubt", appraisals=appraisals) == list(range(12))
+    best = [3.0, 1.0, 2.0] * 4
+    assert sorted(choose_rollouts(rollouts, 4, rng(), whom="aim", best=best)) == [0, 3, 6, 9]
+    assert choose_rollouts(rollouts, 99, rng(), whom="aim", best=best) == list(range(12))
+    asked = aim(rollouts, [appraise(r) for r in rollouts], config("doubt", rollouts_per_step=4, whom="aim"), rng())
+    assert [i for i, steps in enumerate(asked) if steps] == [0, 3, 6, 9]
 
 
 @given(

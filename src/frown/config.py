@@ -156,8 +156,9 @@ class CritiqueConfig(Config):
     """Steps asked about in each commented rollout, unless all are."""
     rollouts_per_step: int | None = Field(None, ge=1)
     """How many rollouts of a training step get a critique, dealt evenly over the groups. None: all of them."""
-    whom: Literal["even", "failed", "doubt"] = "even"
-    """Which rollouts come first under that limit: any, those judged not right, or the most doubtful (it lost)."""
+    whom: Literal["even", "failed", "aim"] = "even"
+    """Which rollouts come first under that limit: any, those judged not right, or those whose step scores highest by
+    `ask`. By surprisal that lost .09: extreme surprisal marks an unlucky draw. Entropy has no luck in it."""
     error_rate: float = Field(0.0, ge=0, le=1)
     """A control: share of the critic's verdicts that are turned into their opposite (the lab's critic can do that)."""
     tokens_per_step: int | None = Field(None, ge=1)

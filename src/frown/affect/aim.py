@@ -16,7 +16,7 @@ NAMES: tuple[str, ...] = get_args(Aim)
 """How steps are chosen; see `choose_steps`."""
 FREE = ("all", "random", "first", "last")
 """Names that need no scores."""
-Whom = Literal["even", "failed", "doubt"]
+Whom = Literal["even", "failed", "aim"]
 """Which rollouts come first; see `choose_rollouts`."""
 
 
@@ -30,32 +30,27 @@ def aim(
 ) -> list[tuple[int, ...]]:
     """For each rollout the steps to ask about, in order; () where none.
 
-    Doubt chooses the step, never the rollout: ranking rollouts by doubt cost .09 accuracy in the lab, because
-    extreme surprisal marks unlucky draws. So the rollouts are drawn evenly over the groups.
-
     `given`: scores from elsewhere, by name, for each rollout one value a step or None: `disagreement`,
     `domain_rule` (1 for the rule's steps, else 0). A rollout without the scores asked for is asked nothing.
 
     Raises:
         FrownError: when no rollout that has steps has the scores that `config.ask` needs.
     """
-    chosen = set(choose_rollouts(rollouts, config.rollouts_per_step, rng, whom=config.whom, appraisals=appraisals))
-    asked: list[tuple[int, ...]] = []
-    scored = False
+    found: list[dict[str, Sequence[float]]] = []
     for i, (r, a) in enumerate(zip(rollouts, appraisals, strict=True)):
-        scores = step_scores(r, a, config.ask)
-        for name, rows in (given or {}).items():
-            if (row := rows[i]) is not None:
-                scores[name] = row
-        able = config.ask in FREE or config.ask in scores
-        scored |= able or not r.steps
-        picked = i in chosen and able
-        asked.append(choose_steps(config.ask, len(r.steps), scores, config.steps_per_rollout, rng) if picked else ())
-    if rollouts and not scored:
+        more = {name: row for name, rows in (given or {}).items() if (row := rows[i]) is not None}
+        found.append({**step_scores(r, a, config.ask), **more})
+    able = [config.ask in FREE or config.ask in scores for scores in found]
+    if rollouts and not any(ok or not r.steps for ok, r in zip(able, rollouts, strict=True)):
         raise FrownError(
             f"feedback.critique.ask = {config.ask!r}: {_WHY.get(config.ask, 'nothing here scores steps so')}"
         )
-    return asked
+    best = [max(scores.get(config.ask, ()), default=-np.inf) for scores in found]
+    chosen = set(choose_rollouts(rollouts, config.rollouts_per_step, rng, whom=config.whom, best=best))
+    return [
+        choose_steps(config.ask, len(r.steps), scores, config.steps_per_rollout, rng) if i in chosen and able[i] else ()
+        for i, (r, scores) in enumerate(zip(rollouts, found, strict=True))
+    ]
 
 
 _WHY = {
@@ -153,12 +148,12 @@ def choose_rollouts(
     rng: np.random.Generator,
     *,
     whom: Whom = "even",
-    appraisals: Sequence[Appraisal] = (),
+    best: Sequence[float] = (),
 ) -> list[int]:
     """At most `most` rollouts that have steps: a second from a group only when each gave one.
 
     Within that, `whom` comes first: even, in random order; failed, those judged not right, at random, before the
-    others; doubt, those with the largest doubt in any step (it lost in the lab; needs `appraisals`).
+    others; aim, those whose `best` (the largest score of a step, one value a rollout) is largest.
     """
     able = [i for i, r in enumerate(rollouts) if r.steps]
     if most is None or most >= len(able):
@@ -166,8 +161,8 @@ def choose_rollouts(
     queue: list[int] = rng.permutation(able).tolist()
     if whom == "failed":
         queue.sort(key=lambda i: (v := rollouts[i].verdict) is None or not v.scored or v.right)
-    elif whom == "doubt":
-        queue.sort(key=lambda i: -max(appraisals[i].step_doubt, default=0.0))
+    elif whom == "aim":
+        queue.sort(key=lambda i: -best[i])
     taken: dict[int, int] = {}
     order: list[tuple[int, int, int]] = []
     for i in queue:
