@@ -183,22 +183,24 @@ class FeedbackConfig(Config):
 class NoteConfig(Config):
     """The affect note: what a teacher is told of the student's own affect (`feedback.parts` with "affect")."""
 
-    mode: Literal["emotion", "plain", "numbers", "paraphrase", "content_free", "weighed"] = "plain"
+    mode: Literal["emotion", "plain", "numbers", "paraphrase", "content_free", "weighed", "resolved"] = "plain"
     """emotion: "At step 3 you were very doubtful."; plain: the same without emotion words; numbers: the evidence alone;
     paraphrase: the steps in neutral words; content_free: as many sentences that say nothing of the answer; weighed:
-    what the student and its siblings considered there. The lab's models know one word for pointing, so the first four
-    are one and the same to them."""
+    what the student and its siblings considered there; resolved: what the outcome makes of that (what a right answer
+    wrote there, what else was considered in a wrong one). The lab's models know one word for pointing, so the first
+    four are one and the same to them."""
     most: int | None = Field(None, ge=1)
     """Most steps a note speaks about, the most intense first."""
     options_per_step: int = Field(2, ge=2)
     """Most texts of a step that a weighed note names, the student's own before its siblings'."""
-    options: Literal["considered", "random"] = "considered"
-    """What a weighed note names beside what was written: what was truly considered, or (a control) as many results
-    that were written at other steps of the batch."""
+    options: Literal["considered", "siblings", "random", "none"] = "considered"
+    """What a weighed or resolved note names beside what was written: all that was truly considered; what siblings wrote
+    alone; or (controls) as many results that were written at other steps of the batch, or nothing."""
 
 
 class WeightConfig(Config):
-    """How much each token counts in the distillation loss. Every choice has mean one over the tokens that count."""
+    """How much each token counts, in the distillation loss and in the policy gradient. Every choice has mean one over
+    the tokens that count."""
 
     by: Literal["none", "signal", "top_share", "quadrant"] = "none"
     """signal: more where a signal of the student is large; top_share: only the tokens with the largest values of it

@@ -19,7 +19,7 @@ from frown.affect.aim import aim, within_budget
 from frown.affect.appraisal import appraise, signal, step_peaks
 from frown.affect.controls import controlled, dealt_out
 from frown.affect.normalise import Normaliser
-from frown.affect.note import note, random_choices, sibling_choices, weigh_up
+from frown.affect.note import note, random_choices, resolve, sibling_choices, weigh_up
 from frown.affect.quadrants import token_quadrants
 from frown.affect.rules import rules_named
 from frown.config import CritiqueConfig, NoteConfig, RunConfig, WeightConfig
@@ -167,9 +167,10 @@ def notes(
     rng: np.random.Generator,
 ) -> list[Part | None]:
     """The affect note on each rollout, in the environment's words; None where there is nothing to say."""
-    written = [note(a, "plain" if config.mode == "weighed" else config.mode, most=config.most) for a in appraisals]
-    if config.mode == "weighed":
-        return _weighed_notes(rollouts, [n.steps for n in written], config, environment, engine, rng)
+    if config.mode in ("weighed", "resolved"):
+        written = [note(a, "plain", most=config.most) for a in appraisals]
+        return _notes_with_content(rollouts, [n.steps for n in written], config, environment, engine, rng)
+    written = [note(a, config.mode, most=config.most) for a in appraisals]
     pointed = [() if config.mode == "content_free" else n.steps for n in written]
     return [
         Part("affect", environment.note(n.text, steps, len(n.steps)), n.steps) if n.steps else None
@@ -177,7 +178,7 @@ def notes(
     ]
 
 
-def _weighed_notes(
+def _notes_with_content(
     rollouts: Sequence[Rollout],
     steps: Sequence[Sequence[int]],
     config: NoteConfig,
@@ -186,17 +187,26 @@ def _weighed_notes(
     rng: np.random.Generator,
 ) -> list[Part | None]:
     """Notes of what student and siblings considered at the doubtful steps, each as the text of the whole step."""
+    resolved = config.mode == "resolved"
     own = [own_choices(r, engine) for r in rollouts]
     wrote = [[choices[0] for choices in of_rollout] for of_rollout in own]
-    others = sibling_choices(rollouts, wrote)
-    if config.options == "random":
+    others = sibling_choices(rollouts, wrote, right=resolved)
+    if config.options != "considered":
         own = [[choices[:1] for choices in of_rollout] for of_rollout in own]
+    if config.options == "random":
         others = random_choices(rollouts, own, environment.reworded, rng)
+    elif config.options == "none":
+        others = [[() for _ in of_rollout] for of_rollout in own]
     out: list[Part | None] = []
-    for i in range(len(rollouts)):
-        weighed = weigh_up(steps[i], own[i], others[i], rng, most=config.options_per_step)
-        text = environment.weighed(weighed)
-        out.append(Part("affect", text, tuple(sorted(weighed))) if text else None)
+    for i, r in enumerate(rollouts):
+        if not resolved:
+            said = weigh_up(steps[i], own[i], others[i], rng, most=config.options_per_step)
+        elif r.verdict is not None and r.verdict.scored:
+            said = resolve(steps[i], own[i], others[i], r.verdict.right)
+        else:
+            said = {}  # nobody knows how it ended
+        text = environment.weighed(said)
+        out.append(Part("affect", text, tuple(sorted(said))) if text else None)
     return out
 
 
@@ -249,13 +259,28 @@ def weigh(
     config: WeightConfig,
     control: np.random.Generator | None,
 ) -> list[TeacherView]:
-    """The views with their tokens weighted by the student's affect. `control`: the same weights in other places."""
+    """The views with their tokens weighted by the student's affect; see `affect_weights`."""
+    at = [v.rollout for v in views]
     counted = [v.weight for v in views]
+    found = affect_weights([rollouts[i] for i in at], [appraisals[i] for i in at], counted, config, control)
+    return [replace(v, weight=(v.weight * w).astype(np.float32)) for v, w in zip(views, found, strict=True)]
+
+
+def affect_weights(
+    rollouts: Sequence[Rollout],
+    appraisals: Sequence[Appraisal],
+    counted: Sequence[Floats],
+    config: WeightConfig,
+    control: np.random.Generator | None,
+) -> list[Floats]:
+    """How much each token of each rollout counts, float32[T], mean one over the `counted` (non-zero) ones.
+
+    `control`: the same weights in other places of the same answer.
+    """
     if config.by == "quadrant":
         codes = [
-            token_quadrants(_doubted(rollouts[v.rollout], appraisals[v.rollout]), r.steps, r.verdict, whole=True)
-            for v in views
-            for r in (rollouts[v.rollout],)
+            token_quadrants(_doubted(r, a), r.steps, r.verdict, whole=True)
+            for r, a in zip(rollouts, appraisals, strict=True)
         ]
         factors: dict[weights.Quadrant, float] = {
             "confident-wrong": config.confident_wrong,
@@ -266,8 +291,8 @@ def weigh(
         found = weights.by_quadrant(codes, counted, factors)
     else:
         values: list[Floats] = []
-        for v in views:
-            row = signal(rollouts[v.rollout], config.signal)
+        for r in rollouts:
+            row = signal(r, config.signal)
             if row is None:
                 raise FrownError(f"affect.weight.signal = {config.signal!r}: no such signal; try entropy or surprisal")
             values.append(row)
@@ -276,8 +301,8 @@ def weigh(
         else:
             found = weights.by_signal(values, counted, config.strength)
     if control is not None:
-        found = [dealt_out(w, v.weight, control) for w, v in zip(found, views, strict=True)]
-    return [replace(v, weight=(v.weight * w).astype(np.float32)) for v, w in zip(views, found, strict=True)]
+        found = [dealt_out(w, c, control) for w, c in zip(found, counted, strict=True)]
+    return found
 
 
 def _doubted(rollout: Rollout, appraisal: Appraisal) -> np.ndarray:

@@ -32,7 +32,7 @@ from frown.engine.text import completion_text, token_texts
 from frown.errors import FrownError, NotFinite
 from frown.evals.accuracy import avg_at_k
 from frown.evaluate import Cost, evaluate, judge
-from frown.lesson import Lesson, prepare
+from frown.lesson import Lesson, affect_weights, prepare
 from frown.losses.advantages import group_advantages, tail_advantages
 from frown.preflight import teacher_gap
 from frown.store import RunDirectory, write_text
@@ -93,7 +93,9 @@ def train(
             again = rehearsal.choose(kept, practice.rehearse, practice.rehearse_by, rng[PRACTICE])
             batch = [*rollouts, *(kept[i].rollout for i in again)]
             old = [replace(kept[i].view, rollout=len(rollouts) + j) for j, i in enumerate(again)]
-            learnt = engine.forward_backward(batch, [*lesson.views, *old], advantages(batch, scores, config))
+            reward = advantages(rollouts, lesson.appraisals, scores, config, rng[FEEDBACK])
+            reward += [np.zeros(len(kept[i].rollout.ids), np.float32) for i in again]  # rehearsed: distilled alone
+            learnt = engine.forward_backward(batch, [*lesson.views, *old], reward)
             norm = engine.step() if learnt.averages["rows"] else 0.0
             if practice.rehearse:
                 new = [(rollouts[v.rollout], v) for v in lesson.views]
@@ -122,20 +124,33 @@ def train(
         run.log({"step": config.optimiser.steps, "idle_steps": idle})
 
 
-def advantages(batch: Sequence[Rollout], scores: np.ndarray, config: RunConfig) -> list[Floats]:
-    """The advantage of each token for the policy gradient, float32[T] a rollout; 0 for rehearsed ones (the last)."""
+def advantages(
+    rollouts: Sequence[Rollout],
+    appraisals: Sequence[Appraisal],
+    scores: np.ndarray,
+    config: RunConfig,
+    rng: np.random.Generator,
+) -> list[Floats]:
+    """The advantage of each token for the policy gradient, float32[T] a rollout, weighted by the student's affect."""
+    if config.objective.distillation == 1:
+        return [np.zeros(len(r.ids), np.float32) for r in rollouts]
     if config.objective.policy == "tail":
         return [
-            tail_advantages(r.logp, r.signals["entropy"]).astype(np.float32)
-            if r.signals is not None and i < len(scores)
-            else np.zeros(len(r.ids), np.float32)
-            for i, r in enumerate(batch)
+            (np.zeros(len(r.ids)) if r.signals is None else tail_advantages(r.logp, r.signals["entropy"])).astype(
+                np.float32
+            )
+            for r in rollouts
         ]
-    reward = scores + affect_reward(batch[: len(scores)], config.affect.reward)
-    by_group = reward.reshape(-1, config.sampling.responses_per_prompt)
-    found = group_advantages(by_group, std=config.objective.divide_by_std).ravel()
-    each = np.concatenate([found, np.zeros(len(batch) - len(scores))])
-    return [np.full(len(r.ids), a, np.float32) for r, a in zip(batch, each, strict=True)]
+    by_group = (scores + affect_reward(rollouts, config.affect.reward)).reshape(
+        -1, config.sampling.responses_per_prompt
+    )
+    each = group_advantages(by_group, std=config.objective.divide_by_std).ravel()
+    found = [np.full(len(r.ids), a, np.float32) for r, a in zip(rollouts, each, strict=True)]
+    weight, control = config.affect.weight, config.affect.control
+    if weight.by == "none":
+        return found
+    factors = affect_weights(rollouts, appraisals, found, weight, rng if control != "off" else None)
+    return [a * f for a, f in zip(found, factors, strict=True)]
 
 
 def keep(

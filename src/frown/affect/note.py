@@ -2,7 +2,9 @@
 
 A note is made from an appraisal alone, never from the answer's text, so it cannot quote what may be wrong. It points;
 it carries nothing that the teacher lacks, and on the lab such notes moved nothing (an oracle's note as little as a
-random one). The weighed note is the design with content: what the student and its siblings considered at a step.
+random one). Two notes have content. The weighed note says what the student and its siblings considered at a step. The
+resolved note says what the outcome makes of that: after a right answer, that what was written there holds; after a
+wrong one, what else was considered.
 """
 
 from __future__ import annotations
@@ -93,14 +95,34 @@ def weigh_up(
     return found
 
 
-def sibling_choices(rollouts: Sequence[Rollout], choices: Sequence[Sequence[str]]) -> list[list[tuple[str, ...]]]:
+def resolve(
+    steps: Sequence[int], own: Sequence[Sequence[str]], others: Sequence[Sequence[str]], right: bool
+) -> dict[int, tuple[str, ...]]:
+    """What the outcome makes of these steps: the data of a resolved note, one text a step.
+
+    In a right answer what was written; in a wrong one the first of what siblings wrote instead (`others[s]`) and the
+    student's runners-up (`own[s]` after its first). Steps of which nothing else was considered are left out. A doubtful
+    step of a wrong answer need not be the wrong one, so what is said there may be wrong.
+    """
+    if right:
+        return {step: (own[step][0],) for step in steps}
+    instead = {step: [*others[step], *own[step][1:]][:1] for step in steps}
+    return {step: tuple(texts) for step, texts in instead.items() if texts}
+
+
+def sibling_choices(
+    rollouts: Sequence[Rollout], choices: Sequence[Sequence[str]], *, right: bool = False
+) -> list[list[tuple[str, ...]]]:
     """For each rollout and step, what siblings wrote at the same step in the same state instead, the commonest first.
 
     `choices[i][s]`: the result that rollout i wrote at step s, in canonical form. Siblings share a group; states come
-    from `Verdict.step_state`, and where an environment knows none nothing is comparable and all is empty.
+    from `Verdict.step_state`, and where an environment knows none nothing is comparable and all is empty. `right`: only
+    what siblings with a right answer wrote.
     """
     seen: dict[Hashable, dict[str, int]] = {}
     for r, wrote in zip(rollouts, choices, strict=True):
+        if right and (r.verdict is None or not r.verdict.right):
+            continue
         for key, choice in zip(_places(r), wrote, strict=False):
             if key is not None:
                 at = seen.setdefault(key, {})

@@ -121,14 +121,20 @@ class LabEnvironment:
         return words.pointer(steps if steps else [-1] * count)
 
     def weighed(self, options: Weighed) -> str:
-        """What was considered, as `W?7@3=4/9`; texts that are no result of the same step are left out."""
+        """What was considered, as `W?7@3=4/9`; where one text is left of each step, as the comment `C!7@3=4`.
+
+        Texts that are no result of the same step are left out.
+        """
         entries = []
         for _, texts in sorted(options.items()):
             sides = [text.rstrip(";$").partition("=") for text in texts]
             read = {(left, r) for left, _, r in sides if len(r) == self.family.width and r.isascii() and r.isdigit()}
             results = list(dict.fromkeys(r for left, _, r in sides if (left, r) in read))
-            if len(results) > 1 and len({left for left, _ in read}) == 1:
+            if results and len({left for left, _ in read}) == 1:
                 entries.append((sides[0][0], results))
+        if entries and all(len(results) == 1 for _, results in entries):
+            return words.suggestion((left, results[0]) for left, results in entries)
+        entries = [(left, results) for left, results in entries if len(results) > 1]
         return words.weighed(entries) if entries else ""
 
     def reworded(self, step: str, other: str) -> str | None:

@@ -23,6 +23,11 @@ def critique(family: Family, checks: Iterable[Check]) -> str:
     return "C" + "".join(comment(family, c) for c in checks)
 
 
+def suggestion(entries: Iterable[tuple[str, str]]) -> str:
+    """Comments that nobody checked: for each step its left-hand side and the result that may be right."""
+    return "C" + "".join(f"!{left}={result}" for left, result in entries)
+
+
 def reference(solution: str) -> str:
     """A whole worked solution."""
     return f"R{solution}"

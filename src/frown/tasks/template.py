@@ -44,6 +44,8 @@ def weighed(options: Weighed) -> str:
     """What was considered at some steps, in English; the texts are quoted as they are, and any may be wrong."""
     return " ".join(
         f"At step {step + 1} you weighed {', '.join(map(_quoted, texts[:-1]))} and {_quoted(texts[-1])}."
+        if len(texts) > 1
+        else f"Step {step + 1} may well read {_quoted(texts[0])}."
         for step, texts in sorted(options.items())
     )
 
