@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from frown.affect.appraisal import appraise, step_at
 from frown.affect.controls import CONTROLS, LABELS, controlled, note_mode, oracle, shuffled_labels, shuffled_spans
-from frown.affect.note import MODES, TROUBLE, note, sibling_choices, weigh_up
+from frown.affect.note import MODES, TROUBLE, note, resolve, sibling_choices, weigh_up
 from frown.types import Appraisal, Rollout, Signals, Span, Step, Task, Verdict
 
 TASK = Task("t", ({"role": "user", "content": "q"},), "a")
@@ -234,6 +234,21 @@ def test_siblings_are_compared_in_the_same_state_of_the_same_group():
     assert found[2] == [("4", "8"), ()]  # the commonest first; nobody else was in state 9
     assert found[3] == [("4", "9"), ()] and found[4] == [(), ()]
     assert sibling_choices([rollout([], 4)], [["4"]]) == [[()]]  # no states: nothing is comparable
+
+
+def test_right_siblings_alone_can_be_asked():
+    def one(score):
+        return rollout([], 4, verdict=Verdict(score, step_state=("7",)), group=0)
+
+    rollouts, choices = [one(1.0), one(0.0), one(0.0)], [["4"], ["2"], ["3"]]
+    assert sibling_choices(rollouts, choices, right=True) == [[()], [("4",)], [("4",)]]
+
+
+def test_the_outcome_resolves_what_was_considered():
+    own, others = [("a", "b"), ("c",), ("d", "e")], [(), (), ("f", "g")]
+    assert resolve([0, 1, 2], own, others, True) == {0: ("a",), 1: ("c",), 2: ("d",)}
+    # Of a wrong answer what it wrote is never said; what siblings wrote comes first; nothing else, nothing said.
+    assert resolve([0, 1, 2], own, others, False) == {0: ("b",), 2: ("f",)}
 
 
 @given(st.lists(st.lists(st.sampled_from("1234"), min_size=1, max_size=3), min_size=1, max_size=4), st.integers(0, 99))

@@ -239,6 +239,9 @@ def test_notes_in_the_words_of_the_lab():
     assert chains.weighed({2: ("7@3=4;", "7@3=9;"), 0: ("1+1=2;", "1+1=3")}) == "W?1+1=2/3?7@3=4/9"
     assert columns.weighed({1: ("03@5=17;", "03@5=07;")}) == "W?03@5=17/07"
     assert chains.weighed({0: ("7@3=4;", "7@4=9;")}) == ""  # not the same step
+    assert chains.weighed({0: ("7@3=4;",), 2: ("1+1=2",)}) == "C!7@3=4!1+1=2"  # one each: what may be right there
+    assert chains.weighed({0: ("7@3=;",)}) == ""
+    assert chains.weighed({0: ("7@3=4;",), 2: ("1+1=2", "1+1=3")}) == "W?1+1=2/3"
     assert chains.weighed({0: ("7@3=4;", "7@3=;")}) == "" and chains.weighed({}) == ""
     assert chains.reworded("7@3=4;", "2*6=2$") == "7@3=2;" and chains.reworded("7@3", "2*6=2") is None
 

@@ -106,6 +106,28 @@ def test_notes_and_their_controls_spend_the_same_tokens(lab):
     assert all(t.startswith("W?") and t.count("/") == t.count("?") for t in random)
 
 
+def test_a_resolved_note_confirms_right_answers_and_never_says_what_a_wrong_one_wrote(lab):
+    rollouts = lab[2]
+
+    def said(**note):
+        found = lesson(lab, feedback={"parts": ["affect"]}, affect={"note": {"mode": "resolved", **note}}).feedback
+        return {i: p.text for i, f in enumerate(found) for p in f.parts}
+
+    kept, seen = said(), {True: 0, False: 0}
+    for i, text in kept.items():
+        r = rollouts[i]
+        wrote = {step.rstrip(";") for step in r.text.split(";")}
+        for comment in text.removeprefix("C!").split("!"):
+            assert (comment in wrote) == r.verdict.right
+            seen[r.verdict.right] += 1
+    assert min(seen.values()) > 3
+    none = said(options="none")
+    assert none == {i: text for i, text in kept.items() if rollouts[i].verdict.right}
+    random = said(options="random")
+    assert {i: t for i, t in random.items() if rollouts[i].verdict.right} == none
+    assert any(random[i] != kept[i] for i in random if i in kept and not rollouts[i].verdict.right)
+
+
 def test_no_appraisal_leaves_nothing_to_note(lab):
     assert texts(lesson(lab, feedback={"parts": ["affect"]}, affect={"control": "none"})) == []
 

@@ -15,10 +15,11 @@ from frown.affect.rehearsal import Kept, choose, remember, unresolved
 from frown.config import PracticeConfig, RunConfig, parse
 from frown.errors import FrownError
 from frown.lab.environment import LabEnvironment
+from frown.loop import advantages
 from frown.losses.advantages import tail_advantages
 from frown.run import execute
 from frown.store import RunDirectory
-from frown.types import Appraisal, Rollout, Task, TeacherView, Verdict
+from frown.types import Appraisal, Rollout, Signals, Task, TeacherView, Verdict
 
 TASK = Task("t", ({"role": "user", "content": "q"},), "a")
 
@@ -139,6 +140,31 @@ def test_rehearsed_lessons_are_rated_anew_and_new_ones_join():
     fresh = (rollout(3), view(1, 1))
     after = remember(old, [1], [fresh], [np.array([0.1, 0.3]), np.array([0.5])])
     assert [k.unresolved for k in after] == pytest.approx([1.0, 0.5, 0.2]) and after[2].rollout is fresh[0]
+
+
+# -- the policy gradient -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("control", ["off", "shuffled_spans"])
+def test_advantages_weighted_by_affect_keep_their_mean_size(control):
+    def settings(**weight):
+        values = {"objective": {"distillation": 0.0}, "sampling": {"responses_per_prompt": 2}}
+        return parse(RunConfig, {**values, "affect": {"weight": weight, "control": control}}, "test")
+
+    entropy = np.array([0.1, 2.0, 0.1], np.float32)
+    two = [replace(rollout(), ids=np.arange(3), logp=-entropy, signals=Signals({"entropy": entropy})) for _ in range(2)]
+    scores, rng = np.array([1.0, 0.0]), np.random.default_rng(0)
+    plain = advantages(two, [Appraisal()] * 2, scores, settings(), rng)
+    np.testing.assert_allclose(plain, [[0.5] * 3, [-0.5] * 3])
+    found = advantages(two, [Appraisal()] * 2, scores, settings(by="signal", strength=4.0), rng)
+    factors = np.array(found) / np.array(plain)
+    assert factors.mean() == pytest.approx(1.0, rel=1e-6)
+    expected = 1 + 4 * entropy / entropy.mean()
+    expected /= expected.mean()
+    if control == "off":
+        np.testing.assert_allclose(factors, [expected] * 2, rtol=1e-6)
+    else:
+        np.testing.assert_allclose(np.sort(factors), np.sort([expected] * 2), rtol=1e-6)
 
 
 # -- a run ---------------------------------------------------------------------------------------------------------

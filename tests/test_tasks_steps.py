@@ -107,6 +107,7 @@ def test_template_keeps_texts_verbatim(kind, text):
 def test_a_weighed_note_quotes_what_was_considered():
     said = weighed({2: ("so 7 + 3 = 11\n", "so 7 + 3 = 10\n"), 0: ("a", "b", "c")})
     assert said == 'At step 1 you weighed "a", "b" and "c". At step 3 you weighed "so 7 + 3 = 11" and "so 7 + 3 = 10".'
+    assert weighed({1: ("so  2",)}) == 'Step 2 may well read "so 2".'
     assert weighed({}) == ""
 
 

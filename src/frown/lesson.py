@@ -167,7 +167,7 @@ def notes(
     rng: np.random.Generator,
 ) -> list[Part | None]:
     """The affect note on each rollout, in the environment's words; None where there is nothing to say."""
-    if config.mode in ("weighed", "resolved"):
+    if config.mode == "weighed" or config.mode == "resolved":
         written = [note(a, "plain", most=config.most) for a in appraisals]
         return _notes_with_content(rollouts, [n.steps for n in written], config, environment, engine, rng)
     written = [note(a, config.mode, most=config.most) for a in appraisals]

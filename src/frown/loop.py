@@ -37,7 +37,7 @@ from frown.losses.advantages import group_advantages, tail_advantages
 from frown.preflight import teacher_gap
 from frown.store import RunDirectory, write_text
 from frown.tasks.base import Environment
-from frown.types import Feedback, Floats, Rollout, TeacherView
+from frown.types import Appraisal, Feedback, Floats, Rollout, TeacherView
 
 PROMPTS, FEEDBACK, PREFLIGHT, SAMPLING, PRACTICE = range(5)
 """Streams of random numbers: what feedback draws must not change which prompts are seen."""

@@ -121,21 +121,22 @@ class LabEnvironment:
         return words.pointer(steps if steps else [-1] * count)
 
     def weighed(self, options: Weighed) -> str:
-        """What was considered, as `W?7@3=4/9`; where one text is left of each step, as the comment `C!7@3=4`.
+        """What was considered, as `W?7@3=4/9`; a step of which one text is given, as the comment `C!7@3=4`.
 
-        Texts that are no result of the same step are left out.
+        Texts that are no result of the same step are left out, and a step of which then too few are left. The models
+        read one kind of note at a time: where any step has several texts, those with one are left out.
         """
-        entries = []
+        weighed: list[tuple[str, list[str]]] = []
+        suggested: list[tuple[str, list[str]]] = []
         for _, texts in sorted(options.items()):
             sides = [text.rstrip(";$").partition("=") for text in texts]
             read = {(left, r) for left, _, r in sides if len(r) == self.family.width and r.isascii() and r.isdigit()}
             results = list(dict.fromkeys(r for left, _, r in sides if (left, r) in read))
-            if results and len({left for left, _ in read}) == 1:
-                entries.append((sides[0][0], results))
-        if entries and all(len(results) == 1 for _, results in entries):
-            return words.suggestion((left, results[0]) for left, results in entries)
-        entries = [(left, results) for left, results in entries if len(results) > 1]
-        return words.weighed(entries) if entries else ""
+            if len({left for left, _ in read}) == 1 and len(results) >= min(len(texts), 2):
+                (weighed if len(texts) > 1 else suggested).append((sides[0][0], results))
+        if weighed:
+            return words.weighed(weighed)
+        return words.suggestion((left, result) for left, [result] in suggested) if suggested else ""
 
     def reworded(self, step: str, other: str) -> str | None:
         """The step with the result of the other: `7@3=4;` and `2*6=2;` give `7@3=2;`."""
