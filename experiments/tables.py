@@ -1,0 +1,89 @@
+"""The Markdown tables of docs/results, from the summaries of finished comparisons.
+
+    python experiments/tables.py runs/aimed-chains-0 [--of critique] [--arms doubt,random]
+
+`--of`: the arm whose gain is 100 %. All intervals are 95 %, over prompts and seeds, as `frown compare` made them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+COLUMNS = {
+    "avg_at_k": "Avg@k",
+    "maj_at_k": "maj@k",
+    "auc": "area under the curve",
+    "well_formed": "well-formed",
+    "ece": "ECE of agreement",
+    "ece_min_probability": "ECE of the answer's least probability",
+    "brier": "Brier of agreement",
+    "suppression": "suppression",
+}
+
+
+def figure(metric: dict[str, Any] | None) -> str:
+    """A metric with its interval."""
+    if metric is None or metric["mean"] is None:
+        return "-"
+    return f"{metric['mean']:.3f} [{metric['ci95'][0]:.2f}, {metric['ci95'][1]:.2f}]"
+
+
+def arms_table(summary: dict[str, Any], names: list[str], of: str | None) -> str:
+    """One row an arm, and a row for the policy before training."""
+    arms = summary["arms"]
+    before = next(iter(arms.values()))["change"]
+    start = before["avg_at_k"]["before"]
+    rows = [["arm", "comments a step", "share of the gain", *COLUMNS.values()]]
+    known = [f"{before[name]['before']:.3f}" if name in before else "" for name in COLUMNS]
+    rows.append(["before training", "", "", *known])
+    for name in names:
+        arm = arms[name]
+        gain = arm["avg_at_k"]["mean"] - start
+        share = f"{gain / (arms[of]['avg_at_k']['mean'] - start):.0%}" if of else ""
+        comments = arm["comments"]["mean"] / summary["config"]["base"]["optimiser"]["steps"] if arm["comments"] else 0
+        rows.append([name, f"{comments:.1f}", share, *(figure(arm[c]) for c in COLUMNS)])
+    return markdown(rows)
+
+
+def pairs_table(summary: dict[str, Any], names: list[str], metrics: list[str]) -> str:
+    """One row a comparison of two arms, one column a metric; bold where the interval excludes zero."""
+    rows = [["difference", *(COLUMNS.get(m, m) for m in metrics)]]
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for pair in summary["pairs"]:
+        if pair.get("difference") and {pair["arm"], pair["baseline"]} <= set(names):
+            d = pair["difference"]
+            text = f"{d['mean']:+.3f} [{d['ci95'][0]:+.2f}, {d['ci95'][1]:+.2f}]"
+            found.setdefault((pair["arm"], pair["baseline"]), {})[pair["metric"]] = (
+                f"**{text}**" if pair["excludes_zero"] else text
+            )
+    for (arm, other), by_metric in found.items():
+        rows.append([f"{arm} - {other}", *(by_metric.get(m, "-") for m in metrics)])
+    return markdown(rows)
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """A Markdown table; the first row is its head."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "| --- " * len(rows[0]) + "|", *lines[1:]])
+
+
+def main() -> None:
+    """Print the tables of one comparison."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--of", help="the arm whose gain is 100 %%")
+    parser.add_argument("--arms", help="arms to show, comma-separated (all)")
+    parser.add_argument("--metrics", default="avg_at_k,auc,ece", help="metrics of the differences")
+    given = parser.parse_args()
+    summary = json.loads((given.folder / "summary.json").read_text(encoding="utf-8"))
+    names = given.arms.split(",") if given.arms else list(summary["arms"])
+    seeds = len(summary["config"]["seeds"])
+    print(f"{seeds} seeds.\n\n{arms_table(summary, names, given.of)}\n")
+    print(pairs_table(summary, names, given.metrics.split(",")))
+
+
+if __name__ == "__main__":
+    main()
