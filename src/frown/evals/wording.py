@@ -106,9 +106,9 @@ def warnings(
                 f"{name}: {arms[name]['unscored']} of {total} final samples could not be scored and are left "
                 f"out of every figure; pass@{k} leaves out their prompts ({lost}, all seeds together)."
             )
-        cut = arms[name]["truncated"]
-        if cut is not None and cut["mean"] > 0:
-            out.append(f"{name}: {cut['mean']:.1%} of final answers were cut at the token limit.")
+        if cut := sum(int(r.last.truncated.sum()) for r in runs):
+            total = sum(r.last.truncated.size for r in runs)
+            out.append(f"{name}: {cut} of {total} final answers were cut at the token limit.")
         fate = arms[name]["fate"]
         if fate is not None and fate["unjudged"]:
             total = sum(r.evals[0].score.size + r.last.score.size for r in runs)
