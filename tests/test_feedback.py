@@ -35,15 +35,16 @@ def rollout(text: str, right: bool | None, group: int = 0) -> Rollout:
     )  # fmt: skip
 
 
-def composed(rollouts, kinds, asked=None, notes=None, seed=0, critic=None):
+def composed(rollouts, kinds, asked=None, notes=None, seed=0, critic=None, **policy):
     asked = asked or [()] * len(rollouts)
     return compose(
         rollouts,
-        kinds,
+        [kind.split("+") for kind in kinds],
         requests=[Request(TASK, r.text, ("0", "1"), a) if a else None for r, a in zip(rollouts, asked, strict=True)],
         notes=notes or [None] * len(rollouts),
         critic=critic or Echo(),
         rng=np.random.default_rng(seed),
+        **policy,
     )
 
 
@@ -97,6 +98,24 @@ def test_a_lost_critique_costs_its_own_rollout_its_feedback_and_is_said():
     said = composed(rollouts, ["critique", "outcome"], asked=[(0,), (1,)])
     assert said.lost == ["out of reach"]
     assert [[p.kind for p in f.parts] for f in said.feedback] == [["outcome"], ["critique"]]
+
+
+def test_kinds_of_one_course_are_given_together_as_far_as_they_apply():
+    rollouts = [rollout("a", True), rollout("b", False), rollout("c", None, 1)]
+    said = told(rollouts, ["sibling+outcome", "reference"])
+    assert [[p.kind for p in f.parts] for f in said] == [["reference"], ["sibling", "outcome"], ["reference"]]
+
+
+def test_only_those_judged_wrong_or_right_are_told():
+    rollouts = [rollout("a", True), rollout("b", False), rollout("c", None)]
+    for to, expected in (("all", [1, 1, 1]), ("wrong", [0, 1, 0]), ("right", [1, 0, 0])):
+        assert [len(f.parts) for f in told(rollouts, ["reference"], to=to)] == expected
+
+
+def test_a_demonstration_is_shown_without_its_reasoning_unless_asked_for():
+    rollouts = [rollout("<think>hm</think>4", True), rollout("b", False)]
+    assert told(rollouts, ["sibling"])[1].parts[0].text == "4"
+    assert told(rollouts, ["sibling"], strip_reasoning=False)[1].parts[0].text == "<think>hm</think>4"
 
 
 def test_a_note_is_given_where_there_is_one_and_else_the_next_kind():

@@ -228,7 +228,7 @@ def test_teacher_messages():
     assert context(Part("outcome", "wrong")) == "X"
     assert context(Part("outcome", "wrong"), Part("critique", "!7@3=4")) == "C!7@3=4"
     assert context() == ""
-    with pytest.raises(ValueError, match="one context"):
+    with pytest.raises(FrownError, match="one kind of feedback at a time"):
         context(Part("critique", "!7@3=4"), Part("reference", t.solution))
 
 

@@ -10,11 +10,15 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from frown.errors import FrownError
+from frown.types import Kind
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""Kinds of feedback."""
 
 
 class Config(BaseModel):
@@ -169,8 +173,22 @@ class CritiqueConfig(Config):
 class FeedbackConfig(Config):
     """What the self-teacher is told about each rollout."""
 
-    parts: tuple[Literal["sibling", "reference", "critique", "affect", "outcome"], ...] = ("sibling",)
-    """Kinds in order of preference: each rollout gets the first that it can have, or none at all."""
+    parts: tuple[str, ...] = ("sibling",)
+    """Kinds in order of preference: sibling, reference, critique, affect, outcome. Each rollout gets the first that it
+    can have, or none at all. Kinds joined by "+" are given together, as far as they apply: ["sibling", "critique"] is a
+    solution instead of feedback, ["sibling+critique"] both."""
+    to: Literal["all", "wrong", "right"] = "all"
+    """Which rollouts get any: all, or those judged wrong, or right. An unscored one is neither."""
+    leak: Literal["none", "verdict", "gold"] = "gold"
+    """The most that feedback may give away: nothing that the verifier knows, that something is wrong, or what is right.
+    Parts that give away more are withheld and counted; a text in which the reference answer stands gives it away."""
+    max_tokens: int | None = Field(None, ge=1)
+    """Most tokens of feedback a rollout's teacher is told, the instruction around it not counted. The part that reaches
+    the limit is cut and says so, later ones are left out, and both are counted."""
+    strip_reasoning: bool = True
+    """Whether a sibling's answer is shown without its <think> block."""
+    own_reasoning: Literal["learn", "skip"] = "learn"
+    """Whether the student's own <think> block is learnt from; its tokens stand before the teacher either way."""
     critique: CritiqueConfig = CritiqueConfig()
     loss_on: Literal["answer", "commented", "others"] = "answer"
     """Where the distillation loss lies when the feedback speaks about single steps: on the whole answer, on the tokens
@@ -178,6 +196,28 @@ class FeedbackConfig(Config):
     anchor: float = Field(0.0, ge=0, le=1)
     """Weight of the other tokens when the loss lies on some steps. There the teacher, who was told nothing about them,
     says what the student used to say: a little of that keeps the form of answers, all of it undoes what is learnt."""
+
+    @field_validator("parts")
+    @classmethod
+    def _known_kinds(cls, parts: tuple[str, ...]) -> tuple[str, ...]:
+        kinds = [kind for part in parts for kind in part.split("+")]
+        for kind in kinds:
+            if kind not in KINDS:
+                raise ValueError(f"there is no feedback {kind!r}{_nearest(kind, KINDS)}")
+        if len(set(kinds)) < len(kinds):
+            raise ValueError(f"each kind of feedback can be named once; got {', '.join(kinds)}")
+        return parts
+
+    @property
+    def courses(self) -> tuple[tuple[Kind, ...], ...]:
+        """The choices in order of preference, each the kinds that are given together."""
+        known: dict[str, Kind] = {kind: kind for kind in KINDS}
+        return tuple(tuple(known[kind] for kind in part.split("+")) for part in self.parts)
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """Every kind that may be given."""
+        return tuple(kind for course in self.courses for kind in course)
 
 
 class NoteConfig(Config):

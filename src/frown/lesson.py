@@ -22,16 +22,17 @@ from frown.affect.normalise import Normaliser
 from frown.affect.note import note, random_choices, resolve, sibling_choices, weigh_up
 from frown.affect.quadrants import token_quadrants
 from frown.affect.rules import rules_named
-from frown.config import CritiqueConfig, NoteConfig, RunConfig, WeightConfig
+from frown.config import CritiqueConfig, FeedbackConfig, NoteConfig, RunConfig, WeightConfig
 from frown.engine.local import LocalEngine
-from frown.engine.text import completion_text, prompt_ids
+from frown.engine.text import completion_text, prompt_ids, token_steps
 from frown.errors import FrownError
 from frown.feedback.compose import compose
 from frown.feedback.critic import Erring, Request
+from frown.feedback.policy import allowed, leak, reasoning_ends, shortened
 from frown.signals.group import sibling_disagreement, step_tokens
 from frown.tasks.base import Environment
 from frown.teacher.views import views as teacher_views
-from frown.types import Appraisal, Feedback, Floats, Part, Rollout, TeacherView
+from frown.types import Appraisal, Feedback, Floats, Part, Rollout, Step, TeacherView
 
 COPIES = 4
 """Copies with noisy weights from which the variance of a prediction is read."""
@@ -43,11 +44,10 @@ class Lesson(NamedTuple):
     appraisals: list[Appraisal]
     feedback: list[Feedback]
     views: list[TeacherView]
-    unfit: int
-    """Views left out because an answer does not fit behind their context."""
-    unasked: int
-    """Steps that a critic would have been asked about, had the budget of tokens allowed it."""
-    lost: list[str]
+    counts: dict[str, int]
+    """What was left out on the way (views too long for the model, steps that a budget of tokens left unasked, critiques
+    lost, parts withheld, cut or left out), and how many rollouts are told a verdict, or what is right."""
+    lost: tuple[str, ...]
     """Why, one line for each rollout whose critique was lost."""
 
 
@@ -61,8 +61,10 @@ def prepare(
     normaliser: Normaliser | None = None,
 ) -> Lesson:
     """The lesson of one batch. What is drawn on the way comes from `rng`."""
-    affect, parts = config.affect, config.feedback.parts if config.objective.distillation > 0 else ()
-    given = step_scores(rollouts, config.feedback.critique, engine, rng)
+    affect, told = config.affect, config.feedback
+    courses = told.courses if config.objective.distillation > 0 else ()
+    kinds = {kind for course in courses for kind in course}
+    given = step_scores(rollouts, told.critique, engine, rng)
     contested = [{} if row is None else {"disagreement": row} for row in given["disagreement"]]
     appraisals = [
         appraise(r, rules_named(affect.rules), step_signals=also, normaliser=normaliser)
@@ -70,20 +72,44 @@ def prepare(
     ]
     if affect.control != "off":
         appraisals = [controlled(a, r, affect.control, rng) for a, r in zip(appraisals, rollouts, strict=True)]
-    asked, unasked = ask(rollouts, appraisals, config.feedback.critique, rng, given) if "critique" in parts else ([], 0)
-    rate = config.feedback.critique.error_rate
-    feedback, lost = compose(
+    asked, unasked = ask(rollouts, appraisals, told.critique, rng, given) if "critique" in kinds else ([], 0)
+    rate = told.critique.error_rate
+    composed = compose(
         rollouts,
-        parts,
-        requests=requests(rollouts, asked, environment, engine) if "critique" in parts else (),
-        notes=notes(rollouts, appraisals, affect.note, environment, engine, rng) if "affect" in parts else (),
+        courses,
+        requests=requests(rollouts, asked, environment, engine) if "critique" in kinds else (),
+        notes=notes(rollouts, appraisals, affect.note, environment, engine, rng) if "affect" in kinds else (),
         critic=Erring(environment.critic, rate) if rate else environment.critic,
         rng=rng,
+        to=told.to,
+        strip_reasoning=told.strip_reasoning,
     )
+    feedback, counts = within_policy(rollouts, composed.feedback, told, engine)
     views, unfit = look(rollouts, feedback, config, environment, engine, rng)
     if affect.weight.by != "none":
         views = weigh(views, rollouts, appraisals, affect.weight, rng if affect.control != "off" else None)
-    return Lesson(appraisals, feedback, views, unfit, unasked, lost)
+    counts |= {"views_too_long": unfit, "steps_unasked": unasked, "critiques_lost": len(composed.lost)}
+    return Lesson(appraisals, feedback, views, counts, tuple(composed.lost))
+
+
+def within_policy(
+    rollouts: Sequence[Rollout], feedback: Sequence[Feedback], told: FeedbackConfig, engine: LocalEngine
+) -> tuple[list[Feedback], dict[str, int]]:
+    """The feedback that may be given, and counts of what was withheld or cut, and of what the rest gives away."""
+    counts = dict.fromkeys(("parts_withheld", "parts_cut", "parts_left_out", "told_verdict", "told_gold"), 0)
+    out = []
+    for r, said in zip(rollouts, feedback, strict=True):
+        kept, withheld = allowed(said, r.task, told.leak)
+        counts["parts_withheld"] += withheld
+        if told.max_tokens is not None:
+            kept, cut, left_out = shortened(kept, told.max_tokens, engine.encode, engine.decode)
+            counts["parts_cut"] += cut
+            counts["parts_left_out"] += left_out
+        leaks = {leak(p, r.task) for p in kept.parts}
+        counts["told_gold"] += "gold" in leaks
+        counts["told_verdict"] += "gold" not in leaks and "verdict" in leaks
+        out.append(kept)
+    return out, counts
 
 
 def step_scores(
@@ -206,7 +232,7 @@ def _notes_with_content(
         else:
             said = {}  # nobody knows how it ended
         text = environment.weighed(said)
-        out.append(Part("affect", text, tuple(sorted(said))) if text else None)
+        out.append(Part("affect", text, tuple(sorted(said)), verdict=resolved) if text else None)
     return out
 
 
@@ -249,7 +275,20 @@ def look(
         rng=rng,
         anchor=config.feedback.anchor,
     )
+    if config.feedback.own_reasoning == "skip":
+        views = [_without_reasoning(v, rollouts[v.rollout], engine) for v in views]
     return views, len(ids) - len(contexts)
+
+
+def _without_reasoning(view: TeacherView, rollout: Rollout, engine: LocalEngine) -> TeacherView:
+    """The view without weight on the answer's leading reasoning."""
+    end = reasoning_ends(rollout.text)
+    if not end:
+        return view
+    [thought] = token_steps(engine.tokenizer, rollout.ids, rollout.text, [Step(0, end)]) or [Step(0, 0)]
+    weight = view.weight.copy()
+    weight[: thought.end] = 0.0
+    return replace(view, weight=weight)
 
 
 def weigh(

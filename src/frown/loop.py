@@ -63,6 +63,7 @@ def train(
     cost, normaliser = Cost(), Normaliser()
     flow, level = curriculum.beginning(practice, environment) or (None, None)
     kept: tuple[rehearsal.Kept, ...] = ()
+    complaints: set[str] = set()
     for line in environment.notes:
         warn(line)
         run.log({"step": 0, "note": line})
@@ -101,10 +102,11 @@ def train(
                 new = [(rollouts[v.rollout], v) for v in lesson.views]
                 kept = rehearsal.remember(kept, again, new, [seen["divergence"] for seen in learnt.views])
 
+            for why in sorted(set(lesson.lost) - complaints):
+                warn(f"step {step}: a critique was lost: {why}")
+            complaints |= set(lesson.lost)
             cost = _spend(cost, answers, lesson.feedback, time.perf_counter() - started)
-            told: dict[str, Any] = {"views": len(lesson.views), "views_too_long": lesson.unfit}
-            told |= {"steps_unasked": lesson.unasked, "rehearsed": len(again)}
-            told |= {"critiques_lost": len(lesson.lost)}
+            told: dict[str, Any] = {"views": len(lesson.views), **lesson.counts, "rehearsed": len(again)}
             told |= {"weighted_tokens": weighted_tokens(lesson.views)}
             told |= {} if level is None else {"level": level.level}
             seen = {**_metrics(rollouts, scores), **told, **learnt.averages, "grad_norm": norm}
@@ -243,5 +245,5 @@ def seed_of(run: int, step: int, purpose: int = SAMPLING) -> int:
 
 def check(config: RunConfig, environment: Environment) -> None:
     """Refuse a run that could not learn as configured, before anything is loaded."""
-    if config.objective.distillation > 0 and set(config.feedback.parts) <= {"critique"} and environment.critic is None:
+    if config.objective.distillation > 0 and set(config.feedback.kinds) <= {"critique"} and environment.critic is None:
         raise FrownError(f"task.kind = {config.task.kind!r} has no critic: use other feedback.parts")

@@ -16,12 +16,12 @@ each kind of feedback, and nothing is learnt. Then for each kind:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from frown.config import RunConfig
+from frown.config import KINDS, RunConfig
 from frown.engine.local import LocalEngine
 from frown.errors import FrownError
 from frown.evals.figures import as_json, number
@@ -36,7 +36,6 @@ from frown.tasks.base import Environment
 from frown.tasks.load import load_environment
 from frown.types import Floats, Kind, Rollout
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
 NO_HEADROOM = 0.95
 """A student this often right has too little left to learn for any feedback to show."""
 
@@ -51,7 +50,7 @@ def probe(config: RunConfig, kinds: Sequence[str] | None = None, *, prompts: int
     Raises FrownError for an unknown kind, or fewer than two prompts.
     """
     chosen: list[Kind] = []
-    for name in kinds or config.feedback.parts:
+    for name in kinds or config.feedback.kinds:
         if name not in KINDS:
             raise FrownError(f"there is no feedback {name!r} to probe, only {', '.join(KINDS)}")
         chosen += [kind for kind in KINDS if kind == name]

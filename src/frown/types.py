@@ -199,6 +199,8 @@ class Part(NamedTuple):
     kind: Kind
     text: str
     steps: tuple[int, ...] | None = None
+    verdict: bool = False
+    """Of an affect note: whether it was made with what the verifier said of the answer."""
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,14 @@ class LocalEngine:
             out.append(ids)
         return out
 
+    def encode(self, text: str) -> list[int]:
+        """A piece of text as the model's tokens, without any that mark a beginning or an end."""
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Tokens as text."""
+        return completion_text(self.tokenizer, ids)
+
     def fits(self, context: Ints) -> bool:
         """Whether an answer of `sampling.max_new_tokens` fits behind a context."""
         limit = models.context_length(self.model)

@@ -1,4 +1,4 @@
-"""Who gets which feedback: each rollout the first kind on the list that it can have."""
+"""Who gets which feedback: each rollout the first course on the list of which it can have anything."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from frown.feedback.critic import Critic, Request
+from frown.feedback.policy import without_reasoning
 from frown.types import Feedback, Kind, Part, Rollout
 
 
@@ -21,18 +22,20 @@ class Composed(NamedTuple):
 
 def compose(
     rollouts: Sequence[Rollout],
-    kinds: Sequence[Kind],
+    courses: Sequence[Sequence[Kind]],
     *,
     requests: Sequence[Request | None],
     notes: Sequence[Part | None],
     critic: Critic | None,
     rng: np.random.Generator,
+    to: str = "all",
+    strip_reasoning: bool = True,
 ) -> Composed:
-    """Feedback for each rollout, in order; an empty one where no kind applies.
+    """Feedback for each rollout, in order: all that applies of the first course of which anything does.
 
     Per rollout, `requests`: what a critic is asked; `notes`: what is to be said of its affect. Each is needed only
-    where `kinds` asks for it. A critic hears all that it is asked at once, and is asked nothing about rollouts that
-    have already got feedback of a kind before it.
+    where a course asks for it. A critic hears all that it is asked at once, and is asked nothing about rollouts that
+    an earlier course already served. `to`: "all", or those judged "wrong" or "right"; the others get none.
     """
     groups: dict[int, list[int]] = {}
     for i, r in enumerate(rollouts):
@@ -40,27 +43,42 @@ def compose(
     said: dict[int, tuple[Part, ...]] = {}
     lost: list[str] = []
 
-    for kind in kinds:
-        left = [i for i in range(len(rollouts)) if not said.get(i)]
+    def given(kind: Kind, left: Sequence[int]) -> dict[int, tuple[Part, ...]]:
         if kind == "sibling":
-            said |= {i: _sibling(rollouts, i, groups[rollouts[i].group], rng) for i in left}
-        elif kind == "reference":
-            said |= {i: _reference(rollouts[i]) for i in left}
-        elif kind == "critique":
+            return {i: _sibling(rollouts, i, groups[rollouts[i].group], rng, strip_reasoning) for i in left}
+        if kind == "reference":
+            return {i: _reference(rollouts[i]) for i in left}
+        if kind == "critique":
             found, missing = _critiques(critic, {i: q for i in left if (q := requests[i]) is not None})
-            said |= found
-            lost += missing
-        elif kind == "affect":
-            said |= {i: (note,) for i in left if (note := notes[i]) is not None}
-        else:
-            said |= {i: _outcome(rollouts[i]) for i in left}
+            lost.extend(missing)
+            return found
+        if kind == "affect":
+            return {i: (note,) for i in left if (note := notes[i]) is not None}
+        return {i: _outcome(rollouts[i]) for i in left}
+
+    for course in courses:
+        left = [i for i, r in enumerate(rollouts) if not said.get(i) and _entitled(r, to)]
+        found = [given(kind, left) for kind in course]
+        said |= {i: tuple(p for of_kind in found for p in of_kind.get(i, ())) for i in left}
     return Composed([Feedback(said.get(i, ())) for i in range(len(rollouts))], lost)
 
 
-def _sibling(rollouts: Sequence[Rollout], i: int, group: Sequence[int], rng: np.random.Generator) -> tuple[Part, ...]:
+def _entitled(rollout: Rollout, to: str) -> bool:
+    if to == "all":
+        return True
+    v = rollout.verdict
+    return v is not None and v.scored and v.right == (to == "right")
+
+
+def _sibling(
+    rollouts: Sequence[Rollout], i: int, group: Sequence[int], rng: np.random.Generator, strip_reasoning: bool
+) -> tuple[Part, ...]:
     """A right answer of another rollout in the group (SDPO, arXiv 2601.20802), drawn evenly."""
     right = [j for j in group if j != i and (v := rollouts[j].verdict) is not None and v.right]
-    return (Part("sibling", rollouts[int(rng.choice(right))].text),) if right else ()
+    if not right:
+        return ()
+    text = rollouts[int(rng.choice(right))].text
+    return (Part("sibling", without_reasoning(text) if strip_reasoning else text),)
 
 
 def _reference(rollout: Rollout) -> tuple[Part, ...]:

@@ -100,13 +100,16 @@ class LabEnvironment:
         The base models know one context at a time. An outcome counts as context (`X`) only when it is alone.
 
         Raises:
-            ValueError: when parts of several kinds other than an outcome are given, or several that are not
+            FrownError: when parts of several kinds other than an outcome are given, or several that are not
                 comments of one critique.
         """
         parts = [p for p in feedback.parts if p.kind != "outcome"]
         kinds = [p.kind for p in parts]
         if len(parts) > 1 and set(kinds) != {"critique"}:
-            raise ValueError(f"the lab's models read one context at a time, got {len(parts)}: {', '.join(kinds)}")
+            raise FrownError(
+                f"the lab's models read one kind of feedback at a time, not {' and '.join(dict.fromkeys(kinds))}: "
+                "name them apart in feedback.parts"
+            )
         context = _context(parts) if parts else words.RETRY if feedback.parts else ""
         return [
             *task.messages[:-1],
