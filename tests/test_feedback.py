@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import numpy as np
 
-from frown.feedback.compose import compose
+from frown.feedback.compose import by_function, compose
 from frown.feedback.critic import Comment, Request, Review
 from frown.teacher.views import views
-from frown.types import Feedback, Part, Rollout, Signals, Step, Task, Verdict
+from frown.types import Appraisal, Feedback, Part, Rollout, Signals, Step, Task, Verdict
 
 TASK = Task("t", ({"role": "user", "content": "q"},), "a", solution="worked")
 
@@ -142,3 +143,33 @@ def test_the_loss_is_confined_to_commented_steps_only_when_asked():
     assert anchored[0].weight.tolist() == [0.25, 0.25, 1, 1]
     everywhere = views(rollouts, said, contexts, loss_on="answer", rng=np.random.default_rng(0))
     assert all(v.weight.all() for v in everywhere)
+
+
+def test_a_function_of_ones_own_hears_of_each_rollout_its_group_and_its_appraisal_at_once():
+    rollouts = [rollout("a", True), rollout("b", False), rollout("c", False, 1)]
+    appraisals = [Appraisal(step_doubt=(float(i),)) for i in range(3)]
+    waiting = []
+
+    async def said(task, r, group, appraisal):
+        waiting.append(r.text)
+        await asyncio.sleep(0.01)
+        assert len(waiting) == 3, "they wait side by side"
+        right = [g.text for g in group if g.verdict.right]
+        return Feedback((Part("sibling", f"{right} {appraisal.step_doubt[0]}"),))
+
+    found = by_function(rollouts, appraisals, said)
+    assert [f.parts[0].text for f in found.feedback] == ["['a'] 0.0", "['a'] 1.0", "[] 2.0"] and found.lost == []
+    waiting[:] = ["", ""]
+    assert [len(f.parts) for f in by_function(rollouts[:2], appraisals[:2], said, "wrong").feedback] == [0, 1]
+
+
+def test_a_function_that_fails_costs_its_own_rollout_the_feedback():
+    def said(task, r, group, appraisal):
+        if r.text == "a":
+            raise KeyError("nobody home")
+        return None if r.text == "b" else Feedback((Part("outcome", "x"),))
+
+    rollouts = [rollout("a", True), rollout("b", False), rollout("c", False)]
+    found = by_function(rollouts, [Appraisal()] * 3, said)
+    assert [len(f.parts) for f in found.feedback] == [0, 0, 1]
+    assert len(found.lost) == 2 and "nobody home" in found.lost[0] and "NoneType, not Feedback" in found.lost[1]

@@ -26,7 +26,7 @@ from frown.config import CritiqueConfig, FeedbackConfig, NoteConfig, RunConfig, 
 from frown.engine.local import LocalEngine
 from frown.engine.text import completion_text, prompt_ids, token_steps
 from frown.errors import FrownError
-from frown.feedback.compose import compose
+from frown.feedback.compose import FeedbackFunction, by_function, compose
 from frown.feedback.critic import Erring, Request
 from frown.feedback.policy import allowed, leak, reasoning_ends, shortened
 from frown.signals.group import sibling_disagreement, step_tokens
@@ -59,8 +59,12 @@ def prepare(
     rng: np.random.Generator,
     *,
     normaliser: Normaliser | None = None,
+    function: FeedbackFunction | None = None,
 ) -> Lesson:
-    """The lesson of one batch. What is drawn on the way comes from `rng`."""
+    """The lesson of one batch. What is drawn on the way comes from `rng`.
+
+    `function` says what each teacher is told, instead of `feedback.parts`; the rest of the policy holds for it, too.
+    """
     affect, told = config.affect, config.feedback
     courses = told.courses if config.objective.distillation > 0 else ()
     kinds = {kind for course in courses for kind in course}
@@ -72,18 +76,22 @@ def prepare(
     ]
     if affect.control != "off":
         appraisals = [controlled(a, r, affect.control, rng) for a, r in zip(appraisals, rollouts, strict=True)]
-    asked, unasked = ask(rollouts, appraisals, told.critique, rng, given) if "critique" in kinds else ([], 0)
-    rate = told.critique.error_rate
-    composed = compose(
-        rollouts,
-        courses,
-        requests=requests(rollouts, asked, environment, engine) if "critique" in kinds else (),
-        notes=notes(rollouts, appraisals, affect.note, environment, engine, rng) if "affect" in kinds else (),
-        critic=Erring(environment.critic, rate) if rate else environment.critic,
-        rng=rng,
-        to=told.to,
-        strip_reasoning=told.strip_reasoning,
-    )
+    unasked = 0
+    if function is not None and courses:
+        composed = by_function(rollouts, appraisals, function, told.to)
+    else:
+        asked, unasked = ask(rollouts, appraisals, told.critique, rng, given) if "critique" in kinds else ([], 0)
+        rate = told.critique.error_rate
+        composed = compose(
+            rollouts,
+            courses,
+            requests=requests(rollouts, asked, environment, engine) if "critique" in kinds else (),
+            notes=notes(rollouts, appraisals, affect.note, environment, engine, rng) if "affect" in kinds else (),
+            critic=Erring(environment.critic, rate) if rate else environment.critic,
+            rng=rng,
+            to=told.to,
+            strip_reasoning=told.strip_reasoning,
+        )
     feedback, counts = within_policy(rollouts, composed.feedback, told, engine)
     views, unfit = look(rollouts, feedback, config, environment, engine, rng)
     if affect.weight.by != "none":

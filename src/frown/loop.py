@@ -32,6 +32,7 @@ from frown.engine.text import completion_text, token_texts
 from frown.errors import FrownError, NotFinite
 from frown.evals.accuracy import avg_at_k
 from frown.evaluate import Cost, evaluate, judge
+from frown.feedback.compose import FeedbackFunction
 from frown.lesson import Lesson, affect_weights, prepare
 from frown.losses.advantages import group_advantages, tail_advantages
 from frown.preflight import teacher_gap
@@ -55,8 +56,12 @@ def train(
     environment: Environment,
     run: RunDirectory,
     warn: Callable[[str], None] = lambda line: None,
+    feedback: FeedbackFunction | None = None,
 ) -> None:
-    """Train one policy, writing everything to its run directory."""
+    """Train one policy, writing everything to its run directory.
+
+    `feedback`: a function of one's own that says what each rollout's teacher is told, instead of `feedback.parts`.
+    """
     P, G, d = config.sampling.prompts_per_step, config.sampling.responses_per_prompt, config.objective.distillation
     practice = config.affect.practice
     rng = {stream: np.random.default_rng([config.seed, stream]) for stream in (PROMPTS, FEEDBACK, PRACTICE)}
@@ -79,7 +84,9 @@ def train(
             answers = judge(answers, environment, engine)
             normaliser = normaliser.update([r.signals for r in answers if r.signals is not None])
             rollouts = curriculum.select(answers, P, practice, rng[PRACTICE])
-            lesson = prepare(rollouts, config, environment, engine, rng[FEEDBACK], normaliser=normaliser)
+            lesson = prepare(
+                rollouts, config, environment, engine, rng[FEEDBACK], normaliser=normaliser, function=feedback
+            )
             scores = np.array([r.verdict.score if r.verdict else np.nan for r in rollouts])
 
             if step == 1 and d > 0:

@@ -8,29 +8,42 @@ from pathlib import Path
 
 from frown.config import RunConfig
 from frown.errors import first_line
+from frown.feedback.compose import FeedbackFunction
 from frown.store import RunDirectory
 from frown.tasks.base import Environment
 
 
 def execute(
-    config: RunConfig, path: Path, warn: Callable[[str], None] = lambda line: None, *, restart: bool = False
+    config: RunConfig,
+    path: Path,
+    warn: Callable[[str], None] = lambda line: None,
+    *,
+    restart: bool = False,
+    feedback: FeedbackFunction | None = None,
 ) -> None:
     """Load everything, train, and leave a readable directory that says how it ended.
 
     On Ctrl-C, on an error a person can mend and on any other error the directory keeps what was reached: metrics,
     rollouts and evaluations so far, and the last good checkpoint. `restart` begins a run again that is already there.
+    `feedback`: what each rollout's teacher is told, by a function of one's own instead of `feedback.parts`; see
+    `frown.feedback.compose.FeedbackFunction`.
     """
     from frown.tasks.load import load_environment
 
     environment = load_environment(config.task)
     try:
-        _execute(config, environment, RunDirectory(path), warn, restart)
+        _execute(config, environment, RunDirectory(path), warn, restart, feedback)
     finally:
         environment.close()
 
 
 def _execute(
-    config: RunConfig, environment: Environment, run: RunDirectory, warn: Callable[[str], None], restart: bool
+    config: RunConfig,
+    environment: Environment,
+    run: RunDirectory,
+    warn: Callable[[str], None],
+    restart: bool,
+    feedback: FeedbackFunction | None,
 ) -> None:
     import torch
 
@@ -47,7 +60,7 @@ def _execute(
     run.begin(config, restart=restart)  # from here on the directory is this run's, and says how it ended
     started = time.monotonic()
     try:
-        train(config, engine, environment, run, warn)
+        train(config, engine, environment, run, warn, feedback)
     except KeyboardInterrupt:
         run.mark("interrupted", "stopped by hand", time.monotonic() - started)
         raise

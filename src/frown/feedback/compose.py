@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from frown.errors import first_line
 from frown.feedback.critic import Critic, Request
 from frown.feedback.policy import without_reasoning
-from frown.types import Feedback, Kind, Part, Rollout
+from frown.types import Appraisal, Feedback, Kind, Part, Rollout, Task
 
 
 class Composed(NamedTuple):
@@ -61,6 +63,43 @@ def compose(
         found = [given(kind, left) for kind in course]
         said |= {i: tuple(p for of_kind in found for p in of_kind.get(i, ())) for i in left}
     return Composed([Feedback(said.get(i, ())) for i in range(len(rollouts))], lost)
+
+
+FeedbackFunction = Callable[[Task, Rollout, Sequence[Rollout], Appraisal], Feedback | Awaitable[Feedback]]
+"""(task, rollout, its group, its appraisal) -> what its teacher is told: once a scored rollout, sync or async."""
+
+
+def by_function(
+    rollouts: Sequence[Rollout], appraisals: Sequence[Appraisal], function: FeedbackFunction, to: str = "all"
+) -> Composed:
+    """Feedback from a function of one's own, all rollouts of a step side by side where it is async.
+
+    An exception costs its own rollout the feedback, and is said.
+    """
+    groups: dict[int, list[Rollout]] = {}
+    for r in rollouts:
+        groups.setdefault(r.group, []).append(r)
+
+    async def one(rollout: Rollout, appraisal: Appraisal) -> tuple[Feedback, str]:
+        try:
+            said = function(rollout.task, rollout, groups[rollout.group], appraisal)
+            said = await said if isinstance(said, Awaitable) else said
+            if not isinstance(said, Feedback):
+                raise TypeError(f"it returned {type(said).__name__}, not Feedback")
+        except Exception as error:
+            return Feedback(), f"the feedback function failed: {first_line(error)}"
+        return said, ""
+
+    async def everyone() -> list[tuple[Feedback, str]]:
+        pairs = zip(rollouts, appraisals, strict=True)
+        return list(await asyncio.gather(*(one(r, a) if _entitled(r, to) else _nothing() for r, a in pairs)))
+
+    found = asyncio.run(everyone())
+    return Composed([said for said, _ in found], [why for _, why in found if why])
+
+
+async def _nothing() -> tuple[Feedback, str]:
+    return Feedback(), ""
 
 
 def _entitled(rollout: Rollout, to: str) -> bool:
