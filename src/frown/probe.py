@@ -9,6 +9,7 @@ each kind of feedback, and nothing is learnt. Then for each kind:
   negative, on right ones not. Where no step can be judged, the same of wrong and right answers.
 - localisation: which share of the absolute advantage of an answer with a wrong step lies on its first wrong step (and
   which share of its tokens does), and how well the summed advantage tells that step from the right ones.
+- profile: the advantage by place relative to the first wrong step.
 - what lands on right steps: their share of all negative advantage, beside their share of tokens.
 - coverage and cost: which share of the answers gets feedback at all, and what a training step of it costs.
 """
@@ -36,6 +37,8 @@ from frown.tasks.base import Environment
 from frown.tasks.load import load_environment
 from frown.types import Floats, Kind, Rollout
 
+REACH = 3
+"""Steps before and after the first wrong one in a profile."""
 NO_HEADROOM = 0.95
 """A student this often right has too little left to learn for any feedback to show."""
 
@@ -75,8 +78,8 @@ def examine(
 
     "headroom": {"accuracy", "mixed", "all_right", "all_wrong", "unscored"}: the student's accuracy, shares of prompts
     by the outcomes of their scored answers, and how many answers could not be scored. Of a kind: "coverage", "gap"
-    {"student", "teacher", "difference", "standard_error", "n"}, "advantage" and "localisation" (metrics {"mean",
-    "ci95"}, intervals over prompts, none where a figure is of too few), "cost" of one training step, "verdict" and its
+    {"student", "teacher", "difference", "standard_error", "n"}, "advantage", "localisation" and "profile" (metrics
+    {"mean", "ci95"}, intervals over prompts, none where a figure is of too few), "cost" of one training step, "verdict" and its
     "reason" in a sentence. What cannot be told is None.
     """
     count = prompts if prompts is not None else config.sampling.prompts_per_step
@@ -146,6 +149,7 @@ def _examine(
         },
         "advantage": advantage(viewed, advantages),
         "localisation": localisation(viewed, advantages),
+        "profile": profile(viewed, advantages),
         "cost": _cost(lesson, rollouts, config),
     }
     verdict, reason = judgement(kind, room, found)
@@ -203,6 +207,30 @@ def localisation(rollouts: Sequence[Rollout], log_ratio: Sequence[Floats]) -> di
         "share": sums.metric("share"),
         "share_of_tokens": sums.metric("share_of_tokens"),
         "auroc": told.get("auroc_within_sequence"),
+    }
+
+
+def profile(rollouts: Sequence[Rollout], log_ratio: Sequence[Floats]) -> dict[str, Any]:
+    """The teacher's word by place relative to the first wrong step; of answers with a wrong step, metrics over prompts.
+
+    `steps`: {offset: mean advantage, nats a token}, offset 0 the first wrong step, -`REACH` to `REACH` (as strings, in
+    order); `size_before`, `size_at`, `size_after`: mean absolute advantage, nats a token, of all steps before it, of
+    itself and of all after it.
+    """
+    sums = _PerPrompt(rollouts)
+    for r, a in zip(rollouts, log_ratio, strict=True):
+        steps = _judged_steps(r)
+        first = next((j for j, (_, right) in enumerate(steps) if not right), None)
+        if first is None:
+            continue
+        for j, ((start, end), _) in enumerate(steps):
+            side = "size_before" if j < first else "size_after" if j > first else "size_at"
+            sums.add(r, side, float(np.abs(a[start:end]).sum()), end - start)
+            if abs(j - first) <= REACH:
+                sums.add(r, str(j - first), float(a[start:end].sum()), end - start)
+    return {
+        "steps": {str(k): sums.metric(str(k)) for k in range(-REACH, REACH + 1)},
+        **{side: sums.metric(side) for side in ("size_before", "size_at", "size_after")},
     }
 
 
