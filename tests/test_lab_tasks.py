@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frown.errors import FrownError
-from frown.feedback.critic import Erring, Request
+from frown.feedback.critic import Erring, Quoting, Request
 from frown.lab.chains import CHAINS
 from frown.lab.columns import COLUMNS
 from frown.lab.critic import LabCritic
@@ -230,6 +230,34 @@ def test_teacher_messages():
     assert context() == ""
     with pytest.raises(FrownError, match="one kind of feedback at a time"):
         context(Part("critique", "!7@3=4"), Part("reference", t.solution))
+
+
+@pytest.mark.parametrize("name", ["chains", "columns"])
+def test_references_further_from_the_answer_hold_the_same_facts(name):
+    def solution(kind):
+        return LabEnvironment(name, 6, kind).test_tasks("dev", 1)[0].solution
+
+    canonical, reordered, terse = (solution(kind) for kind in ("canonical", "reordered", "terse"))
+    facts = [f for f in reordered.split("!") if f]
+    assert sorted(facts) == sorted(canonical.split(";")) and facts != canonical.split(";")
+    assert [f for f in terse.split("!") if f] == facts[::2]
+    env, t = LabEnvironment(name, 6, "reordered"), task(name, 0)
+    (message,) = env.teacher_messages(t, Feedback((Part("reference", reordered),)))
+    assert message["content"].endswith(f"|A{reordered}")
+
+
+def test_a_quoting_critic_quotes_errors_alone():
+    env = LabEnvironment("chains")
+    t = task("chains", 0)
+    steps = t.solution.split(";")
+    wrong = f"{steps[0][:-1]}{(int(steps[0][-1]) + 1) % 10}"
+    text = ";".join([wrong, *steps[1:]])
+    request = Request(t, text, (f"{wrong};", *steps[1:]), (0, 1))
+    [plain], [quoting] = env.critic.review([request]), Quoting(env.critic, env.quoted).review([request])
+    assert quoting.comments[0].text == f"!{wrong}{plain.comments[0].text}"
+    assert [c.text for c, p in zip(quoting.comments, plain.comments, strict=True) if c.right] == [
+        p.text for p in plain.comments if p.right
+    ]
 
 
 def test_notes_in_the_words_of_the_lab():

@@ -72,6 +72,9 @@ class TaskConfig(Config):
     """Which column holds what: question, answer, and optionally solution and system."""
     steps: int = Field(5, ge=2, le=15)
     """Written-out steps a lab problem has."""
+    reference: Literal["canonical", "reordered", "terse"] = "canonical"
+    """The lab's worked solutions: as the student would write them; the same facts as loose statements in another order;
+    or only every second one of those."""
     splitter: Literal["auto", "numbered", "tagged", "lines", "sentences"] = "auto"
     """What counts as a written-out step of a free-text answer."""
     options: dict[str, Any] = Field(default_factory=dict)
@@ -165,6 +168,8 @@ class CritiqueConfig(Config):
     `ask`. By surprisal that lost .09: extreme surprisal marks an unlucky draw. Entropy has no luck in it."""
     error_rate: float = Field(0.0, ge=0, le=1)
     """A control: share of the critic's verdicts that are turned into their opposite (the lab's critic can do that)."""
+    quote_errors: bool = False
+    """A control: corrections quote the wrong step before they correct it."""
     tokens_per_step: int | None = Field(None, ge=1)
     """Most tokens a critic reads in a training step; asking about a step costs the question and the answer up to its
     end. What does not fit is not asked, and counted. None: no such limit."""

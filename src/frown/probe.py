@@ -79,8 +79,8 @@ def examine(
     "headroom": {"accuracy", "mixed", "all_right", "all_wrong", "unscored"}: the student's accuracy, shares of prompts
     by the outcomes of their scored answers, and how many answers could not be scored. Of a kind: "coverage", "gap"
     {"student", "teacher", "difference", "standard_error", "n"}, "advantage", "localisation" and "profile" (metrics
-    {"mean", "ci95"}, intervals over prompts, none where a figure is of too few), "cost" of one training step, "verdict" and its
-    "reason" in a sentence. What cannot be told is None.
+    {"mean", "ci95"}, intervals over prompts, none where a figure is of too few), "cost" of one training step, "verdict"
+    and its "reason" in a sentence. What cannot be told is None.
     """
     count = prompts if prompts is not None else config.sampling.prompts_per_step
     tasks = environment.train_tasks(np.random.default_rng([config.seed, PROMPTS]), count)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from frown.errors import FrownError
@@ -61,6 +61,24 @@ class Fallible(Critic, Protocol):
     def mistaken(self, task: Task, text: str, step: int) -> Comment:
         """The opposite of the true verdict on a step."""
         ...
+
+
+class Quoting:
+    """A critic whose corrections quote the wrong step before they correct it: a control, and what most critics do."""
+
+    def __init__(self, critic: Critic, quoted: Callable[[str, str], str]):
+        self._critic, self._quoted = critic, quoted
+
+    def review(self, requests: Sequence[Request]) -> list[Review]:
+        """As the critic, with every error quoted by `quoted(step, comment)`."""
+        return [
+            r._replace(
+                comments=tuple(
+                    c if c.right else replace(c, text=self._quoted(q.steps[c.step], c.text)) for c in r.comments
+                )
+            )
+            for q, r in zip(requests, self._critic.review(requests), strict=True)
+        ]
 
 
 class Erring:

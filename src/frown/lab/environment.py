@@ -11,7 +11,7 @@ import numpy as np
 from frown.errors import FrownError
 from frown.lab import words
 from frown.lab.critic import LabCritic
-from frown.lab.family import MAX_STEPS, MIN_STEPS, Family, get_family
+from frown.lab.family import MAX_STEPS, MIN_STEPS, Family, Problem, get_family
 from frown.lab.text import user_turn
 from frown.types import Feedback, Message, Part, Step, Task, Verdict, Weighed
 
@@ -28,17 +28,20 @@ class LabEnvironment:
     Args:
         family: "chains" or "columns".
         steps: steps a problem, 2 to 15.
+        reference: what the worked solutions are: "canonical", as an answer is written; "reordered", the same facts as
+            loose statements in another order; "terse", every second of those.
 
     Raises:
         FrownError: for an unknown family or a number of steps out of range.
     """
 
-    def __init__(self, family: str, steps: int = 5) -> None:
+    def __init__(self, family: str, steps: int = 5, reference: str = "canonical") -> None:
         self.family: Family = get_family(family)
         if not MIN_STEPS <= steps <= MAX_STEPS:
             raise FrownError(f"lab: steps = {steps} lies outside {MIN_STEPS} to {MAX_STEPS}")
         self.critic: LabCritic = LabCritic(family)
         self.n_steps = steps
+        self._reference = reference
         self.name = f"lab-{family}"
         self.notes: tuple[str, ...] = ()
 
@@ -141,6 +144,10 @@ class LabEnvironment:
             return words.weighed(weighed)
         return words.suggestion((left, result) for left, [result] in suggested) if suggested else ""
 
+    def quoted(self, step: str, comment: str) -> str:
+        """The wrong step as a comment before the comment: `!7@3=9!7@3=4`."""
+        return f"!{step.rstrip(';$')}{comment}"
+
     def reworded(self, step: str, other: str) -> str | None:
         """The step with the result of the other: `7@3=4;` and `2*6=2;` give `7@3=2;`."""
         left, equals, own = step.partition("=")
@@ -157,7 +164,7 @@ class LabEnvironment:
             id=hashlib.sha256(f"{self.name}\n{question}".encode()).hexdigest()[:16],
             messages=({"role": "user", "content": question},),
             answer=self.family.final(right),
-            solution=self.family.solution(problem, right),
+            solution=self._solution(problem, right),
             data={
                 "family": self.family.name,
                 "steps": steps,
@@ -165,6 +172,14 @@ class LabEnvironment:
                 "domain_rule": [i for i, item in enumerate(problem.items) if "@" in item],
             },
         )
+
+    def _solution(self, problem: Problem, right: Sequence[int]) -> str:
+        if self._reference == "canonical":
+            return self.family.solution(problem, right)
+        facts = [words.comment(self.family, c) for c in self.family.check(problem, right)]
+        # The order belongs to the problem, so that it is the same whenever the problem is drawn.
+        random.Random(self.family.question(problem)).shuffle(facts)
+        return "".join(facts[:: 2 if self._reference == "terse" else 1])
 
     def _judge(self, task: Task, text: str) -> Verdict:
         problem = self.family.read_question(task.question)
@@ -190,5 +205,5 @@ def _context(parts: Sequence[Part]) -> str:
     """The context that feedback of one kind becomes."""
     text = "".join(p.text for p in parts)
     if parts[0].kind in ("reference", "sibling"):
-        return words.reference(text)
+        return words.statements(text) if text.startswith("!") else words.reference(text)
     return f"C{text}" if parts[0].kind == "critique" else text

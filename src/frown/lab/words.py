@@ -35,7 +35,12 @@ def reference(solution: str) -> str:
 
 def alternative(family: Family, checks: Iterable[Check]) -> str:
     """The facts of a solution as loose statements, in whatever order they come."""
-    return "A" + "".join(comment(family, c) for c in checks)
+    return statements("".join(comment(family, c) for c in checks))
+
+
+def statements(text: str) -> str:
+    """Loose statements, each worded as a comment is."""
+    return f"A{text}"
 
 
 def pointer(steps: Sequence[int]) -> str:

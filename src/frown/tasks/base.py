@@ -67,6 +67,10 @@ class Environment(Protocol):
         left to say."""
         ...
 
+    def quoted(self, step: str, comment: str) -> str:
+        """How a comment reads that quotes the wrong step which it corrects."""
+        ...
+
     def reworded(self, step: str, other: str) -> str | None:
         """The text of a step with the result of another step in its place; None where that cannot be told."""
         ...

@@ -108,6 +108,10 @@ class DataEnvironment:
         """What was considered at some steps, in English."""
         return template.weighed(options)
 
+    def quoted(self, step: str, comment: str) -> str:
+        """The comment behind a quotation of the step."""
+        return template.quoted(step, comment)
+
     def reworded(self, step: str, other: str) -> str | None:
         """The step with the last number of the other in place of its own."""
         return template.reworded(step, other)

@@ -49,7 +49,7 @@ def load_environment(
         return GymEnvironment(kind.removeprefix("gym:"), config.options, seed=seed, splitter=config.splitter)
     from frown.lab.environment import LabEnvironment
 
-    return LabEnvironment(kind.removeprefix("lab:"), config.steps)
+    return LabEnvironment(kind.removeprefix("lab:"), config.steps, config.reference)
 
 
 def unknown_kind(kind: str, kinds: tuple[str, ...]) -> FrownError:

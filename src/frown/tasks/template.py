@@ -50,6 +50,11 @@ def weighed(options: Weighed) -> str:
     )
 
 
+def quoted(step: str, comment: str) -> str:
+    """A comment that quotes the wrong step which it corrects."""
+    return f"You wrote {_quoted(step)}. {comment}"
+
+
 def reworded(step: str, other: str) -> str | None:
     """A step with the last number of another one in place of its own last number; None where either has none."""
     own, theirs = list(_NUMBER.finditer(step)), _NUMBER.findall(other)
