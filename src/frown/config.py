@@ -168,6 +168,9 @@ class CritiqueConfig(Config):
     `ask`. By surprisal that lost .09: extreme surprisal marks an unlucky draw. Entropy has no luck in it."""
     error_rate: float = Field(0.0, ge=0, le=1)
     """A control: share of the critic's verdicts that are turned into their opposite (the lab's critic can do that)."""
+    write: Literal["comments", "scribe"] = "comments"
+    """What the teacher is shown: the comments; or the student's own answer put right by them, as by a faithful scribe
+    (arXiv 2606.11173): right steps verbatim, the earliest wrong one replaced by its correction."""
     quote_errors: bool = False
     """A control: corrections quote the wrong step before they correct it."""
     tokens_per_step: int | None = Field(None, ge=1)

@@ -90,6 +90,7 @@ def prepare(
             rng=rng,
             to=told.to,
             strip_reasoning=told.strip_reasoning,
+            write=told.critique.write,
         )
     feedback, counts = within_policy(rollouts, composed.feedback, told, engine)
     views, unfit = look(rollouts, feedback, config, environment, engine, rng)
@@ -187,7 +188,7 @@ def requests(
 ) -> list[Request | None]:
     """What a critic is asked about each rollout; None where nothing."""
     return [
-        Request(r.task, r.text, step_texts(r, environment, engine), steps, r.verdict) if steps else None
+        Request(r.task, r.text, step_texts(r, environment, engine), steps, r.verdict, r.truncated) if steps else None
         for r, steps in zip(rollouts, asked, strict=True)
     ]
 

@@ -201,6 +201,8 @@ class Part(NamedTuple):
     steps: tuple[int, ...] | None = None
     verdict: bool = False
     """Of an affect note: whether it was made with what the verifier said of the answer."""
+    attempt: bool = False
+    """Whether the text is the student's own answer, put right, rather than a remark on it."""
 
 
 @dataclass(frozen=True)

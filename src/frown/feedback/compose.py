@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from frown.errors import first_line
-from frown.feedback.critic import Critic, Request
+from frown.feedback.critic import Critic, Request, Review
 from frown.feedback.policy import without_reasoning
+from frown.feedback.scribe import scribe
 from frown.types import Appraisal, Feedback, Kind, Part, Rollout, Task
 
 
@@ -32,12 +33,14 @@ def compose(
     rng: np.random.Generator,
     to: str = "all",
     strip_reasoning: bool = True,
+    write: str = "comments",
 ) -> Composed:
     """Feedback for each rollout, in order: all that applies of the first course of which anything does.
 
     Per rollout, `requests`: what a critic is asked; `notes`: what is to be said of its affect. Each is needed only
     where a course asks for it. A critic hears all that it is asked at once, and is asked nothing about rollouts that
     an earlier course already served. `to`: "all", or those judged "wrong" or "right"; the others get none.
+    `write`: whether a critique is its "comments" or the answer put right by them, by a "scribe".
     """
     groups: dict[int, list[int]] = {}
     for i, r in enumerate(rollouts):
@@ -51,7 +54,7 @@ def compose(
         if kind == "reference":
             return {i: _reference(rollouts[i]) for i in left}
         if kind == "critique":
-            found, missing = _critiques(critic, {i: q for i in left if (q := requests[i]) is not None})
+            found, missing = _critiques(critic, {i: q for i in left if (q := requests[i]) is not None}, write)
             lost.extend(missing)
             return found
         if kind == "affect":
@@ -125,13 +128,23 @@ def _reference(rollout: Rollout) -> tuple[Part, ...]:
     return (Part("reference", rollout.task.solution),) if rollout.task.solution else ()
 
 
-def _critiques(critic: Critic | None, requests: Mapping[int, Request]) -> tuple[dict[int, tuple[Part, ...]], list[str]]:
-    """One part a comment, so that what was said about which step is never lost; and what was."""
+def _critiques(
+    critic: Critic | None, requests: Mapping[int, Request], write: str
+) -> tuple[dict[int, tuple[Part, ...]], list[str]]:
+    """What the critic said of each answer, in parts; and what was lost."""
     if critic is None or not requests:
         return {}, []
     reviews = dict(zip(requests, critic.review(list(requests.values())), strict=True))
-    parts = {i: tuple(Part("critique", c.text, (c.step,)) for c in r.comments) for i, r in reviews.items()}
+    parts = {i: _parts(requests[i], r, write) for i, r in reviews.items()}
     return parts, [r.lost for r in reviews.values() if r.lost]
+
+
+def _parts(request: Request, review: Review, write: str) -> tuple[Part, ...]:
+    """One part a comment, so that what was said about which step is never lost; or the answer put right, as one."""
+    if write == "comments":
+        return tuple(Part("critique", c.text, (c.step,)) for c in review.comments)
+    text = scribe(request.steps, review.comments, review.continuation, truncated=request.truncated)
+    return (Part("critique", text, attempt=True),) if text else ()
 
 
 def _outcome(rollout: Rollout) -> tuple[Part, ...]:

@@ -35,6 +35,8 @@ class Request(NamedTuple):
     """Indices of the steps asked about, ascending."""
     verdict: Verdict | None = None
     """What the verifier said of the whole answer."""
+    truncated: bool = False
+    """Whether the answer was cut at the token limit."""
 
 
 class Review(NamedTuple):
@@ -42,6 +44,8 @@ class Review(NamedTuple):
 
     comments: tuple[Comment, ...] = ()
     """One for each asked step that could be judged, in order."""
+    continuation: str = ""
+    """How the answer goes on behind the last comment, from a critic that says so."""
     lost: str = ""
     """Why the critic did not answer at all (out of reach, over budget, unreadable), or "" where it did."""
 

@@ -106,6 +106,8 @@ class LabEnvironment:
             FrownError: when parts of several kinds other than an outcome are given, or several that are not
                 comments of one critique.
         """
+        if any(p.attempt for p in feedback.parts):
+            raise FrownError('the lab\'s models read comments: use feedback.critique.write = "comments"')
         parts = [p for p in feedback.parts if p.kind != "outcome"]
         kinds = [p.kind for p in parts]
         if len(parts) > 1 and set(kinds) != {"critique"}:

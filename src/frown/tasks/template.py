@@ -10,6 +10,7 @@ import re
 from frown.types import Feedback, Kind, Message, Task, Weighed
 
 SOLUTION = "Correct solution:"
+ATTEMPT = "Your earlier attempt, put right where it went wrong:"
 FEEDBACK = "The following is feedback from your unsuccessful earlier attempt:"
 CLOSING = "Correctly solve the original question."
 
@@ -21,17 +22,21 @@ _FEEDBACK_KINDS: tuple[Kind, ...] = ("outcome", "critique", "affect")
 def teacher_messages(task: Task, feedback: Feedback) -> list[Message]:
     """The task's messages, the last user turn extended by the feedback; unchanged where there is none.
 
-    Sibling and reference parts are the correct solution, the other kinds the feedback; a section without
-    parts is left out. Texts are joined, never formatted: braces and percent signs in them stay as they are.
+    Sibling and reference parts are the correct solution, the other kinds the feedback, but for an attempt that was put
+    right, which has a section of its own; a section without parts is left out. Texts are joined, never formatted:
+    braces and percent signs in them stay as they are.
     """
     solutions = [p.text for p in feedback.only(*_SOLUTION_KINDS).parts]
-    words = [p.text for p in feedback.only(*_FEEDBACK_KINDS).parts]
+    attempts = [p.text for p in feedback.parts if p.attempt]
+    words = [p.text for p in feedback.only(*_FEEDBACK_KINDS).parts if not p.attempt]
     messages: list[Message] = [Message(role=m["role"], content=m["content"]) for m in task.messages]
-    if not solutions and not words:
+    if not feedback.parts:
         return messages
     content = task.question
     if solutions:
         content += "\n" + "\n\n".join([SOLUTION, *solutions]) + "\n"
+    if attempts:
+        content += "\n" + "\n\n".join([ATTEMPT, *attempts]) + "\n"
     if words:
         content += "\n" + FEEDBACK + "\n\n" + "\n".join(words) + "\n"
     content += "\n" + CLOSING
