@@ -73,7 +73,10 @@ def _critiques(critic: Critic | None, requests: Mapping[int, Request]) -> tuple[
     if critic is None or not requests:
         return {}, []
     reviews = dict(zip(requests, critic.review(list(requests.values())), strict=True))
-    parts = {i: tuple(Part("critique", c.text, (c.step,)) for c in r.comments) for i, r in reviews.items()}
+    parts = {
+        i: tuple(Part("critique", c.text, None if c.step is None else (c.step,)) for c in r.comments)
+        for i, r in reviews.items()
+    }
     return parts, [r.lost for r in reviews.values() if r.lost]
 
 
