@@ -165,6 +165,7 @@ def test_a_memory_bomb_is_an_error_with_its_line(say):
     assert say("x = []\nwhile True:\n    x.append('a' * 1000)", OK)[1].startswith(
         "The program ends with MemoryError at"
     )
+    assert say("x = ()\nwhile True:\n    x = (x,)", OK)[1] == "The program ends with MemoryError at line 3."
     assert say("x = bytearray(10**10)", [["", ""]]) == (False, "The program ends with MemoryError at line 1.")
 
 

@@ -22,8 +22,8 @@ NOBODY = 65534
 """The user that owns nothing."""
 LONGEST = 500
 """Characters of a message or value that are reported."""
-_SPARE = 2**25
-"""Bytes between the soft and the hard limit on memory, so that there is room to report a MemoryError."""
+_BALLAST = bytearray(2**24)
+"""Thrown off when an error is to be reported: it may be that of having no memory left."""
 _CAP_DAC_READ_SEARCH = 1 << 2
 
 
@@ -103,9 +103,7 @@ def _shown(value: object) -> str:
 
 def _error(error: BaseException) -> dict[str, Any]:
     """Type, message and line of an error."""
-    if isinstance(error, MemoryError):
-        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+    _BALLAST.clear()
     try:
         message = str(error.msg if isinstance(error, SyntaxError) else error)[: LONGEST + 1]
     except Exception:
@@ -135,7 +133,7 @@ def _limit(cpu_seconds: float, wall_seconds: float, memory_bytes: int, file_byte
         (resource.RLIMIT_NPROC, 0, 0),  # no process and no thread beside this one
         (resource.RLIMIT_NOFILE, 64, 64),
         (resource.RLIMIT_CORE, 0, 0),
-        (resource.RLIMIT_AS, memory_bytes, memory_bytes + _SPARE),
+        (resource.RLIMIT_AS, memory_bytes + len(_BALLAST), memory_bytes + len(_BALLAST)),
     ):
         most = resource.getrlimit(what)[1]
         resource.setrlimit(what, (soft, hard) if most == resource.RLIM_INFINITY else (min(soft, most), min(hard, most)))
