@@ -140,11 +140,16 @@ def _critiques(
 
 
 def _parts(request: Request, review: Review, write: str) -> tuple[Part, ...]:
-    """One part a comment, so that what was said about which step is never lost; or the answer put right, as one."""
+    """One part a comment, so that what was said about which step is never lost; or the answer put right, as one.
+
+    What is said of the whole answer is a remark either way.
+    """
+    whole = tuple(Part("critique", c.text) for c in review.comments if c.step is None)
+    said = [(c.step, c) for c in review.comments if c.step is not None]
     if write == "comments":
-        return tuple(Part("critique", c.text, (c.step,)) for c in review.comments)
-    text = scribe(request.steps, review.comments, review.continuation, truncated=request.truncated)
-    return (Part("critique", text, attempt=True),) if text else ()
+        return (*whole, *(Part("critique", c.text, (step,)) for step, c in said))
+    text = scribe(request.steps, [c for _, c in said], review.continuation, truncated=request.truncated)
+    return (*whole, *([Part("critique", text, attempt=True)] if text else []))
 
 
 def _outcome(rollout: Rollout) -> tuple[Part, ...]:

@@ -13,13 +13,14 @@ from frown.types import Task, Verdict
 
 @dataclass(frozen=True)
 class Comment:
-    """A critic's word on one written-out step of an answer.
+    """A critic's word on one written-out step of an answer, or on the whole of it.
 
     `text` is what the teacher is shown: for a wrong step its correction, for a right one its confirmation. It
     never quotes what the answer wrote there, unless that is right.
     """
 
-    step: int
+    step: int | None
+    """None: the whole answer, from a critic that cannot say where."""
     right: bool
     text: str
 
@@ -43,7 +44,7 @@ class Review(NamedTuple):
     """What a critic said about one answer."""
 
     comments: tuple[Comment, ...] = ()
-    """One for each asked step that could be judged, in order."""
+    """One for each asked step that could be judged, in order, or one on the whole answer."""
     continuation: str = ""
     """How the answer goes on behind the last comment, from a critic that says so."""
     lost: str = ""
@@ -78,7 +79,8 @@ class Quoting:
         return [
             r._replace(
                 comments=tuple(
-                    c if c.right else replace(c, text=self._quoted(q.steps[c.step], c.text)) for c in r.comments
+                    c if c.right or c.step is None else replace(c, text=self._quoted(q.steps[c.step], c.text))
+                    for c in r.comments
                 )
             )
             for q, r in zip(requests, self._critic.review(requests), strict=True)
@@ -102,6 +104,8 @@ class Erring:
         ]
 
     def _mistaken(self, request: Request, comment: Comment) -> Comment:
+        if comment.step is None:
+            return comment
         draw = random.Random(f"{request.task.id}/{comment.step}/{request.text}").random()
         if draw >= self._rate:
             return comment
