@@ -80,7 +80,7 @@ class Endpoint:
         from anyio.from_thread import start_blocking_portal
 
         # An event loop of its own, in a thread of its own: callers with a running loop can use it, too.
-        with start_blocking_portal() as portal:
+        with self._wire.hidden_from_logs(self._hide), start_blocking_portal() as portal:
             portal.call(self._judge, requests, account, done)
 
     def close(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import httpx2
@@ -67,6 +69,29 @@ def connect(config: EndpointConfig, key: str) -> openai.AsyncOpenAI:
             headers={"Accept-Encoding": "identity"},
         ),
     )
+
+
+@contextmanager
+def hidden_from_logs(hide: Callable[[str], str]) -> Iterator[None]:
+    """Meanwhile, nothing that an endpoint may have put the key into is logged as it is: the words of a status line,
+    which httpx2 logs at INFO, go through `hide`, and httpcore2, which logs headers at DEBUG, is silent."""
+
+    def hiding(record: logging.LogRecord) -> bool:
+        record.msg, record.args = hide(record.getMessage()), None
+        return True
+
+    filtered = [logging.getLogger(name) for name in ("openai", "openai._base_client", "httpx2")]
+    transport = logging.getLogger("httpcore2")
+    level = transport.level
+    transport.setLevel(logging.WARNING)
+    for logger in filtered:
+        logger.addFilter(hiding)
+    try:
+        yield
+    finally:
+        transport.setLevel(level)
+        for logger in filtered:
+            logger.removeFilter(hiding)
 
 
 async def complete(client: openai.AsyncOpenAI, body: Mapping[str, Any]) -> Completion:
