@@ -146,7 +146,7 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(307, b"", Location=f"http://127.0.0.1:{self.server.server_port}/elsewhere")
         elif act == "leaks":  # the key in the status line, a header and, over and over, in the message
             key = self.headers["Authorization"]
-            body = json.dumps({"error": {"message": f"{key} " * 30}}).encode()
+            body = json.dumps({"error": {"message": f"a {key.split()[1]} " * 30}}).encode()
             self.send_response(401, key)
             self.send_header("X-Key", key)
             self.send_header("Content-Type", "application/json")

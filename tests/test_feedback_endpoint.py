@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sqlite3
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -132,14 +132,16 @@ def test_calls_run_side_by_side_up_to_a_bound(server):
 
 
 def test_threads_that_share_a_critic_take_turns(server):
-    one = critic(server, "right:threads", call_budget=15)
-    threads = [threading.Thread(target=one.review, args=([request(f"{t} {i}") for i in range(5)],)) for t in range(4)]
+    alone = Server()  # for its count of calls at once
+    one = critic(alone, "slowly", call_budget=5, concurrency=1)
+    threads = [threading.Thread(target=one.review, args=([request(f"{t} {i}") for i in range(2)],)) for t in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(timeout=20)
-    found = one.statistics
-    assert (found.asked, found.answered, found.lost) == (20, 15, {"budget": 5}) and found.calls == 15
+    found, most = one.statistics, alone.log()["most_at_once"]
+    alone.end()
+    assert (found.asked, found.answered, found.lost, found.calls, most) == (6, 5, {"budget": 1}, 5, 1)
 
 
 def test_it_can_be_used_where_an_event_loop_runs(server):
@@ -325,6 +327,18 @@ def test_one_refused_prompt_does_not_give_the_schema_up(server):
     assert ["response_format" in c["body"] for c in server.calls(script)] == [True, False, True, True]
 
 
+def test_once_a_schema_was_taken_a_refusal_is_no_reason_to_do_without(server):
+    script = "right,400,right"
+    one = critic(server, script, concurrency=1)
+    assert [bool(r.lost) for r in one.review(many(3))] == [False, True, False]
+    assert ["response_format" in c["body"] for c in server.calls(script)] == [True, True, True]
+
+
+def test_failures_with_successes_between_them_are_no_reason_to_leave_off(server):
+    one = critic(server, "503,503,right,503,503,right", retries=0, concurrency=1, breaker_after=3)
+    assert len(one.review(many(6))) == 6 and one.statistics.lost == {"server error": 4}
+
+
 def test_an_endpoint_that_is_down_is_left_alone_and_found_again(server):
     one = critic(server, "503," * 6 + "right", retries=0, concurrency=1, breaker_after=3, breaker_pause=0.5)
     assert one.review(many(10)) and one.statistics.calls == 3
@@ -339,14 +353,13 @@ def test_an_endpoint_that_is_down_is_left_alone_and_found_again(server):
     assert all(r.comments for r in one.review(many(5))) and balanced(one.statistics)
 
 
-def test_an_endpoint_that_is_not_there_costs_reviews_and_no_tokens(server, tmp_path):
+def test_an_endpoint_that_is_not_there_costs_reviews_and_no_tokens(server):
     gone = Server()
     gone.end()
-    one = critic(gone, "right", retries=1, breaker_after=2, concurrency=1, cache=tmp_path / "c.sqlite")
+    one = critic(gone, "right", retries=1, breaker_after=2, concurrency=1)
     reviews = one.review(many(6))
     assert all("cannot be reached" in r.lost or "left alone" in r.lost for r in reviews)
     assert one.statistics.tokens == 0 and one.statistics.lost == {"unreachable": 2, "breaker": 4}
-    assert critic(server, "right", cache=tmp_path / "c.sqlite").review(many(1))[0].comments  # losses are not kept
 
 
 # -- budgets -----------------------------------------------------------------------------------------------------
@@ -420,8 +433,12 @@ def elsewhere(server, cache, n) -> subprocess.Popen:
     )  # fmt: skip
 
 
+def kept(cache: Path) -> list[Path]:
+    return sorted(cache.rglob("*.json"))
+
+
 def test_a_second_process_pays_nothing_for_the_same_reviews(server, tmp_path):
-    cache = tmp_path / "deep" / "cache.sqlite"
+    cache = tmp_path / "deep" / "cache"
     said = [json.loads(elsewhere(server, cache, 5).communicate(timeout=60)[0]) for _ in range(2)]
     (texts, calls, cached, faults, tokens, torch), (again, *costs) = said
     assert (calls, cached, faults, tokens, torch) == (5, 0, 0, 600, False)
@@ -430,14 +447,13 @@ def test_a_second_process_pays_nothing_for_the_same_reviews(server, tmp_path):
 
 
 def test_processes_write_one_cache_at_the_same_time(server, tmp_path):
-    cache = tmp_path / "cache.sqlite"
+    cache = tmp_path / "cache"
     before = len(server.calls("right:elsewhere"))
     processes = [elsewhere(server, cache, 20) for _ in range(3)]
     said = [json.loads(p.communicate(timeout=60)[0]) for p in processes]
     assert all(faults == 0 and calls + cached == 20 for _, calls, cached, faults, *_ in said)
     assert 20 <= len(server.calls("right:elsewhere")) - before == sum(s[1] for s in said) <= 60
-    with sqlite3.connect(cache) as db:
-        assert db.execute("SELECT count(*) FROM replies").fetchone() == (20,)
+    assert len(kept(cache)) == 20 and not list(cache.rglob("*.part"))
 
 
 @pytest.mark.parametrize(
@@ -449,7 +465,7 @@ def test_processes_write_one_cache_at_the_same_time(server, tmp_path):
     ],
 )
 def test_another_critic_or_another_answer_is_asked_anew(server, tmp_path, change):
-    cache = tmp_path / "cache.sqlite"
+    cache = tmp_path / "cache"
     first = critic(server, "right", cache=cache)
     first.review([request("a", "b", asked=(1,))])
     assert critic(server, "right", cache=cache).review([request("a", "b", asked=(1,))])[0].comments
@@ -463,25 +479,34 @@ def test_another_critic_or_another_answer_is_asked_anew(server, tmp_path, change
 
 
 def test_a_cache_that_breaks_while_it_is_used_costs_calls_and_no_more(server, tmp_path):
-    cache = tmp_path / "cache.sqlite"
+    cache = tmp_path / "cache"
     one = critic(server, "right", cache=cache)
-    one.review([request("a")])
-    with sqlite3.connect(cache) as db:
-        db.execute("UPDATE replies SET reply = '{\"steps\": 7}'")
-    assert one.review([request("a")])[0].comments and one.statistics.calls == 2  # nonsense is no reply
-    cache.write_bytes(b"no database at all, but longer than the head of one " * 50)
+    for n, nonsense in enumerate((b'{"steps": 7}', b"", b'{"steps": [', b"\xff\xfe"), 1):
+        one.review([request("a")])
+        assert one.statistics.calls == n
+        (file,) = kept(cache)
+        file.write_bytes(nonsense)
     assert one.review([request("a")])[0].comments
-    assert one.statistics.cache_faults == 2 and one.statistics.calls == 3
+    assert one.statistics.cache_faults == 1  # nonsense is no reply, and what is no text is a fault
+    shutil.rmtree(cache)
+    cache.write_text("in the way")
+    assert one.review([request("a")])[0].comments and one.statistics.cache_faults == 3
 
 
-def test_a_file_that_is_no_cache_is_refused_in_one_line(tmp_path):
+def test_what_was_lost_is_not_kept(server, tmp_path):
+    critic(server, "prose,prose,503", cache=tmp_path, retries=0, concurrency=1).review(many(2))
+    assert kept(tmp_path) == []
+    assert critic(server, "right", cache=tmp_path).review(many(1))[0].comments and len(kept(tmp_path)) == 1
+
+
+def test_a_place_that_can_hold_no_cache_is_refused_in_one_line(tmp_path):
     file = tmp_path / "notes.txt"
-    file.write_text("dear diary " * 500)
-    for path in (file, tmp_path, file / "below.sqlite"):
-        with pytest.raises(FrownError, match="as a critic's cache") as error:
+    file.write_text("dear diary")
+    for path in (file, file / "below"):
+        with pytest.raises(FrownError, match="cannot keep a critic's cache in") as error:
             ReplyCache(path)
         assert "\n" not in str(error.value)
-    assert file.read_text() == "dear diary " * 500
+    assert file.read_text() == "dear diary"
 
 
 # -- the key -----------------------------------------------------------------------------------------------------
@@ -500,7 +525,7 @@ LEAKS = textwrap.dedent(
     for script in ("leaks", "leaks_reply", "right", "redirect", "500", "drop", "html", "prose", "400", "hang"):
         endpoint = EndpointConfig(base_url=sys.argv[1], model=script, key_variable="FROWN_TEST_KEY", retries=1,
                                   backoff=0.01, deadline=0.5 if script == "hang" else 5)
-        config = ModelCriticConfig(endpoint=endpoint, cache=folder / "cache.sqlite")
+        config = ModelCriticConfig(endpoint=endpoint, cache=folder / "cache")
         one = endpoint_critic(config)
         print(repr(config), to_json(config), repr(one), vars(one), vars(one._backend), one.statistics)
         print(one.review([Request(task, "x = 2", ("x = 2",), (0,))]), one.statistics)
@@ -520,9 +545,9 @@ def test_the_key_reaches_no_log_file_cache_or_output(server, tmp_path):
         capture_output=True, timeout=60, check=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OPENAI_LOG": "debug", "FROWN_TEST_KEY": KEY},
     )  # fmt: skip
-    files = {f.name: f.read_bytes() for f in tmp_path.iterdir()}
-    assert set(files) == {"log.txt", "cache.sqlite"} and len(files["log.txt"]) > 1000
-    assert b"use [key]" in done.stdout and b"HTTP 401: Bearer [key]" in done.stdout  # it came back and was taken out
+    files = {f.name: f.read_bytes() for f in tmp_path.rglob("*") if f.is_file()}
+    assert len(files) == 3 and len(files["log.txt"]) > 1000  # two reviews were worth keeping
+    assert b"use [key]" in done.stdout and b"HTTP 401: a [key] a [key]" in done.stdout  # it came back and was taken out
     for written in (done.stdout, done.stderr, *files.values()):
         assert KEY[:8].encode() not in written  # nor does its beginning, cut off
     assert b'[key]"' in files["log.txt"]  # and out of the status line

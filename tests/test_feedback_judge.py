@@ -168,6 +168,10 @@ def test_the_last_object_of_a_reply_counts_and_thinking_before_it_does_not():
         assert [j.right for j in read(text, request(0)).judgements] == [False]
 
 
+def test_what_is_only_thought_is_no_reply():
+    assert read(f"<think>perhaps {reply((1, True, ''))}</think>I cannot say.", request(0)).judgements == ()
+
+
 def test_the_form_that_is_shown_is_no_judgement_when_it_is_sent_back():
     shown = prompt(request(1))[0]["content"]
     assert read(shown, request(1)).judgements == ()

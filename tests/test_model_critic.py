@@ -102,8 +102,8 @@ def test_a_served_model_and_the_same_model_here_say_the_same_and_cost_the_same(s
 
 
 def test_a_served_model_is_asked_once_for_the_same_review(served, folder, tmp_path):
-    first = there(served, folder, cache=tmp_path / "c.sqlite")
-    again = there(served, folder, cache=tmp_path / "c.sqlite")
+    first = there(served, folder, cache=tmp_path / "cache")
+    again = there(served, folder, cache=tmp_path / "cache")
     assert first.review([request()]) == again.review([request()])
     assert first.statistics.calls == 1 and again.statistics.calls == again.statistics.tokens == 0
 
@@ -221,7 +221,7 @@ def test_a_template_without_system_turns_is_no_matter(folder, tmp_path):
 
 
 def test_what_is_cached_belongs_to_these_very_weights(folder, tmp_path):
-    cache = tmp_path / "c.sqlite"
+    cache = tmp_path / "cache"
     copy = shutil.copytree(folder, tmp_path / "copy")
     assert here(copy, cache=cache).review([request()])[0].comments == COMMENTS
     same = here(copy, cache=cache)

@@ -261,7 +261,7 @@ class ModelCriticConfig(Config):
     contradictions: Literal["drop", "keep"] = "drop"
     """What becomes of comments that the verifier knows better about; either way they are counted."""
     cache: Path | None = None
-    """SQLite file of reviews that were paid for once; several processes may share it. None: no cache."""
+    """Folder of reviews that were paid for once; several processes may share it. None: no cache."""
     call_budget: int | None = Field(None, ge=0)
     """Most calls (further tries included) in the critic's life; a local model's are the prompts it answers."""
     token_budget: int | None = Field(None, ge=0)

@@ -1,50 +1,51 @@
-"""Replies that were paid for once, in an SQLite file that several processes may share.
+"""Replies that were paid for once, in a folder that several processes may share.
 
-SQLite from the standard library rather than diskcache: the latter is no longer maintained and unpickles what it finds
-on disk (CVE-2025-69872), and all that is kept here is text.
+A file a reply, put in place whole: no lock that somebody could be kept waiting for (an SQLite file was locked for
+seconds by four processes that wrote at once), nothing to repair after a crash, and nothing that is unpickled (as
+diskcache does, which is no longer maintained: CVE-2025-69872).
 """
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
+import os
+import tempfile
 from pathlib import Path
 
 from frown.errors import FrownError
 
-_WAIT = 2.0
-"""Seconds to wait for another process that writes."""
-
 
 class ReplyCache:
-    """Key to text. A connection is opened for each use: so threads, forks and forgotten files are no matter.
+    """Key (letters and digits) to text. Raises FrownError at the start when the folder cannot be used; later faults
+    are the caller's to count: `get` and `put` raise OSError, `get` also ValueError for what is no text."""
 
-    Raises FrownError at the start when the file cannot be used. Later faults are the caller's to count: `get` and
-    `put` raise sqlite3.Error.
-    """
-
-    def __init__(self, file: Path) -> None:
-        self._file = file.expanduser()
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.expanduser()
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with closing(self._open()) as db, db:
-                db.execute("CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, critic TEXT, reply TEXT)")
-                db.execute("SELECT key, critic, reply FROM replies LIMIT 0")
-        except (OSError, sqlite3.Error) as error:
-            raise FrownError(
-                f"cannot use {file} as a critic's cache: {error}; delete it or name another file"
-            ) from None
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self._folder):
+                pass
+        except OSError as error:
+            raise FrownError(f"cannot keep a critic's cache in {folder}: {error.strerror}; name a folder") from None
 
     def get(self, key: str) -> str | None:
         """What is kept under a key."""
-        with closing(self._open()) as db:
-            row = db.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
-        return row[0] if row and isinstance(row[0], str) else None
+        try:
+            return self._file(key).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
 
-    def put(self, key: str, critic: str, reply: str) -> None:
-        """Keep a text, and for the record which critic wrote it."""
-        with closing(self._open()) as db, db:
-            db.execute("INSERT OR REPLACE INTO replies VALUES (?, ?, ?)", (key, critic, reply))
+    def put(self, key: str, text: str) -> None:
+        """Keep a text; readers find the old one or the new one, never a part."""
+        file = self._file(key)
+        file.parent.mkdir(exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=file.parent, suffix=".part")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as out:
+                out.write(text)
+            os.replace(part, file)
+        except BaseException:
+            Path(part).unlink(missing_ok=True)
+            raise
 
-    def _open(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._file, timeout=_WAIT)
+    def _file(self, key: str) -> Path:
+        return self._folder / key[:2] / f"{key}.json"

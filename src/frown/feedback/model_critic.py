@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -84,7 +83,7 @@ class ModelCritic:
             outcomes: dict[str, Outcome] = {}
             fresh: dict[str, Request] = {}
             for key, request in zip(keys, requests, strict=True):
-                if key is None or key in outcomes or key in fresh:
+                if key is None or key in outcomes:
                     continue
                 if known := self._recall(key, request):
                     outcomes[key] = known
@@ -146,7 +145,7 @@ class ModelCritic:
             return None
         try:
             kept = self._cache.get(key)
-        except sqlite3.Error:
+        except (OSError, ValueError):
             self._account.add("cache_faults")
             return None
         judgements = read(kept, request).judgements if kept else ()
@@ -156,7 +155,7 @@ class ModelCritic:
         if self._cache is None:
             return
         try:
-            said = {"steps": [j.model_dump() for j in outcome.judgements]}
-            self._cache.put(key, self._backend.identity, json.dumps(said))
-        except sqlite3.Error:
+            said = {"critic": self._backend.identity, "steps": [j.model_dump() for j in outcome.judgements]}
+            self._cache.put(key, json.dumps(said))
+        except OSError:
             self._account.add("cache_faults")
