@@ -146,7 +146,7 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(307, b"", Location=f"http://127.0.0.1:{self.server.server_port}/elsewhere")
         elif act == "leaks":  # the key in the status line, a header and, over and over, in the message
             key = self.headers["Authorization"]
-            body = json.dumps({"error": {"message": f"a {key.split()[1]} " * 30}}).encode()
+            body = json.dumps({"error": {"message": f"see {key.split()[1]} " * 30}}).encode()
             self.send_response(401, key)
             self.send_header("X-Key", key)
             self.send_header("Content-Type", "application/json")
@@ -199,10 +199,13 @@ class Handler(BaseHTTPRequestHandler):
             raise ValueError(act)
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+
 def main() -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    server.request_queue_size = 64
+    server = Server(("127.0.0.1", 0), Handler)
     print(server.server_port, flush=True)
     threading.Thread(target=lambda: (sys.stdin.read(), server.shutdown()), daemon=True).start()  # ends with its parent
     server.serve_forever()

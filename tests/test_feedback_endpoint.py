@@ -547,7 +547,7 @@ def test_the_key_reaches_no_log_file_cache_or_output(server, tmp_path):
     )  # fmt: skip
     files = {f.name: f.read_bytes() for f in tmp_path.rglob("*") if f.is_file()}
     assert len(files) == 3 and len(files["log.txt"]) > 1000  # two reviews were worth keeping
-    assert b"use [key]" in done.stdout and b"HTTP 401: a [key] a [key]" in done.stdout  # it came back and was taken out
+    assert b"use [key]" in done.stdout and b"HTTP 401: see [key] see [key]" in done.stdout  # taken out
     for written in (done.stdout, done.stderr, *files.values()):
         assert KEY[:8].encode() not in written  # nor does its beginning, cut off
     assert b'[key]"' in files["log.txt"]  # and out of the status line
