@@ -144,6 +144,34 @@ def test_threads_that_share_a_critic_take_turns(server):
     assert (found.asked, found.answered, found.lost, found.calls, most) == (6, 5, {"budget": 1}, 5, 1)
 
 
+INTERRUPTED = textwrap.dedent(
+    """
+    import os, signal, sys, threading, time
+    from frown.config import EndpointConfig, ModelCriticConfig
+    from frown.feedback.critic import Request
+    from frown.feedback.endpoint import endpoint_critic
+    from frown.types import Task
+    one = endpoint_critic(ModelCriticConfig(endpoint=EndpointConfig(base_url=sys.argv[1], model="hang:interrupted",
+                                                                    key_variable="")))
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    began = time.monotonic()
+    try:
+        one.review([Request(Task("t", ({"role": "user", "content": "x?"},), "1"), "", ("x = 2",), (0,))])
+    except KeyboardInterrupt:
+        found = one.statistics
+        print(time.monotonic() - began < 3, found.calls, found.tokens > 1024, threading.active_count())
+    """
+)
+
+
+def test_an_interrupt_ends_it_at_once_and_charges_what_was_under_way(server):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, server.url], capture_output=True, text=True, timeout=60, env=environment
+    )
+    assert done.stdout.split() == ["True", "1", "True", "1"] and done.stderr == ""
+
+
 def test_it_can_be_used_where_an_event_loop_runs(server):
     import asyncio
 
@@ -317,6 +345,12 @@ def test_an_endpoint_that_takes_no_schema_is_asked_without_from_then_on(server):
     assert all(r.comments for r in reviews)
     assert one.statistics.calls == 4 and one.statistics.retried == 0
     assert ["response_format" in c["body"] for c in server.calls("no_schema")] == [True, False, False, False]
+
+
+def test_many_who_learn_at_once_that_there_is_no_schema_all_get_their_review(server):
+    one = critic(server, "no_schema:many", concurrency=8)
+    assert all(r.comments for r in one.review(many(24)))
+    assert 24 < one.statistics.calls <= 24 + 8 + 8  # those under way when the first of them learnt it, and no more
 
 
 def test_one_refused_prompt_does_not_give_the_schema_up(server):

@@ -293,12 +293,14 @@ def test_a_breaker_opens_after_failures_in_a_row_and_lets_one_failure_open_it_ag
     breaker.failed()
     breaker.worked()
     breaker.failed()
-    assert breaker.left() == 0
+    assert not breaker.open
     breaker.failed()
-    assert breaker.left() == 10
-    now[0] += 11
-    assert breaker.left() == 0
+    assert breaker.open
+    now[0] += 9.9
+    assert breaker.open
+    now[0] += 0.2
+    assert not breaker.open
     breaker.failed()
-    assert breaker.left() == 10
+    assert breaker.open
     breaker.worked()
-    assert breaker.left() == 0
+    assert not breaker.open

@@ -265,7 +265,8 @@ class ModelCriticConfig(Config):
     call_budget: int | None = Field(None, ge=0)
     """Most calls (further tries included) in the critic's life; a local model's are the prompts it answers."""
     token_budget: int | None = Field(None, ge=0)
-    """Most tokens (prompts and replies) in the critic's life. A call is made only if the most it may take fits."""
+    """Most tokens (prompts and replies) in the critic's life. A call is made only if the most it may take still fits:
+    the bytes of its prompt and max_new_tokens, to which an endpoint is trusted to keep."""
 
     @model_validator(mode="after")
     def _one_place(self) -> ModelCriticConfig:

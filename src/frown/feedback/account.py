@@ -29,7 +29,7 @@ class CriticStatistics:
     retried: int
     """Further tries after the endpoint failed."""
     reasked: int
-    """Conversations in which the model was shown what was wrong with its reply."""
+    """Replies that could not be used as they were: the model was shown why, and asked for another."""
     contradicted: int
     """Comments that the verifier knew better about."""
     left_out: int

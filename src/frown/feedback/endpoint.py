@@ -123,7 +123,7 @@ class Endpoint:
         reading = read(reply.text, request, cut=self._max_new_tokens if reply.cut else None)
         line.account.add("stray", reading.stray)
         hidden = [
-            j.model_copy(update={"correction": self._hide(j.correction or ""), "reason": self._hide(j.reason)})
+            j.model_copy(update={"correction": self._hide(j.correction or ""), "reason": self._hide(j.reason or "")})
             for j in reading.judgements
         ]
         return reading._replace(judgements=tuple(hidden))
@@ -141,8 +141,9 @@ class Endpoint:
     async def _tries(self, line: _Line, messages: Sequence[Message], until: float) -> Completion:
         config, tried, structured = self._config, 0, self._structured is not False
         while True:
-            if left := self._breaker.left():
-                why = f"its endpoint failed {self._breaker.after} times in a row and is left alone for {left:.0f} s"
+            if self._breaker.open:
+                row, pause = config.breaker_after, config.breaker_pause
+                why = f"its endpoint failed {row} times in a row and is left alone for breaker_pause = {pause:g} s"
                 raise _LostError("breaker", why)
             body = self._body(messages, structured)
             # A token is a byte or more, so the bytes of a request bound its tokens.
@@ -164,7 +165,7 @@ class Endpoint:
             finally:
                 line.account.settle(most, spent)
                 line.settled.set()
-            if fault.prompt and structured and self._structured is None:
+            if fault.prompt and structured and self._structured is not True:
                 structured = False
                 continue
             tried += 1

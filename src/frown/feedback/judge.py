@@ -21,7 +21,7 @@ PROMPT_VERSION = 1
 """Raised when the same words would be read otherwise; what is cached under another version is not used."""
 
 _LONGEST = 2000
-"""Characters of a correction or a reason."""
+"""Characters of a correction."""
 
 SCHEMA = {
     "type": "object",
@@ -76,7 +76,7 @@ class Judgement(BaseModel):
     right: bool
     correction: str | None = Field(None, max_length=_LONGEST)
     """For a wrong step, what should stand there."""
-    reason: str = Field("", max_length=_LONGEST)
+    reason: str | None = None
 
 
 class _Reply(BaseModel):

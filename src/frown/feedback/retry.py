@@ -17,17 +17,18 @@ class Breaker:
     it again, the first success closes it."""
 
     def __init__(self, after: int, pause: float) -> None:
-        self.after, self._pause = after, pause
+        self._after, self._pause = after, pause
         self._row, self._until = 0, -math.inf
 
-    def left(self) -> float:
-        """Seconds for which it stays open; 0 where it is closed."""
-        return max(0.0, self._until - time.monotonic())
+    @property
+    def open(self) -> bool:
+        """Whether there is to be no try now."""
+        return time.monotonic() < self._until
 
     def failed(self) -> None:
         """One more failure."""
         self._row += 1
-        if self._row >= self.after:
+        if self._row >= self._after:
             self._until = time.monotonic() + self._pause
 
     def worked(self) -> None:

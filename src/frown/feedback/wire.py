@@ -56,14 +56,15 @@ def connect(config: EndpointConfig, key: str) -> openai.AsyncOpenAI:
     async def bounded(response: httpx2.Response) -> None:
         response.stream = _Bounded(response, config.max_response_bytes)
 
+    timeout = httpx2.Timeout(config.timeout, connect=min(10.0, config.timeout))
     return openai.AsyncOpenAI(
         api_key=key,
         base_url=config.base_url,
-        timeout=config.timeout,
+        timeout=timeout,
         # Its retrying multiplies the timeout, cannot be held to a deadline, and hides what is sent from the budget.
         max_retries=0,
         http_client=openai.DefaultAsyncHttpxClient(
-            timeout=config.timeout,
+            timeout=timeout,
             follow_redirects=False,  # they would carry prompts to another host
             event_hooks={"response": [bounded]},
             headers={"Accept-Encoding": "identity"},
@@ -108,8 +109,9 @@ def fault(error: Exception, config: EndpointConfig, hide: Callable[[str], str]) 
     if isinstance(error, openai.APIStatusError):
         return _status_fault(error, config, hide)
     if isinstance(error, openai.APITimeoutError):
-        unsent = isinstance(error.__cause__, httpx2.ConnectTimeout | httpx2.PoolTimeout)
-        return Fault("timeout", f"it was silent for {config.timeout:g} s", free=unsent)
+        if isinstance(error.__cause__, httpx2.ConnectTimeout):
+            return Fault("unreachable", "it cannot be reached: nobody answers", free=True)
+        return Fault("timeout", f"it was silent for timeout = {config.timeout:g} s")
     if isinstance(error, openai.APIConnectionError):
         cause = error.__cause__ or error
         why = f"it cannot be reached, or broke off: {type(cause).__name__}: {_line(hide(str(cause)))}"
@@ -143,8 +145,9 @@ def _status_fault(error: openai.APIStatusError, config: EndpointConfig, hide: Ca
 
 def _message(body: object, hide: Callable[[str], str]) -> str:
     """What an endpoint says of an error."""
-    said = body.get("message") or body.get("detail") if isinstance(body, Mapping) else None
-    return f": {_line(hide(said))}" if isinstance(said, str) and said.strip() else ""
+    said = body.get("message") or body.get("detail") if isinstance(body, Mapping) else body
+    plain = isinstance(said, str) and said.strip() and not said.lstrip().startswith("<")  # a page says nothing
+    return f": {_line(hide(str(said)))}" if plain else ""
 
 
 def _line(text: str) -> str:
