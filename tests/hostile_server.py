@@ -139,6 +139,7 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(200, gzip.compress(b" " * (10 * MEGABYTE)), Content_Encoding="gzip")
         elif act == "no_schema":
             if "response_format" in body:
+                time.sleep(0.0 if "x = 100" in said else 0.3)  # the others hear of it late
                 self.error(400, "'response_format.type' must be 'text'")
             else:
                 self.say(judgements(said, True))
