@@ -155,7 +155,7 @@ def lesson(**changes):
     engine, environment = LocalEngine(config), load_environment(config.task)
     tasks = environment.train_tasks(np.random.default_rng(0), 6)
     rollouts = judge(engine.sample(tasks, 4, seed=1, temperature=1.0), environment, engine)
-    return rollouts, prepare(rollouts, config, environment, engine, np.random.default_rng(0))
+    return rollouts, prepare(rollouts, config, environment, engine, np.random.default_rng(0), critic=environment.critic)
 
 
 def test_who_is_told_and_what_it_gives_away_is_counted():

@@ -36,7 +36,9 @@ def lab():
 
 def lesson(lab, seed=0, **changes):
     engine, environment, rollouts = lab
-    return prepare(rollouts, settings(**changes), environment, engine, np.random.default_rng(seed))
+    return prepare(
+        rollouts, settings(**changes), environment, engine, np.random.default_rng(seed), critic=environment.critic
+    )
 
 
 def texts(lesson):
@@ -163,7 +165,7 @@ def test_the_teachers_doubt_takes_weight_away_and_the_mean_stays_one(lab):
     _, environment, rollouts = lab
     config = settings(affect={"weight": {"teacher_beta": 2.0}})
     engine = LocalEngine(config)
-    made = prepare(rollouts, config, environment, engine, np.random.default_rng(0))
+    made = prepare(rollouts, config, environment, engine, np.random.default_rng(0), critic=environment.critic)
     learnt = engine.forward_backward(rollouts, made.views, [])
     gradient = engine.parameters[0].grad.clone()
     seen = engine.score(rollouts, made.views)

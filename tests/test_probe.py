@@ -184,8 +184,8 @@ def test_a_probe_moves_no_weight_and_repeats(lab):
     config = lab_config(lab, objective={"distillation": 0.0})  # probed as distillation all the same
     engine, environment = LocalEngine(config), load_environment(config.task)
     before = {k: v.clone() for k, v in engine.model.state_dict().items()}
-    first = examine(config, ["reference", "critique"], engine, environment)
-    assert examine(config, ["reference", "critique"], engine, environment) == first
+    first = examine(config, ["reference", "critique"], engine, environment, environment.critic)
+    assert examine(config, ["reference", "critique"], engine, environment, environment.critic) == first
     assert all(torch.equal(v, before[k]) for k, v in engine.model.state_dict().items())
     assert first["kinds"]["reference"]["coverage"] == 1.0
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -69,7 +71,7 @@ class TaskConfig(Config):
     test_data: Path | None = None
     """JSONL file of test rows; without it a part of `data` is held back."""
     columns: dict[str, str] = Field(default_factory=dict)
-    """Which column holds what: question, answer, and optionally solution and system."""
+    """Which column holds what: question, answer, and optionally solution, system, and tests (of programs)."""
     steps: int = Field(5, ge=2, le=15)
     """Written-out steps a lab problem has."""
     reference: Literal["canonical", "reordered", "terse"] = "canonical"
@@ -151,9 +153,123 @@ Aim = Literal[
 """How the steps are chosen that a critic is asked about; `frown.affect.aim` says what each means."""
 
 
+class EndpointConfig(Config):
+    """A chat endpoint that speaks OpenAI's protocol, as OpenAI, vLLM, llama.cpp, Ollama and `transformers serve` do."""
+
+    base_url: str
+    """Where it answers, e.g. "http://localhost:8000/v1"; no user, password or query in it."""
+    model: str = Field(min_length=1)
+    """Which of its models to ask."""
+    key_variable: str = "OPENAI_API_KEY"
+    """Name of the environment variable that holds the key, or "" where none is needed. Never the key itself."""
+    json_schema: bool = True
+    """Ask for replies held to a JSON schema. An endpoint that answers 400 or 422 to that is asked without."""
+    temperature: Annotated[float, Field(ge=0)] | Literal["server"] = 0.0
+    """"server": not sent, for reasoning models that refuse it."""
+    limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """What the endpoint calls the most tokens of a reply: newer OpenAI models take max_completion_tokens alone."""
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of the request, e.g. chat_template_kwargs.enable_thinking = false. No secrets."""
+    concurrency: int = Field(8, ge=1)
+    """Answers under review at once."""
+    timeout: float = Field(120.0, gt=0)
+    """Seconds without a byte after which a call is given up. Replies come whole, so a long one is silent for long."""
+    deadline: float = Field(300.0, gt=0)
+    """Seconds that the review of one answer may take once it has begun, tries, waits and asking again included."""
+    retries: int = Field(4, ge=0)
+    """Further tries after a rate limit, a server's fault, a timeout or a lost connection."""
+    backoff: float = Field(0.5, gt=0)
+    """Seconds before the first further try, doubled with each up to 30; a random part of it is waited, and never less
+    than the endpoint asks for (Retry-After)."""
+    breaker_after: int = Field(5, ge=1)
+    """Reviews lost in a row through the endpoint's fault after which it is left alone for a while."""
+    breaker_pause: float = Field(60.0, ge=0)
+    """Seconds for which it is left alone; what is asked meanwhile is lost."""
+    max_response_bytes: int = Field(1 << 20, ge=1024)
+    """A longer response is broken off where it passes this, and lost."""
+
+    @model_validator(mode="after")
+    def _holds_no_secret(self) -> EndpointConfig:
+        # A validator of the whole model: the message of a field's own one would repeat the value, which may be a key.
+        try:
+            url = urlsplit(self.base_url)
+            host, _ = url.hostname, url.port
+        except ValueError:
+            host = None
+        if not host or url.scheme not in ("http", "https"):
+            raise ValueError('base_url is no URL; it reads like "http://localhost:8000/v1"')
+        if url.username is not None or url.password is not None or url.query or url.fragment:
+            raise ValueError("base_url holds a user, a password or a query; put the key in an environment variable")
+        if not re.fullmatch(r"(?:[A-Z_][A-Z0-9_]*)?", self.key_variable):
+            raise ValueError(
+                "key_variable is the name of an environment variable in capitals, never the key itself; "
+                'or "" where no key is needed'
+            )
+        return self
+
+
+class LocalModelConfig(Config):
+    """A Hugging Face model on this machine that criticises; it answers greedily."""
+
+    path: str = Field(min_length=1)
+    """A local causal-LM folder with safetensors weights and a chat template. No code from it is run."""
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    device: str = "auto"
+    """"auto" is CUDA where there is a device, else the CPU."""
+    batch_tokens: int = Field(32768, ge=1)
+    """Most tokens (prompts and all they may grow to, padding included) in one batch; a single prompt may be longer."""
+
+
+class ModelCriticConfig(Config):
+    """A language model that judges single steps of answers: behind an endpoint, or on this machine."""
+
+    endpoint: EndpointConfig | None = None
+    local: LocalModelConfig | None = None
+    sees: tuple[Literal["answer", "solution", "verdict"], ...] = ("answer",)
+    """What it is shown beside question and steps: the reference answer, the worked solution, the verifier's verdict on
+    the final answer."""
+    max_new_tokens: int = Field(1024, ge=1)
+    """Most tokens of one reply."""
+    contradictions: Literal["drop", "keep"] = "drop"
+    """What becomes of comments that the verifier knows better about; either way they are counted."""
+    cache: Path | None = None
+    """Folder of reviews that were paid for once; several processes may share it. None: no cache."""
+    call_budget: int | None = Field(None, ge=0)
+    """Most calls (further tries included) in the critic's life; a local model's are the prompts it answers."""
+    token_budget: int | None = Field(None, ge=0)
+    """Most tokens (prompts and replies) in the critic's life. A call is made only if the most it may take still fits:
+    the bytes of its prompt and max_new_tokens, to which an endpoint is trusted to keep."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> ModelCriticConfig:
+        if (self.endpoint is None) == (self.local is None):
+            raise ValueError("a model critic needs either endpoint (base_url and model) or local (path), not both")
+        return self
+
+
+class ExecutionConfig(Config):
+    """What a candidate program may use when an answer is run (`feedback.critique.critic = "unsafe_subprocess"`)."""
+
+    unsafe_subprocess: bool = False
+    """Has to be set: the limits are no sandbox. `frown.feedback.execution` says what they do not stop."""
+    cpu_seconds: float = Field(5.0, gt=0)
+    wall_seconds: float = Field(10.0, gt=0)
+    memory_mb: int = Field(512, ge=1)
+    """Address space, MiB, the interpreter's own 20 or so included."""
+    file_mb: int = Field(4, ge=1)
+    """Size of any one file it writes, its standard output among them, MiB."""
+    workers: int = Field(2, ge=1)
+    """Programs run at once."""
+
+
 class CritiqueConfig(Config):
     """Which steps a critic is asked about, and where the loss then lies."""
 
+    critic: Literal["task", "calculator", "unsafe_subprocess", "model"] = "task"
+    """Who is asked: the task's own critic (the lab has one); a calculator that works out every equation of a solution;
+    the tests of a programming task, run on the program in the answer; or a language model."""
+    model: ModelCriticConfig | None = None
+    execution: ExecutionConfig = ExecutionConfig()
     ask: Aim = "all"
     """all: every step; doubt: the steps with the largest surprisal of a sampled token; entropy, margin, varentropy,
     disagreement (of siblings), variance (of copies with noisy weights), learnable, tempered: other readings of doubt;
@@ -176,6 +292,21 @@ class CritiqueConfig(Config):
     tokens_per_step: int | None = Field(None, ge=1)
     """Most tokens a critic reads in a training step; asking about a step costs the question and the answer up to its
     end. What does not fit is not asked, and counted. None: no such limit."""
+
+    @model_validator(mode="after")
+    def _critic_is_there(self) -> CritiqueConfig:
+        if (self.critic == "model") != (self.model is not None):
+            raise ValueError(
+                'feedback.critique.critic = "model" goes with feedback.critique.model, an endpoint or a local path'
+            )
+        if self.critic == "unsafe_subprocess" and not self.execution.unsafe_subprocess:
+            raise ValueError(
+                "running the programs of answers needs feedback.critique.execution.unsafe_subprocess = true: the "
+                "limits on them are no sandbox"
+            )
+        if self.error_rate and self.critic != "task":
+            raise ValueError("feedback.critique.error_rate needs a critic that can err on purpose, such as the lab's")
+        return self
 
 
 class FeedbackConfig(Config):
@@ -479,6 +610,8 @@ def _explain(kind: type[Config], error: Mapping[str, Any]) -> str:
     message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
     if not key:
         return message
+    if isinstance(error["input"], Mapping):
+        return f"{key}: {message}"  # what is wrong with a table is said without repeating the table
     return f"{key} = {error['input']!r}: {message[0].lower()}{message[1:]}"
 
 

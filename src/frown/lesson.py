@@ -27,7 +27,7 @@ from frown.engine.local import LocalEngine
 from frown.engine.text import completion_text, prompt_ids, token_steps
 from frown.errors import FrownError
 from frown.feedback.compose import FeedbackFunction, by_function, compose
-from frown.feedback.critic import Critic, Erring, Quoting, Request
+from frown.feedback.critic import Critic, Request
 from frown.feedback.policy import allowed, leak, reasoning_ends, shortened
 from frown.signals.group import sibling_disagreement, step_tokens
 from frown.tasks.base import Environment
@@ -58,6 +58,7 @@ def prepare(
     engine: LocalEngine,
     rng: np.random.Generator,
     *,
+    critic: Critic | None,
     normaliser: Normaliser | None = None,
     function: FeedbackFunction | None = None,
 ) -> Lesson:
@@ -86,7 +87,7 @@ def prepare(
             courses,
             requests=requests(rollouts, asked, environment, engine) if "critique" in kinds else (),
             notes=notes(rollouts, appraisals, affect.note, environment, engine, rng) if "affect" in kinds else (),
-            critic=_critic(environment, told.critique),
+            critic=critic,
             rng=rng,
             to=told.to,
             strip_reasoning=told.strip_reasoning,
@@ -98,16 +99,6 @@ def prepare(
         views = weigh(views, rollouts, appraisals, affect.weight, rng if affect.control != "off" else None)
     counts |= {"views_too_long": unfit, "steps_unasked": unasked, "critiques_lost": len(composed.lost)}
     return Lesson(appraisals, feedback, views, counts, tuple(composed.lost))
-
-
-def _critic(environment: Environment, critique: CritiqueConfig) -> Critic | None:
-    """The environment's critic, under the controls of an experiment."""
-    critic: Critic | None = environment.critic
-    if critique.error_rate:
-        critic = Erring(critic, critique.error_rate)
-    if critique.quote_errors and critic is not None:
-        critic = Quoting(critic, environment.quoted)
-    return critic
 
 
 def within_policy(

@@ -33,6 +33,8 @@ from frown.errors import FrownError, NotFinite
 from frown.evals.accuracy import avg_at_k
 from frown.evaluate import Cost, evaluate, judge
 from frown.feedback.compose import FeedbackFunction
+from frown.feedback.critic import Critic
+from frown.feedback.model_critic import ModelCritic
 from frown.lesson import Lesson, affect_weights, prepare
 from frown.losses.advantages import group_advantages, tail_advantages
 from frown.preflight import teacher_gap
@@ -56,11 +58,13 @@ def train(
     environment: Environment,
     run: RunDirectory,
     warn: Callable[[str], None] = lambda line: None,
+    critic: Critic | None = None,
     feedback: FeedbackFunction | None = None,
 ) -> None:
     """Train one policy, writing everything to its run directory.
 
-    `feedback`: a function of one's own that says what each rollout's teacher is told, instead of `feedback.parts`.
+    `critic`: who comments on single steps. `feedback`: a function of one's own that says what each rollout's teacher is
+    told, instead of `feedback.parts`.
     """
     P, G, d = config.sampling.prompts_per_step, config.sampling.responses_per_prompt, config.objective.distillation
     practice = config.affect.practice
@@ -85,7 +89,14 @@ def train(
             normaliser = normaliser.update([r.signals for r in answers if r.signals is not None])
             rollouts = curriculum.select(answers, P, practice, rng[PRACTICE])
             lesson = prepare(
-                rollouts, config, environment, engine, rng[FEEDBACK], normaliser=normaliser, function=feedback
+                rollouts,
+                config,
+                environment,
+                engine,
+                rng[FEEDBACK],
+                critic=critic,
+                normaliser=normaliser,
+                function=feedback,
             )
             scores = np.array([r.verdict.score if r.verdict else np.nan for r in rollouts])
 
@@ -116,6 +127,7 @@ def train(
             told: dict[str, Any] = {"views": len(lesson.views), **lesson.counts, "rehearsed": len(again)}
             told |= {"weighted_tokens": weighted_tokens(lesson.views)}
             told |= {} if level is None else {"level": level.level}
+            told |= {} if not isinstance(critic, ModelCritic) else {"critic": critic.statistics.as_json()}
             seen = {**_metrics(rollouts, scores), **told, **learnt.averages, "grad_norm": norm}
             run.log({"step": step, **seen, **cost._asdict()})
             if config.keep_rollouts:
@@ -250,7 +262,10 @@ def seed_of(run: int, step: int, purpose: int = SAMPLING) -> int:
     return int(np.random.SeedSequence([run, step, purpose]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def check(config: RunConfig, environment: Environment) -> None:
+def check(config: RunConfig, critic: Critic | None) -> None:
     """Refuse a run that could not learn as configured, before anything is loaded."""
-    if config.objective.distillation > 0 and set(config.feedback.kinds) <= {"critique"} and environment.critic is None:
-        raise FrownError(f"task.kind = {config.task.kind!r} has no critic: use other feedback.parts")
+    if config.objective.distillation > 0 and set(config.feedback.kinds) <= {"critique"} and critic is None:
+        raise FrownError(
+            f"task.kind = {config.task.kind!r} has no critic: name one (feedback.critique.critic), or use other "
+            "feedback.parts"
+        )

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frown.config import KINDS, RunConfig
+from frown.critics import opened
 from frown.engine.local import LocalEngine
 from frown.errors import FrownError
 from frown.evals.figures import as_json, number
@@ -30,6 +31,7 @@ from frown.evals.signal_quality import Units, quality
 from frown.evals.stats import draws, interval
 from frown.evals.weights import ratio
 from frown.evaluate import judge
+from frown.feedback.critic import Critic
 from frown.lesson import Lesson, prepare
 from frown.loop import FEEDBACK, PREFLIGHT, PROMPTS, seed_of
 from frown.preflight import teacher_gap
@@ -61,7 +63,8 @@ def probe(config: RunConfig, kinds: Sequence[str] | None = None, *, prompts: int
         raise FrownError(f"a probe samples at least 2 prompts, got {prompts}")
     environment = load_environment(config.task)
     try:
-        return examine(config, chosen, LocalEngine(config), environment, prompts=prompts)
+        with opened(config.feedback.critique, environment) as critic:
+            return examine(config, chosen, LocalEngine(config), environment, critic, prompts=prompts)
     finally:
         environment.close()
 
@@ -71,6 +74,7 @@ def examine(
     kinds: Sequence[Kind],
     engine: LocalEngine,
     environment: Environment,
+    critic: Critic | None,
     *,
     prompts: int | None = None,
 ) -> dict[str, Any]:
@@ -97,7 +101,7 @@ def examine(
         "prompts": count,
         "answers": len(rollouts),
         "headroom": room,
-        "kinds": {kind: _examine(kind, rollouts, room, config, engine, environment) for kind in kinds},
+        "kinds": {kind: _examine(kind, rollouts, room, config, engine, environment, critic) for kind in kinds},
     }
 
 
@@ -124,6 +128,7 @@ def _examine(
     config: RunConfig,
     engine: LocalEngine,
     environment: Environment,
+    critic: Critic | None,
 ) -> dict[str, Any]:
     alone = config.model_copy(
         update={
@@ -131,7 +136,9 @@ def _examine(
             "objective": config.objective.model_copy(update={"distillation": 1.0}),
         }
     )
-    lesson = prepare(rollouts, alone, environment, engine, np.random.default_rng([config.seed, FEEDBACK]))
+    lesson = prepare(
+        rollouts, alone, environment, engine, np.random.default_rng([config.seed, FEEDBACK]), critic=critic
+    )
     views = lesson.views
     gap = teacher_gap(engine, environment, rollouts, views, seed=seed_of(config.seed, PREFLIGHT))
     advantages = [scores["log_ratio"] for scores in engine.score(rollouts, views)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from frown.config import RunConfig
 from frown.errors import first_line
 from frown.feedback.compose import FeedbackFunction
+from frown.feedback.critic import Critic
 from frown.store import RunDirectory
 from frown.tasks.base import Environment
 
@@ -28,11 +29,13 @@ def execute(
     `feedback`: what each rollout's teacher is told, by a function of one's own instead of `feedback.parts`; see
     `frown.feedback.compose.FeedbackFunction`.
     """
+    from frown.critics import opened
     from frown.tasks.load import load_environment
 
     environment = load_environment(config.task)
     try:
-        _execute(config, environment, RunDirectory(path), warn, restart, feedback)
+        with opened(config.feedback.critique, environment) as critic:
+            _execute(config, environment, critic, RunDirectory(path), warn, restart, feedback)
     finally:
         environment.close()
 
@@ -40,6 +43,7 @@ def execute(
 def _execute(
     config: RunConfig,
     environment: Environment,
+    critic: Critic | None,
     run: RunDirectory,
     warn: Callable[[str], None],
     restart: bool,
@@ -53,14 +57,15 @@ def _execute(
     # glibc gives freed pages back and takes them again zeroed; one large allocation raises its threshold for doing
     # so, which made the loss of tiny models three times faster.
     torch.empty(31 << 20, dtype=torch.uint8)
-    check(config, environment)
+    if feedback is None:
+        check(config, critic)
     run.refuse_unless_free(config, restart=restart)
     torch.manual_seed(config.seed)
     engine = LocalEngine(config)
     run.begin(config, restart=restart)  # from here on the directory is this run's, and says how it ended
     started = time.monotonic()
     try:
-        train(config, engine, environment, run, warn, feedback)
+        train(config, engine, environment, run, warn, critic, feedback)
     except KeyboardInterrupt:
         run.mark("interrupted", "stopped by hand", time.monotonic() - started)
         raise

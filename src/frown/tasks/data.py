@@ -16,7 +16,7 @@ from frown.errors import FrownError
 from frown.types import Message, Task
 
 REQUIRED = ("question", "answer")
-OPTIONAL = ("solution", "system")
+OPTIONAL = ("solution", "system", "tests")
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,8 @@ def read_tasks(
 ) -> tuple[list[Task], DataReport]:
     """The tasks of a JSONL file in its order, each once.
 
-    `columns` maps question, answer and optionally solution and system to column names. `gold` takes the
+    `columns` maps question, answer and optionally solution, system and tests to column names; tests, a list of what a
+    program has to pass, is kept as it is for a critic that runs it. `gold` takes the
     reference answer out of the answer column (ValueError: there is none); `worked` a worked solution, used
     where no solution column is named. Raises FrownError for the first mistake in the file.
     """
@@ -172,6 +173,11 @@ def _task(
         raise FrownError(f"data {path}, line {number}: column {names['answer']!r}: {e}") from None
     system = _optional(path, number, row, names, "system")
     solution = _optional(path, number, row, names, "solution")
+    tests = row.get(names["tests"]) if "tests" in names else None
+    if tests is not None and not isinstance(tests, list):
+        raise FrownError(
+            f"data {path}, line {number}: column {names['tests']!r} is {_kind(tests)}, not a list of tests"
+        )
     messages: tuple[Message, ...] = (Message(role="user", content=question),)
     if system:
         messages = (Message(role="system", content=system), *messages)
@@ -180,7 +186,7 @@ def _task(
         messages=messages,
         answer=answer,
         solution=solution if "solution" in names else worked(raw),
-        data={"file": path.name, "line": number},
+        data={"file": path.name, "line": number, **({} if tests is None else {"tests": tests})},
     )
 
 
