@@ -31,20 +31,24 @@ def figure(metric: dict[str, Any] | None) -> str:
     return f"{metric['mean']:.3f} [{metric['ci95'][0]:.2f}, {metric['ci95'][1]:.2f}]"
 
 
-def arms_table(summary: dict[str, Any], names: list[str], of: str | None) -> str:
+def arms_table(summary: dict[str, Any], names: list[str], of: str | None, columns: list[str]) -> str:
     """One row an arm, and a row for the policy before training."""
     arms = summary["arms"]
     before = next(iter(arms.values()))["change"]
     start = before["avg_at_k"]["before"]
-    rows = [["arm", "comments a step", "share of the gain", *COLUMNS.values()]]
-    known = [f"{before[name]['before']:.3f}" if name in before else "" for name in COLUMNS]
-    rows.append(["before training", "", "", *known])
+    left = ["arm", "comments a step", "share of the gain"] if of else ["arm"]
+    rows = [[*left, *(COLUMNS[c] for c in columns)]]
+    known = [f"{before[c]['before']:.3f}" if c in before else "" for c in columns]
+    rows.append(["before training", *[""] * (len(left) - 1), *known])
     for name in names:
         arm = arms[name]
-        gain = arm["avg_at_k"]["mean"] - start
-        share = f"{gain / (arms[of]['avg_at_k']['mean'] - start):.0%}" if of else ""
-        comments = arm["comments"]["mean"] / summary["config"]["base"]["optimiser"]["steps"] if arm["comments"] else 0
-        rows.append([name, f"{comments:.1f}", share, *(figure(arm[c]) for c in COLUMNS)])
+        cells = [name]
+        if of:
+            gain = arm["avg_at_k"]["mean"] - start
+            steps = summary["config"]["base"]["optimiser"]["steps"]
+            cells.append(f"{arm['comments']['mean'] / steps if arm['comments'] else 0:.1f}")
+            cells.append(f"{gain / (arms[of]['avg_at_k']['mean'] - start):.0%}")
+        rows.append([*cells, *(figure(arm[c]) for c in columns)])
     return markdown(rows)
 
 
@@ -76,12 +80,13 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--of", help="the arm whose gain is 100 %%")
     parser.add_argument("--arms", help="arms to show, comma-separated (all)")
+    parser.add_argument("--columns", default=",".join(COLUMNS), help="metrics of the arms")
     parser.add_argument("--metrics", default="avg_at_k,auc,ece", help="metrics of the differences")
     given = parser.parse_args()
     summary = json.loads((given.folder / "summary.json").read_text(encoding="utf-8"))
     names = given.arms.split(",") if given.arms else list(summary["arms"])
     seeds = len(summary["config"]["seeds"])
-    print(f"{seeds} seeds.\n\n{arms_table(summary, names, given.of)}\n")
+    print(f"{seeds} seeds.\n\n{arms_table(summary, names, given.of, given.columns.split(','))}\n")
     print(pairs_table(summary, names, given.metrics.split(",")))
 
 
