@@ -14,7 +14,7 @@ from frown.engine.local import LocalEngine
 from frown.errors import FrownError
 from frown.evals.correlation import foretells, pearson, spearman
 from frown.probe import KINDS, advantage, headroom, judgement, localisation, probe, profile
-from frown.report.probe import probe_table, sentences
+from frown.report.probe import probe_table, profile_table, sentences
 from frown.run import execute
 from frown.store import RunDirectory
 from frown.types import Rollout, Step, Task, Verdict
@@ -162,6 +162,23 @@ def test_an_untrained_lab_model_is_not_worth_training_this_way(lab):
     text = console.export_text()
     assert all(kind in text for kind in KINDS) and "12 answers to 6 prompts" in text
     assert len(sentences(seen)) == len(KINDS)
+
+
+def test_the_profile_is_shown_where_steps_are_judged():
+    def kind(steps):
+        return {"profile": {"steps": {str(k): steps.get(k) for k in range(-3, 4)}}}
+
+    seen = {
+        "kinds": {
+            "critique": kind({0: {"mean": -1.5, "ci95": None}, 1: {"mean": 0.25, "ci95": None}}),
+            "outcome": kind({}),
+        }
+    }
+    console = Console(width=100, record=True)
+    console.print(profile_table(seen))
+    text = console.export_text()
+    assert "critique" in text and "-1.500" in text and "+.250" in text and "+1" in text and "-3" not in text
+    assert profile_table({"kinds": {"outcome": kind({})}}) is None
 
 
 def test_the_probe_sees_what_the_first_step_of_a_run_sees(lab, tmp_path):

@@ -221,7 +221,7 @@ def probe(
 
     from frown.config import RunConfig, load
     from frown.probe import probe as probe_feedback
-    from frown.report.probe import probe_table, sentences
+    from frown.report.probe import probe_table, profile_table, sentences
 
     settings = load(RunConfig, config, overrides)
     found = probe_feedback(settings, kinds.split(",") if kinds else None, prompts=prompts)
@@ -230,6 +230,8 @@ def probe(
         return
     console = Console()
     console.print(probe_table(found))
+    if profile := profile_table(found):
+        console.print(profile)
     for line in sentences(found):
         console.print(f"- {line}", markup=False, highlight=False)
 

@@ -30,6 +30,28 @@ def probe_table(found: Mapping[str, Any]) -> Table:
     return table
 
 
+def profile_table(found: Mapping[str, Any]) -> Table | None:
+    """The teacher's word by place: mean advantage, nats a token, of the steps around the first wrong one, one row a
+    kind of feedback; None where no step could be judged."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    seen = {kind: k["profile"]["steps"] for kind, k in found["kinds"].items()}
+    places = [p for p in next(iter(seen.values()), {}) if any(steps[p] for steps in seen.values())]
+    if not places:
+        return None
+    caption = "Advantage (log q - log pi), nats a token, by step from the first wrong one (0)."
+    table = Table(box=box.SIMPLE_HEAD, caption=Text(caption), caption_justify="left")
+    table.add_column(Text("told"), no_wrap=True)
+    for place in places:
+        table.add_column(Text(place if place == "0" else f"{int(place):+d}"), justify="right")
+    for kind, steps in seen.items():
+        cells = (decimal(m["mean"], 3, sign=True) if (m := steps[p]) else "-" for p in places)
+        table.add_row(Text(kind), *(Text(cell) for cell in cells))
+    return table
+
+
 def sentences(found: Mapping[str, Any]) -> list[str]:
     """The verdict on each kind, with its reason."""
     return [f"{kind}: {k['verdict']}: {k['reason']}" for kind, k in found["kinds"].items()]
