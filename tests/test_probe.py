@@ -14,7 +14,7 @@ from frown.engine.local import LocalEngine
 from frown.errors import FrownError
 from frown.evals.correlation import foretells, pearson, spearman
 from frown.probe import KINDS, advantage, headroom, judgement, localisation, probe, profile
-from frown.report.probe import probe_table, profile_table, sentences
+from frown.report.probe import example_text, probe_table, profile_table, sentences
 from frown.run import execute
 from frown.store import RunDirectory
 from frown.types import Rollout, Step, Task, Verdict
@@ -179,6 +179,21 @@ def test_the_profile_is_shown_where_steps_are_judged():
     text = console.export_text()
     assert "critique" in text and "-1.500" in text and "+.250" in text and "+1" in text and "-3" not in text
     assert profile_table({"kinds": {"outcome": kind({})}}) is None
+
+
+def test_an_answer_is_drawn_token_by_token_for_each_kind(lab):
+    config = parse(RunConfig, {**lab_config(lab).model_dump(), "model": {"path": "lab:chains-0"}}, "test")
+    seen = probe(config, ["reference", "critique"], prompts=4)
+    drawn = seen["example"]
+    assert set(drawn["advantage"]) == {"reference", "critique"} and False in drawn["step_right"]
+    assert all(len(a) == len(drawn["tokens"]) for a in drawn["advantage"].values())
+    start, end = drawn["steps"][drawn["step_right"].index(False)]
+    assert min(drawn["advantage"]["critique"][start:end]) < -0.5, "the critic speaks against the wrong step"
+    console = Console(width=140, record=True)
+    console.print(example_text(seen))
+    text = console.export_text()
+    assert text.count("".join(drawn["tokens"])[:20]) == 2 and "wrong at step" in text
+    assert example_text({**seen, "example": None}) is None
 
 
 def test_the_probe_sees_what_the_first_step_of_a_run_sees(lab, tmp_path):

@@ -221,7 +221,7 @@ def probe(
 
     from frown.config import RunConfig, load
     from frown.probe import probe as probe_feedback
-    from frown.report.probe import probe_table, profile_table, sentences
+    from frown.report.probe import example_text, probe_table, profile_table, sentences
 
     settings = load(RunConfig, config, overrides)
     found = probe_feedback(settings, kinds.split(",") if kinds else None, prompts=prompts)
@@ -232,6 +232,8 @@ def probe(
     console.print(probe_table(found))
     if profile := profile_table(found):
         console.print(profile)
+    if drawn := example_text(found):
+        console.print(drawn)
     for line in sentences(found):
         console.print(f"- {line}", markup=False, highlight=False)
 

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from frown.config import KINDS, RunConfig
 from frown.critics import opened
 from frown.engine.local import LocalEngine
+from frown.engine.text import token_texts
 from frown.errors import FrownError
 from frown.evals.figures import as_json, number
 from frown.evals.signal_quality import Units, quality
@@ -51,7 +52,8 @@ def probe(config: RunConfig, kinds: Sequence[str] | None = None, *, prompts: int
     `prompts`: how many prompts to sample (None: those of one training step), `sampling.responses_per_prompt` answers
     each. More make every interval narrower. The whole of `feedback.critique` applies, so that an aim can be probed.
 
-    Returns JSON data: {"model", "task", "prompts", "answers", "headroom", "kinds": {kind: ...}}, see `examine`.
+    Returns JSON data: {"model", "task", "prompts", "answers", "headroom", "kinds": {kind: ...}, "example"}, see
+    `examine` and `example`.
     Raises FrownError for an unknown kind, or fewer than two prompts.
     """
     chosen: list[Kind] = []
@@ -94,6 +96,9 @@ def examine(
     )
     rollouts = judge(rollouts, environment, engine)
     room = headroom(rollouts)
+    found, heard = {}, {}
+    for kind in kinds:
+        found[kind], heard[kind] = _examine(kind, rollouts, room, config, engine, environment, critic)
     return {
         "model": config.model.path,
         "task": environment.name,
@@ -101,7 +106,8 @@ def examine(
         "prompts": count,
         "answers": len(rollouts),
         "headroom": room,
-        "kinds": {kind: _examine(kind, rollouts, room, config, engine, environment, critic) for kind in kinds},
+        "kinds": found,
+        "example": example(rollouts, heard, engine),
     }
 
 
@@ -129,7 +135,8 @@ def _examine(
     engine: LocalEngine,
     environment: Environment,
     critic: Critic | None,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], dict[int, Floats]]:
+    """What is found out about one kind, and the advantage of each token of the rollouts that were told it."""
     alone = config.model_copy(
         update={
             "feedback": config.feedback.model_copy(update={"parts": (kind,)}),
@@ -160,7 +167,29 @@ def _examine(
         "cost": _cost(lesson, rollouts, config),
     }
     verdict, reason = judgement(kind, room, found)
-    return {**found, "verdict": verdict, "reason": reason}
+    by_rollout = {v.rollout: a for v, a in zip(views, advantages, strict=True)}
+    return {**found, "verdict": verdict, "reason": reason}, by_rollout
+
+
+def example(
+    rollouts: Sequence[Rollout], heard: dict[Kind, dict[int, Floats]], engine: LocalEngine
+) -> dict[str, Any] | None:
+    """One answer with a wrong step, token by token, and what each kind of feedback makes of it: the first of those that
+    most kinds spoke about. {"question", "tokens", "steps" (ranges of tokens), "step_right", "advantage" {kind: nats a
+    token}}; None where no step can be judged, or nothing was told about such an answer."""
+    wrong = [i for i, r in enumerate(rollouts) if not all(right for _, right in _judged_steps(r))]
+    told = {i: [kind for kind in heard if i in heard[kind]] for i in wrong}
+    if not any(told.values()):
+        return None
+    best = max(wrong, key=lambda i: (len(told[i]), -i))
+    r = rollouts[best]
+    return {
+        "question": r.task.question,
+        "tokens": token_texts(engine.tokenizer, r.ids.tolist()),
+        "steps": [list(span) for span, _ in _judged_steps(r)],
+        "step_right": [right for _, right in _judged_steps(r)],
+        "advantage": {kind: [number(a) for a in heard[kind][best]] for kind in told[best]},
+    }
 
 
 # -- what the teacher's word is worth ------------------------------------------------------------------------------

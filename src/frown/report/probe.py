@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from frown.evals.wording import decimal
 from frown.report.numbers import amount, mean
+from frown.report.reading import visible
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
+SHADES = ((0.02, "green"), (-0.02, "dim"), (-0.5, "yellow"), (-np.inf, "bold red"))
+"""The teacher's advantage on a token, nats, from here up, and the style it is shown in."""
 HEADERS = ("told", "gap", "± se", "answers told", "A wrong", "A right", "at 1st wrong", "AUROC", "tokens", "comments")
 
 
@@ -50,6 +56,26 @@ def profile_table(found: Mapping[str, Any]) -> Table | None:
         cells = (decimal(m["mean"], 3, sign=True) if (m := steps[p]) else "-" for p in places)
         table.add_row(Text(kind), *(Text(cell) for cell in cells))
     return table
+
+
+def example_text(found: Mapping[str, Any]) -> Text | None:
+    """One of the student's answers, once a kind of feedback, each token coloured by the teacher's advantage on it."""
+    from rich.text import Text
+
+    seen = found["example"]
+    if seen is None:
+        return None
+    first = seen["step_right"].index(False)
+    out = Text(f"An answer to {visible(seen['question'])}, wrong at step {first + 1}. ", style="italic")
+    for low, style in SHADES:
+        out.append(f"{'from' if np.isfinite(low) else 'below'} {low if np.isfinite(low) else SHADES[-2][0]:+g}", style)
+        out.append("  ")
+    width = max(map(len, seen["advantage"]))
+    for kind, advantage in seen["advantage"].items():
+        out.append(f"\n{kind:{width}}  ")
+        for token, a in zip(seen["tokens"], advantage, strict=True):
+            out.append(visible(token), next(style for low, style in SHADES if a >= low))
+    return out
 
 
 def sentences(found: Mapping[str, Any]) -> list[str]:
