@@ -195,7 +195,7 @@ def test_equal_answers_are_asked_about_once(server):
 
 def test_nothing_asked_is_nothing_done(server):
     one = critic(server, "right")
-    assert one.review([]) == [] and one.review([request(asked=())])[0] == ((), "")
+    assert one.review([]) == [] and one.review([request(asked=())])[0] == Review()
     assert one.statistics.asked == 0
     assert "none of them asked about" in one.review([request(asked=(5,))])[0].lost
     assert one.statistics.lost == {"no such step": 1} and one.statistics.calls == 0
