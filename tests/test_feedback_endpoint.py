@@ -22,7 +22,7 @@ pytest.importorskip("openai", reason='needs pip install "frown[critics]"')
 from frown.config import EndpointConfig, ModelCriticConfig, parse, to_json
 from frown.errors import FrownError
 from frown.feedback.cache import ReplyCache
-from frown.feedback.critic import Request
+from frown.feedback.critic import Request, Review
 from frown.feedback.endpoint import endpoint_critic
 from frown.types import Task, Verdict
 
