@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -127,3 +129,13 @@ def test_a_comparison_of_some_of_its_arms():
         only(whole, ["a", "d"])
     with pytest.raises(FrownError, match="no arm is called 'a'"):
         only(whole, ["b"])  # the baseline is gone
+
+
+def test_the_settings_in_the_readme_are_settings():
+    import tomllib
+
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        parse(RunConfig, tomllib.loads(block), "README.md")
