@@ -173,3 +173,10 @@ def test_a_function_that_fails_costs_its_own_rollout_the_feedback():
     found = by_function(rollouts, [Appraisal()] * 3, said)
     assert [len(f.parts) for f in found.feedback] == [0, 0, 1]
     assert len(found.lost) == 2 and "nobody home" in found.lost[0] and "NoneType, not Feedback" in found.lost[1]
+
+
+def test_a_function_of_ones_own_works_where_an_event_loop_is_running():
+    async def notebook():
+        return by_function([rollout("a", True)], [Appraisal()], lambda *_: Feedback((Part("outcome", "x"),)))
+
+    assert len(asyncio.run(notebook()).feedback[0].parts) == 1

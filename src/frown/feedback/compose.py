@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from frown.feedback.critic import Critic, Request, Review
 from frown.feedback.policy import without_reasoning
 from frown.feedback.scribe import scribe
 from frown.types import Appraisal, Feedback, Kind, Part, Rollout, Task
+
+T = TypeVar("T")
 
 
 class Composed(NamedTuple):
@@ -97,8 +100,18 @@ def by_function(
         pairs = zip(rollouts, appraisals, strict=True)
         return list(await asyncio.gather(*(one(r, a) if _entitled(r, to) else _nothing() for r, a in pairs)))
 
-    found = asyncio.run(everyone())
+    found = _run(everyone)
     return Composed([said for said, _ in found], [why for _, why in found if why])
+
+
+def _run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run to the end, also where an event loop is running already, as in a notebook: then in a thread of its own."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(main())
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: asyncio.run(main())).result()
 
 
 async def _nothing() -> tuple[Feedback, str]:
