@@ -402,7 +402,8 @@ class PracticeConfig(Config):
 
     choose: Literal["uniform", "doubt", "success", "learnable"] = "uniform"
     """Of more prompts than are trained on, which: any; those most doubted; those about half of whose answers are
-    right; or those that are both (`affect.practice.worth`)."""
+    right; or those that are both (`affect.practice.worth`). On the lab success chose well, and doubt added nothing
+    (docs/results/affect.md)."""
     candidates: int = Field(1, ge=1)
     """Prompts answered for each one trained on; all their answers count as rollouts spent."""
     rehearse: int = Field(0, ge=0)
