@@ -10,7 +10,7 @@ from frown.affect.practice import Candidate, Difficulty, Flow, choose_prompts, f
 from frown.affect.quadrants import doubtful_steps
 from frown.config import PracticeConfig, RunConfig
 from frown.errors import FrownError
-from frown.lesson import groups
+from frown.feedback.compose import groups
 from frown.tasks.base import Environment
 from frown.types import Appraisal, Rollout, Task
 

@@ -26,7 +26,7 @@ from frown.config import CritiqueConfig, FeedbackConfig, NoteConfig, RunConfig, 
 from frown.engine.local import LocalEngine
 from frown.engine.text import completion_text, prompt_ids, token_steps
 from frown.errors import FrownError
-from frown.feedback.compose import FeedbackFunction, by_function, compose
+from frown.feedback.compose import FeedbackFunction, by_function, compose, groups
 from frown.feedback.critic import Critic, Request
 from frown.feedback.policy import allowed, leak, reasoning_ends, shortened
 from frown.signals.group import sibling_disagreement, step_tokens
@@ -71,8 +71,9 @@ def prepare(
     kinds = {kind for course in courses for kind in course}
     given = step_scores(rollouts, told.critique, engine, rng)
     contested = [{} if row is None else {"disagreement": row} for row in given["disagreement"]]
+    rules = rules_named(affect.rules)
     appraisals = [
-        appraise(r, rules_named(affect.rules), step_signals=also, normaliser=normaliser)
+        appraise(r, rules, step_signals=also, normaliser=normaliser)
         for r, also in zip(rollouts, contested, strict=True)
     ]
     if affect.control != "off":
@@ -142,14 +143,6 @@ def step_scores(
     if critique.ask == "variance":
         spread = engine.prediction_variance(rollouts, copies=COPIES, seed=int(rng.integers(2**31)))
         found["variance"] = [step_peaks(v, r.steps) for r, v in zip(rollouts, spread, strict=True)]
-    return found
-
-
-def groups(rollouts: Sequence[Rollout]) -> dict[int, list[int]]:
-    """Which rollouts (by index) answer the same prompt."""
-    found: dict[int, list[int]] = {}
-    for i, r in enumerate(rollouts):
-        found.setdefault(r.group, []).append(i)
     return found
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from frown.config import LocalModelConfig, ModelConfig, ModelCriticConfig
-from frown.engine.model import context_length, load, resolve
+from frown.engine.model import context_length, end_ids, load, resolve
 from frown.engine.text import prompt_ids
 from frown.errors import FrownError, first_line
 from frown.feedback.account import Account
@@ -43,8 +43,7 @@ class LocalModel:
         plain = ModelConfig.model_construct(path=config.path, dtype=config.dtype, device=config.device, lora=None)
         self._model, self._tokenizer, self._device = load(plain)
         self._model.eval().requires_grad_(False)
-        eos = self._model.generation_config.eos_token_id
-        self._eos = sorted({self._tokenizer.eos_token_id, *(eos if isinstance(eos, list) else [eos])} - {None})
+        self._eos = end_ids(self._model, self._tokenizer)
         self._context = context_length(self._model)
         self._identity = f"{config.path} {_fingerprint(resolve(config.path))} {config.dtype}"
         self._ids([Message(role="system", content="a"), Message(role="user", content="b")])  # a template that fails

@@ -71,8 +71,7 @@ class LocalEngine:
         )
         self.generator = torch.Generator(self.device)
         self.steps_taken = 0
-        eos = models.plain(self.model).generation_config.eos_token_id
-        self.eos_ids = sorted({self.tokenizer.eos_token_id, *(eos if isinstance(eos, list) else [eos])} - {None})
+        self.eos_ids = models.end_ids(self.model, self.tokenizer)
         pad = self.tokenizer.pad_token_id
         self.pad_id = pad if pad is not None else self.eos_ids[0]
 

@@ -129,6 +129,12 @@ def takes_masks(model: Any) -> bool:
     )
 
 
+def end_ids(model: Any, tokenizer: Any) -> list[int]:
+    """The tokens that end an answer, by the tokenizer's word or the model's, ascending."""
+    eos = plain(model).generation_config.eos_token_id
+    return sorted({tokenizer.eos_token_id, *(eos if isinstance(eos, list) else [eos])} - {None})
+
+
 def context_length(model: Any) -> int | None:
     """Most tokens the model can attend to, or None where its config does not say."""
     return getattr(plain(model).config, "max_position_embeddings", None)

@@ -26,6 +26,14 @@ class Composed(NamedTuple):
     """Why, one line a rollout whose critique was lost."""
 
 
+def groups(rollouts: Sequence[Rollout]) -> dict[int, list[int]]:
+    """Which rollouts (by index) answer the same prompt."""
+    found: dict[int, list[int]] = {}
+    for i, r in enumerate(rollouts):
+        found.setdefault(r.group, []).append(i)
+    return found
+
+
 def compose(
     rollouts: Sequence[Rollout],
     courses: Sequence[Sequence[Kind]],
@@ -45,15 +53,13 @@ def compose(
     an earlier course already served. `to`: "all", or those judged "wrong" or "right"; the others get none.
     `write`: whether a critique is its "comments" or the answer put right by them, by a "scribe".
     """
-    groups: dict[int, list[int]] = {}
-    for i, r in enumerate(rollouts):
-        groups.setdefault(r.group, []).append(i)
+    members = groups(rollouts)
     said: dict[int, tuple[Part, ...]] = {}
     lost: list[str] = []
 
     def given(kind: Kind, left: Sequence[int]) -> dict[int, tuple[Part, ...]]:
         if kind == "sibling":
-            return {i: _sibling(rollouts, i, groups[rollouts[i].group], rng, strip_reasoning) for i in left}
+            return {i: _sibling(rollouts, i, members[rollouts[i].group], rng, strip_reasoning) for i in left}
         if kind == "reference":
             return {i: _reference(rollouts[i]) for i in left}
         if kind == "critique":
@@ -82,13 +88,11 @@ def by_function(
 
     An exception costs its own rollout the feedback, and is said.
     """
-    groups: dict[int, list[Rollout]] = {}
-    for r in rollouts:
-        groups.setdefault(r.group, []).append(r)
+    group_of = {g: [rollouts[i] for i in at] for g, at in groups(rollouts).items()}
 
     async def one(rollout: Rollout, appraisal: Appraisal) -> tuple[Feedback, str]:
         try:
-            said = function(rollout.task, rollout, groups[rollout.group], appraisal)
+            said = function(rollout.task, rollout, group_of[rollout.group], appraisal)
             said = await said if isinstance(said, Awaitable) else said
             if not isinstance(said, Feedback):
                 raise TypeError(f"it returned {type(said).__name__}, not Feedback")
