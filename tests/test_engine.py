@@ -310,6 +310,31 @@ def test_teachers(folder, lora):
             torch.testing.assert_close(seen, start if weights == "frozen" else student)
 
 
+@pytest.mark.parametrize("weights", ["frozen", "ema", "live"])
+def test_an_adapter_on_the_head_trains_and_the_teacher_has_its_own(folder, weights):
+    pytest.importorskip("peft")
+    lora = {"rank": 4, "targets": ["q_proj", "lm_head"]}
+    e = engine(folder, model={"lora": lora}, teacher={"weights": weights})
+    assert any("carries an adapter" in line for line in e.notes)
+    before = logits(e.model.get_base_model() if weights == "live" else copy.deepcopy(e.model).unload())
+    moved(e)
+    with torch.no_grad(), e.model.disable_adapter():
+        torch.testing.assert_close(logits(e.model), before)
+    [r] = e.sample(TASKS[:1], 1, seed=0, temperature=1.0)
+    view = TeacherView(0, r.prompt_ids, np.ones(len(r.ids), np.float32))
+    [found] = e.score([r], [view])
+    if weights == "live":
+        np.testing.assert_allclose(found["divergence"], 0.0, atol=1e-9)
+    else:
+        with e.model.disable_adapter():
+            expected = full_logp(e.model, r).gather(1, torch.tensor(r.ids)[:, None])[:, 0]
+        np.testing.assert_allclose(found["teacher_logp"], expected, atol=1e-5)
+        assert found["divergence"].max() > 1e-6
+    e.forward_backward([r], [TeacherView(0, np.concatenate([r.prompt_ids, r.prompt_ids]), view.weight)], [view.weight])
+    learnt = [name for name, p in e.model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0]
+    assert any("lm_head" in name for name in learnt) and all("lora_" in name for name in learnt)
+
+
 @pytest.mark.parametrize("lora", [None, {"rank": 4, "alpha": 8}])
 def test_the_ema_teacher_is_the_running_mean_of_the_merged_weights(folder, lora):
     if lora:

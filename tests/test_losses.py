@@ -1,7 +1,7 @@
 """The head pass and the objectives against float64 autograd over the full logits, closed forms and scipy."""
 
 import math
-import types
+import shutil
 from collections.abc import Callable
 
 import numpy as np
@@ -13,10 +13,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from frown.errors import FrownError
 from frown.losses.advantages import group_advantages
-from frown.losses.head import Leaves, head_pass, head_weight, read_signals
-from frown.losses.objectives import divergence, divergence_and_gradient, policy_gradient
+from frown.losses.head import Leaves, LinearHead, OwnHead, head_pass, read_signals
+from frown.losses.objectives import (
+    binned_divergence_and_gradient,
+    divergence,
+    divergence_and_gradient,
+    policy_gradient,
+)
 from frown.signals.token import log_probabilities
 
 ALPHAS = [0.0, 0.25, 0.5, 1.0]
@@ -331,7 +335,7 @@ def test_finite_differences(alpha: float) -> None:
             x["targets"],
             token_loss=loss,
             teacher_hidden=x["teacher_hidden"],
-            teacher_weight=x["weight"],
+            teacher_head=x["weight"],
             alpha=alpha,
             temperature=0.8,
             chunk=3,
@@ -382,7 +386,7 @@ def test_a_teacher_with_a_head_of_its_own() -> None:
         x["targets"],
         token_loss=lambda leaves, rows: leaves.divergence,
         teacher_hidden=wide,
-        teacher_weight=own,
+        teacher_head=own,
         alpha=0.0,
         chunk=9,
     )
@@ -570,7 +574,7 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         ((x["hidden"][:, :5], *good[1:]), {}, "hidden is"),
         ((*good[:2], x["targets"][:5]), {}, "targets"),
         (good, {"teacher_hidden": x["teacher_hidden"][:1]}, "teacher"),
-        (good, {"teacher_weight": x["weight"]}, "teacher_weight without"),
+        (good, {"teacher_head": x["weight"]}, "teacher_head without"),
         (good, {"temperature": 0.0}, "temperature"),
         (good, {"token_loss": lambda leaves, rows: leaves.logp.mean()}, "one loss a token"),
     ]
@@ -579,43 +583,188 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
             head_pass(*args, **{"token_loss": loss, **options})
 
 
-# --- heads that the pass cannot do
+# --- heads that do more than a product, and heads of their own
 # ------------------------------------------------------------------------------
 
 
-def model_with(head: torch.nn.Module | None, **config) -> types.SimpleNamespace:
-    text = types.SimpleNamespace(**config)
-    return types.SimpleNamespace(
-        get_output_embeddings=lambda: head, config=types.SimpleNamespace(get_text_config=lambda: text)
-    )
+def shaped(hidden: Tensor, head: LinearHead) -> Tensor:
+    """Float64 logits by autograd's own road."""
+    z = hidden @ head.weight.double().T
+    z = z if head.bias is None else z + head.bias.double()
+    z = z * head.scale
+    return z if head.cap is None else head.cap * torch.tanh(z / head.cap)
 
 
-def test_the_weight_of_a_real_model_is_its_head() -> None:
-    from transformers import LlamaConfig, LlamaForCausalLM
+def by_autograd(hidden: Tensor, head: LinearHead) -> Tensor:
+    return shaped(hidden.double(), head).to(hidden.dtype)
 
-    config = LlamaConfig(vocab_size=11, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2)
-    model = LlamaForCausalLM(config).eval()
-    weight = head_weight(model)
-    assert weight is model.lm_head.weight
-    ids = torch.tensor([[1, 2, 3, 4]])
+
+def head_of_kind(kind: str, x: dict) -> LinearHead:
+    bias = torch.randn(61, generator=rng(7)) if "bias" in kind else None
+    return LinearHead(x["weight"], bias, 0.3 if "scale" in kind else 1.0, 1.5 if "cap" in kind else None)
+
+
+@pytest.mark.parametrize("kind", ["bias", "scale", "cap", "bias scale cap"])
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("shared", [False, True])
+def test_heads_that_bend_their_logits(kind: str, own: bool, shared: bool) -> None:
+    x, loss = inputs(), mixed_loss(23)
+    linear = head_of_kind(kind, x)
+    learnt = [t.detach().double().requires_grad_() for t in (x["hidden"], *linear.parameters)]
+    exact = LinearHead(learnt[1], learnt[2] if "bias" in kind else None, linear.scale, linear.cap)
+    logp = (shaped(learnt[0], exact) / 0.8).log_softmax(-1)
     with torch.no_grad():
-        out = model(ids, output_hidden_states=True)
-    torch.testing.assert_close(out.hidden_states[-1] @ weight.T, out.logits)
+        teacher = exact if shared else LinearHead(x["weight"].flip(0))
+        logq = (shaped(x["teacher_hidden"].double(), teacher) / 0.8 / 0.6).log_softmax(-1)
+    d, _ = divergence_and_gradient(logp, logq, 0.5)
+    h = -(logp.exp() * logp).sum(-1)
+    at = logp.gather(1, x["targets"][:, None])[:, 0]
+    value = loss(Leaves(d, at, h, {"entropy": h.detach()}), slice(0, 23)).sum()
+    value.backward()
+
+    hidden = x["hidden"].clone().requires_grad_()
+    for p in linear.parameters:
+        p.requires_grad_()
+    head = OwnHead(lambda h: by_autograd(h, linear), linear.parameters) if own else linear
+    out = head_pass(
+        hidden,
+        head,
+        x["targets"],
+        token_loss=loss,
+        teacher_hidden=x["teacher_hidden"],
+        teacher_head=(None if shared else LinearHead(x["weight"].detach().flip(0))),
+        temperature=0.8,
+        teacher_temperature=0.6,
+        chunk=9,
+    )
+    out.loss.backward()
+    assert abs(out.loss.detach() - value.detach()) < 1e-5
+    for found, expected in zip((hidden, *linear.parameters), learnt, strict=True):
+        assert relative(found.grad, expected.grad) < 2e-5
 
 
-def test_heads_that_do_more_are_named() -> None:
-    plain = torch.nn.Linear(4, 6, bias=False)
-    assert head_weight(model_with(plain, final_logit_softcapping=None, logit_scale=1.0)) is plain.weight
-    adapter = torch.nn.Linear(4, 6, bias=False)
-    adapter.base_layer = plain
-    for model, reason in [
-        (model_with(torch.nn.Linear(4, 6)), "bias"),
-        (model_with(None), "no output embedding"),
-        (model_with(adapter), "adapter"),
-        (model_with(plain, final_logit_softcapping=30.0), "final_logit_softcapping = 30.0"),
-        (model_with(plain, logit_scale=0.0625), "logit_scale = 0.0625"),
-        (model_with(plain, logits_scaling=8.0), "logits_scaling = 8.0"),
-    ]:
-        with pytest.raises(FrownError, match=reason) as caught:
-            head_weight(model)
-        assert "\n" not in str(caught.value)
+def test_an_own_head_may_learn_nothing_and_a_frozen_one_still_passes_on_the_gradient() -> None:
+    x, loss = inputs(), mixed_loss(23)
+    _, dh, _, _ = full_logits_loss(x, loss, 0.5, 1.0)
+    hidden = x["hidden"].clone().requires_grad_()
+    head = OwnHead(lambda h: h @ x["weight"].T)
+    out = head_pass(hidden, head, x["targets"], token_loss=loss, teacher_hidden=x["teacher_hidden"], chunk=5)
+    out.loss.backward()
+    assert relative(hidden.grad, dh) < 1e-5
+    with torch.no_grad():
+        read = read_signals(x["hidden"], head, x["targets"], chunk=4)
+    for name, values in read.items():
+        torch.testing.assert_close(values, out.signals[name])
+
+
+# --- the top K and the tail
+# ------------------------------------------------------------------------------
+
+
+def binned(logp: Tensor, top: Tensor) -> Tensor:
+    """Float64 log-probabilities of the top tokens and of the rest as one, by another road: sums of probabilities."""
+    rest = logp.exp().scatter(-1, top, 0.0).sum(-1, keepdim=True)
+    return torch.cat([logp.gather(-1, top), rest.log()], -1)
+
+
+@pytest.mark.parametrize("alpha", ALPHAS)
+@pytest.mark.parametrize("k", [1, 5, 40])
+def test_the_top_and_the_tail(alpha: float, k: int) -> None:
+    x = inputs()
+    weights = torch.rand(23, generator=rng(2))
+
+    def loss(leaves: Leaves, rows: slice) -> Tensor:
+        assert leaves.divergence is not None
+        return weights[rows] * leaves.divergence
+
+    hidden, weight = x["hidden"].double().requires_grad_(), x["weight"].double().requires_grad_()
+    logp = (hidden @ weight.T / 0.7).log_softmax(-1)
+    logq = (x["teacher_hidden"].double() @ weight.detach().T / 0.7).log_softmax(-1)
+    top = logp.topk(k, -1).indices
+    expected = divergence(binned(logp, top), binned(logq, top), alpha)
+    (weights * expected).sum().backward()
+    _, dh, dw, signals = run(x, loss, alpha=alpha, temperature=0.7, top_k=k, chunk=6)
+    np.testing.assert_allclose(signals["divergence"], expected.detach(), rtol=2e-5, atol=1e-7)
+    assert relative(dh, hidden.grad) < 1e-5 and relative(dw, weight.grad) < 1e-5
+    # Putting tokens into one bin can only hide differences.
+    assert (signals["divergence"] <= run(x, loss, alpha=alpha, temperature=0.7)[3]["divergence"] + 1e-6).all()
+
+
+def test_a_top_that_leaves_no_tail_is_the_whole() -> None:
+    x, loss = inputs(), mixed_loss(23)
+    for a, b in zip(run(x, loss, top_k=60)[:3], run(x, loss)[:3], strict=True):
+        torch.testing.assert_close(a, b)
+    with pytest.raises(ValueError, match="top_k"):
+        run(x, loss, top_k=0)
+
+
+def test_the_tail_keeps_its_digits_where_the_top_is_nearly_all() -> None:
+    # 20 tokens carry all but e^-18 of the mass: one minus their sum is nothing but rounding in float32.
+    g = rng(1)
+    z = torch.randn(8, 2000, generator=g) * 0.5
+    z[:, :20] += 22.0
+    t = z + 0.1 * torch.randn(8, 2000, generator=g)
+    logp, logq = log_probabilities(z), log_probabilities(t)
+    top = z.topk(20, -1).indices
+    exact = binned(z.double().log_softmax(-1), top)
+    assert exact[:, -1].max() < -15
+    _, gradient = binned_divergence_and_gradient(logp, logq, 1.0, 20)
+    leaf = z.double().requires_grad_()
+    divergence(binned(leaf.log_softmax(-1), top), binned(t.double().log_softmax(-1), top), 1.0).sum().backward()
+    tail = torch.ones_like(z, dtype=torch.bool).scatter(1, top, False)
+    assert relative(gradient[tail], leaf.grad[tail]) < 1e-3
+
+
+@pytest.mark.parametrize("alpha", ALPHAS)
+def test_the_top_and_the_tail_are_what_trl_computes(alpha: float) -> None:
+    trl = pytest.importorskip("trl.experimental.sdpo.loss_utils")
+    x = inputs()
+    logits = [x[name] @ x["weight"].T for name in ("hidden", "teacher_hidden")]
+    expected = trl.compute_topk_self_distillation_loss(
+        logits[0][None], logits[1][None], distillation_topk=5, distillation_alpha=alpha, distillation_add_tail=True
+    )
+    found = run(x, lambda leaves, rows: leaves.divergence, alpha=alpha, top_k=5)[3]["divergence"]
+    torch.testing.assert_close(found, expected[0], rtol=1e-3, atol=1e-6)
+    whole = trl.compute_full_logit_self_distillation_loss(logits[0][None], logits[1][None], distillation_alpha=alpha)
+    found = run(x, lambda leaves, rows: leaves.divergence, alpha=alpha)[3]["divergence"]
+    torch.testing.assert_close(found, whole[0], rtol=1e-3, atol=1e-6)
+
+
+# --- compiled, and on an accelerator
+# ------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here")
+@pytest.mark.parametrize("options", [{}, {"alpha": 1.0, "top_k": 4, "temperature": 0.7}])
+def test_the_compiled_chunk_is_the_eager_one(options: dict) -> None:
+    x, loss = inputs(), mixed_loss(23)
+    eager = run(x, loss, chunk=10, **options)
+    compiled = run(x, loss, chunk=10, compiled=True, **options)
+    torch.testing.assert_close(compiled[0], eager[0], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(compiled[1], eager[1], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(compiled[2], eager[2], rtol=1e-4, atol=1e-6)
+    for name, values in eager[3].items():
+        torch.testing.assert_close(compiled[3][name], values, rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("options", [{}, {"alpha": 0.0}, {"alpha": 1.0, "top_k": 4, "temperature": 0.7}])
+def test_on_cuda(dtype: torch.dtype, options: dict) -> None:
+    x, loss = inputs(dtype=dtype), mixed_loss(23)
+    expected = run(x, loss, chunk=10, **options)
+    there = {name: t.cuda() for name, t in x.items()}
+
+    def moved(leaves: Leaves, rows: slice) -> Tensor:
+        near = Leaves(*(getattr(leaves, n).cpu() for n in ("divergence", "logp", "entropy")), {
+            n: s.cpu() for n, s in leaves.signals.items()
+        })  # fmt: skip
+        return loss(near, rows).cuda()
+
+    for compiled in (False, True):
+        value, dh, dw, signals = run(there, moved, chunk=10, compiled=compiled, **options)
+        assert abs(value.cpu() - expected[0]) < 1e-4
+        bound = 1e-4 if dtype == torch.float32 else 1e-2
+        assert relative(dh.cpu(), expected[1].double()) < bound and relative(dw.cpu(), expected[2].double()) < bound
+        for name, values in expected[3].items():
+            torch.testing.assert_close(signals[name].cpu(), values, rtol=1e-3, atol=1e-4, msg=name)

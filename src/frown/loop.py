@@ -73,7 +73,7 @@ def train(
     flow, level = curriculum.beginning(practice, environment) or (None, None)
     kept: tuple[rehearsal.Kept, ...] = ()
     complaints: set[str] = set()
-    for line in environment.notes:
+    for line in (*environment.notes, *engine.notes):
         warn(line)
         run.log({"step": 0, "note": line})
     measure(engine, environment, run, 0, cost, warn)

@@ -17,9 +17,6 @@ from frown.types import Ints, Rollout, Signals, Step, Task
 if TYPE_CHECKING:
     from torch import Tensor
 
-_LOGIT_ROWS = 256
-"""Tokens whose logits are turned into signals at a time, where a model computes its logits itself."""
-
 
 def read(
     model_path: str, prompt: str, completion: str, *, temperature: float = 1.0, steps: str = "auto"
@@ -99,27 +96,20 @@ def read(
 
 
 def _signals(model: Any, context: Ints, ids: Ints, temperature: float) -> dict[str, Tensor]:
-    """Name -> [T]. Through our own head pass; where the model's head does more than a product, from its logits."""
+    """Name -> [T]."""
     import torch
 
-    from frown.engine.model import backbone, plain
-    from frown.losses.head import head_weight, read_signals
-    from frown.signals.token import effective_choices, signals_of_logits
+    from frown.engine.head import head_of
+    from frown.engine.model import backbone
+    from frown.losses.head import read_signals
+    from frown.signals.token import effective_choices
 
     device = next(model.parameters()).device
     whole = torch.as_tensor(np.concatenate([context, ids[:-1]])[None], device=device)
     targets = torch.as_tensor(ids, device=device)
     with torch.no_grad():
-        try:
-            weight = head_weight(plain(model))
-        except FrownError:
-            logits = model(input_ids=whole, use_cache=False, logits_to_keep=len(ids)).logits[0]
-            blocks = zip(logits.split(_LOGIT_ROWS), targets.split(_LOGIT_ROWS), strict=True)
-            parts = [signals_of_logits(block.float() / temperature, at) for block, at in blocks]
-            out = {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
-        else:
-            hidden = backbone(model)(input_ids=whole, use_cache=False).last_hidden_state[0, -len(ids) :]
-            out = read_signals(hidden, weight, targets, temperature)
+        hidden = backbone(model)(input_ids=whole, use_cache=False).last_hidden_state[0, -len(ids) :]
+        out = read_signals(hidden, head_of(model), targets, temperature)
     return {**out, "effective_choices": effective_choices(out["entropy"])}
 
 

@@ -54,9 +54,6 @@ def _execute(
     from frown.engine.local import LocalEngine
     from frown.loop import check, train
 
-    # glibc gives freed pages back and takes them again zeroed; one large allocation raises its threshold for doing
-    # so, which made the loss of tiny models three times faster.
-    torch.empty(31 << 20, dtype=torch.uint8)
     if feedback is None:
         check(config, critic)
     run.refuse_unless_free(config, restart=restart)

@@ -17,10 +17,12 @@ import torch
 
 from frown.config import RunConfig
 from frown.engine import model as models
+from frown.engine.allocator import keep_freed_memory
+from frown.engine.head import head_of, why_slow, within
 from frown.engine.sampling import Decoding, sample
 from frown.engine.text import completion_text, prompt_ids
 from frown.errors import FrownError, NotFinite
-from frown.losses.head import HeadOutput, TokenLoss, head_pass, head_weight
+from frown.losses.head import HeadOutput, TokenLoss, head_pass
 from frown.losses.objectives import policy_gradient
 from frown.signals.variance import noise_copies, spread
 from frown.teacher.weights import Teacher
@@ -58,10 +60,15 @@ class LocalEngine:
 
     def __init__(self, config: RunConfig):
         self.config = config
+        keep_freed_memory()
         self.model, self.tokenizer, self.device = models.load(config.model)
         self.model.eval()  # no dropout: the policy that is trained is the policy that sampled
-        head_weight(models.plain(self.model))  # a head this trainer cannot follow is an error now, not later
+        self.head = head_of(self.model)
+        self.notes = [line for line in (why_slow(self.head, self.model),) if line]
+        """What the user should know of how this model is trained."""
         self.teacher = Teacher(self.model, config.teacher)
+        with self.teacher.model() as teacher:
+            self.teacher_head = within(self.teacher.model, head_of(teacher))
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(
             self.parameters,
@@ -225,22 +232,22 @@ class LocalEngine:
     ) -> HeadOutput:
         """Student and (where rows have one) teacher on the used tokens of some rows: one pass through the head."""
         hidden = self._hidden(self.model, [(r.prompt_ids, r.ids) for r in rows], used)
-        teacher_hidden = teacher_head = None
+        teacher_hidden = None
         if rows[0].context_ids is not None:
             with torch.no_grad(), self.teacher.model() as teacher:
                 pairs = [(r.context_ids, r.ids) for r in rows if r.context_ids is not None]
-                # The head is linear, so dividing what goes in divides the logits.
-                teacher_hidden = self._hidden(teacher, pairs, used) / self.config.teacher.temperature
-                teacher_head = head_weight(models.plain(teacher))
+                teacher_hidden = self._hidden(teacher, pairs, used)
         return head_pass(
             hidden,
-            head_weight(models.plain(self.model)),
+            self.head,
             targets,
             token_loss=loss,
             teacher_hidden=teacher_hidden,
-            teacher_weight=teacher_head,
+            teacher_head=None if teacher_hidden is None else self.teacher_head,
             alpha=self.config.objective.alpha,
+            top_k=self.config.objective.top_k,
             temperature=self.config.sampling.temperature,
+            teacher_temperature=self.config.teacher.temperature,
         )
 
     @torch.no_grad()
@@ -295,7 +302,7 @@ class LocalEngine:
             targets = torch.as_tensor(np.concatenate([r.ids for r in batch]), device=self.device)
             read = spread(
                 torch.cat([hidden(self.model)[None], noisy]),
-                head_weight(models.plain(self.model)),
+                self.head.logits,
                 targets,
                 self.config.sampling.temperature,
             )["mutual_information"]

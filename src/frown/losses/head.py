@@ -13,28 +13,32 @@ tokens in chunks. For each chunk it
 
 So a step costs four products of 2 N V H operations (student, teacher, dH, dW; three when the head is frozen),
 and memory is two chunks of logits plus the weight's gradient, whatever N. Everything that adds up is float32
-(float64 for float64 hidden states), whatever the storage type.
+(float64 for float64 hidden states), whatever the storage type. A head that is no product with a weight (`OwnHead`)
+goes the plain way: its chunk of logits is differentiated by autograd, the rest is the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from frown.losses.fold import Chunk, fold, logits_gradient
+from frown.losses.fold import Chunk, Divergence, fold, logits_gradient
 from frown.losses.projection import (
+    Head,
+    LinearHead,
+    OwnHead,
+    as_head,
     compute_dtype,
     gradient_of_hidden,
     gradient_of_weight,
-    head_weight,
-    project,
 )
 
-__all__ = ["HeadOutput", "Leaves", "TokenLoss", "head_pass", "head_weight", "read_signals"]
+__all__ = ["HeadOutput", "Leaves", "LinearHead", "OwnHead", "TokenLoss", "head_pass", "read_signals"]
 
 _CHUNK_BYTES = {"cpu": 64 << 20}
 """Logits of one model in one chunk; more on an accelerator, where a product needs more rows to be worth its
@@ -80,73 +84,84 @@ accident)."""
 
 def head_pass(
     hidden: Tensor,
-    weight: Tensor,
+    head: Head | Tensor,
     targets: Tensor,
     *,
     token_loss: TokenLoss,
     teacher_hidden: Tensor | None = None,
-    teacher_weight: Tensor | None = None,
+    teacher_head: Head | Tensor | None = None,
     alpha: float = 0.5,
+    top_k: int | None = None,
     temperature: float = 1.0,
+    teacher_temperature: float = 1.0,
     chunk: int | None = None,
+    compiled: bool | None = None,
 ) -> HeadOutput:
     """The loss of N tokens and their signals, in one pass through the head.
 
-    The loss is differentiable by `hidden` and `weight`, in one backward (its gradients are already computed
-    and are handed over; a second backward raises RuntimeError). It may be scaled by any scalar, and several
-    passes may be added up or accumulated. Where gradients are off, or neither input asks for one, only the
-    value is computed.
-
-    The head is `logits = hidden @ weight.T / temperature`: no bias, soft cap or scale; see `head_weight`.
+    The loss is differentiable by `hidden` and the head's parameters, in one backward (its gradients are already
+    computed and are handed over; a second backward raises RuntimeError). It may be scaled by any scalar, and several
+    passes may be added up or accumulated. Where gradients are off, or no input asks for one, only the value is
+    computed.
 
     Args:
         hidden: [N, H], the student's last hidden states at the positions that predict `targets`.
-        weight: [V, H]; no gradient is computed for one that does not require it.
+        head: what makes logits of them, or its weight [V, H] where they are `hidden @ weight.T`. No gradient is
+            computed for a parameter that does not require it.
         targets: int64[N], the sampled tokens.
         token_loss: see `TokenLoss`. Normalisers (1/N, token weights) are its business.
         teacher_hidden: [N, K], the teacher's hidden states for the same tokens; never differentiated.
-        teacher_weight: [V, K]; None when the teacher shares `weight`.
+        teacher_head: as `head`, with the same vocabulary; None when the teacher shares it.
         alpha: which divergence: 0, 1 or in [0.001, 0.999]; see `objectives.divergence_and_gradient`.
+        top_k: None for the divergence over the whole vocabulary, else over the student's top_k tokens and the
+            rest as one; see `objectives.binned_divergence_and_gradient`.
         temperature: > 0, divides the logits of both; signals and loss are those of the tempered
             distributions.
+        teacher_temperature: > 0, divides the teacher's logits beside it; below 1 the teacher is sharpened.
         chunk: tokens per chunk; None chooses it from a byte budget (64 MiB of logits on a CPU, 1 GiB
             elsewhere).
+        compiled: whether the arithmetic between the products is compiled (torch.compile); None: on CUDA where
+            triton is. TORCHDYNAMO_DISABLE=1 in the environment switches it off.
 
     Raises:
-        ValueError: shapes that do not fit, or alpha or temperature out of range.
+        ValueError: shapes that do not fit, or alpha, top_k or a temperature out of range.
     """
+    head = as_head(head)
+    asked = [p for p in head.parameters if torch.is_grad_enabled() and p.requires_grad]
     learn_hidden = torch.is_grad_enabled() and hidden.requires_grad
-    learn_weight = torch.is_grad_enabled() and weight.requires_grad
     dtype = compute_dtype(hidden)
+    compiled = _compiles(hidden) if compiled is None else compiled
+    what = Divergence(alpha, top_k, temperature, temperature * teacher_temperature)
     with torch.no_grad(), torch.autocast(hidden.device.type, enabled=False):
         total = torch.zeros((), dtype=dtype, device=hidden.device)
         d_hidden = torch.empty(hidden.shape, dtype=dtype, device=hidden.device) if learn_hidden else None
-        d_weight: Tensor | None = None
+        found = _Gradients(head, hidden, d_hidden, asked)
         parts = []
-        for part in _chunks(hidden, weight, targets, teacher_hidden, teacher_weight, alpha, temperature, chunk):
+        for part, back in _chunks(
+            hidden, head, targets, teacher_hidden, teacher_head, what, chunk, compiled, learn_hidden or bool(asked)
+        ):
             parts.append(part.signals)
             loss, derivatives = _ask(token_loss, part)
             total += loss
-            if not (learn_hidden or learn_weight):
-                continue
-            gradient = logits_gradient(part, *derivatives, targets[part.rows], temperature)
-            if d_hidden is not None:
-                gradient_of_hidden(gradient, weight, out=d_hidden[part.rows])
-            if learn_weight:
-                d_weight = gradient_of_weight(gradient, hidden[part.rows].to(dtype), d_weight)
+            if learn_hidden or asked:
+                gradient = logits_gradient(part, *derivatives, targets[part.rows], temperature, compiled)
+                found.add(gradient, part.rows, back)
         signals = _joined(parts)
-    if learn_hidden or learn_weight:
-        total = _Loss.apply(hidden, weight, total, [d_hidden, d_weight])
+    if learn_hidden or asked:
+        gradients = [found.d_hidden, *(found.d_parameters.get(id(p)) for p in head.parameters)]
+        total = _Loss.apply(total, gradients, hidden, *head.parameters)
     return HeadOutput(total, signals)
 
 
 @torch.no_grad()
 def read_signals(
-    hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float = 1.0, chunk: int | None = None
+    hidden: Tensor, head: Head | Tensor, targets: Tensor, temperature: float = 1.0, chunk: int | None = None
 ) -> dict[str, Tensor]:
     """The student's signals of N tokens, name -> [N], without a loss; arguments as in `head_pass`."""
+    what = Divergence(0.5, None, temperature, temperature)
     with torch.autocast(hidden.device.type, enabled=False):
-        parts = [p.signals for p in _chunks(hidden, weight, targets, None, None, 0.5, temperature, chunk)]
+        chunks = _chunks(hidden, as_head(head), targets, None, None, what, chunk, _compiles(hidden), False)
+        parts = [p.signals for p, _ in chunks]
     return _joined(parts)
 
 
@@ -154,8 +169,8 @@ class _Loss(torch.autograd.Function):
     """Ties gradients that are already known to a loss; handed over, not copied, hence one backward."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, total: Tensor, gradients: list[Tensor | None]) -> Tensor:
-        ctx.gradients, ctx.dtypes = gradients, (hidden.dtype, weight.dtype)
+    def forward(ctx: Any, total: Tensor, gradients: list[Tensor | None], *inputs: Tensor) -> Tensor:
+        ctx.gradients, ctx.dtypes = gradients, [x.dtype for x in inputs]
         return total.clone()
 
     @staticmethod
@@ -170,26 +185,74 @@ class _Loss(torch.autograd.Function):
                 if scale.device.type != "cpu" or scale.item() != 1.0:
                     gradient.mul_(scale)
                 gradients[i] = gradient.to(ctx.dtypes[i])
-        d_hidden, d_weight = gradients
+        out = tuple(gradients)
         gradients.clear()  # so that the leaf may take the buffer instead of copying it
-        return d_hidden, d_weight, None, None
+        return None, None, *out
+
+
+_Graph = tuple[Tensor, Tensor]
+"""Hidden states [C, H] and the logits [C, V] that autograd made of them."""
+
+
+class _Gradients:
+    """What the chunks add up to: d loss / d hidden, and d loss / d parameter by the parameter's id."""
+
+    def __init__(self, head: Head, hidden: Tensor, d_hidden: Tensor | None, asked: Sequence[Tensor]):
+        self.head, self.hidden, self.d_hidden = head, hidden, d_hidden
+        self.asked = list(asked)
+        self.d_parameters: dict[int, Tensor] = {}
+
+    def add(self, gradient: Tensor, rows: slice, back: Tensor | _Graph | None) -> None:
+        """Take in the gradient by the logits of some rows. `back`: how to get behind a bent or an own head."""
+        if isinstance(self.head, OwnHead):
+            assert isinstance(back, tuple)
+            self._differentiate(gradient, rows, back)
+            return
+        if isinstance(back, Tensor):
+            gradient = gradient.mul_(back)
+        if self.head.scale != 1.0:
+            gradient = gradient.mul_(self.head.scale)
+        if self.d_hidden is not None:
+            gradient_of_hidden(gradient, self.head.weight, out=self.d_hidden[rows])
+        for p in self.asked:
+            so_far = self.d_parameters.get(id(p))
+            if p is self.head.weight:
+                self.d_parameters[id(p)] = gradient_of_weight(gradient, self.hidden[rows].to(gradient.dtype), so_far)
+            else:
+                bias = gradient.sum(0)
+                self.d_parameters[id(p)] = bias if so_far is None else so_far.add_(bias)
+
+    def _differentiate(self, gradient: Tensor, rows: slice, graph: _Graph) -> None:
+        entered, logits = graph
+        wanted = [*([entered] if self.d_hidden is not None else []), *self.asked]
+        got = list(torch.autograd.grad(logits, wanted, gradient.to(logits.dtype), allow_unused=True))
+        if self.d_hidden is not None:
+            by_hidden = got.pop(0)
+            self.d_hidden[rows] = 0.0 if by_hidden is None else by_hidden.to(self.d_hidden.dtype)
+        for p, by in zip(self.asked, got, strict=True):
+            if by is not None:
+                by = by.to(gradient.dtype)
+                so_far = self.d_parameters.get(id(p))
+                self.d_parameters[id(p)] = by if so_far is None else so_far.add_(by)
 
 
 def _chunks(
     hidden: Tensor,
-    weight: Tensor,
+    head: Head,
     targets: Tensor,
     teacher_hidden: Tensor | None,
-    teacher_weight: Tensor | None,
-    alpha: float,
-    temperature: float,
+    teacher_head: Head | Tensor | None,
+    what: Divergence,
     chunk: int | None,
-) -> Iterator[Chunk]:
-    """Project and fold chunk after chunk. A chunk's [C, V] tensors are overwritten by the next."""
-    _check(hidden, weight, targets, teacher_hidden, teacher_weight, temperature)
-    if teacher_weight is weight:
-        teacher_weight = None
-    n, v = hidden.shape[0], weight.shape[0]
+    compiled: bool,
+    learn: bool,
+) -> Iterator[tuple[Chunk, Tensor | _Graph | None]]:
+    """Project and fold chunk after chunk, each with the way back. A chunk's [C, V] tensors are overwritten by the
+    next."""
+    taught = head if teacher_head is None else as_head(teacher_head)
+    v = _check(hidden, head, targets, teacher_hidden, None if teacher_head is None else taught, what)
+    stacked = isinstance(head, LinearHead) and head.same_as(taught)
+    n = hidden.shape[0]
     dtype, device = compute_dtype(hidden), hidden.device.type
     chunk = chunk or max(1, _CHUNK_BYTES.get(device, _CHUNK_BYTES_ELSEWHERE) // (v * dtype.itemsize))
     chunk = min(chunk, max(n, 1))
@@ -199,22 +262,35 @@ def _chunks(
     for start in range(0, max(n, 1), chunk):
         rows = slice(start, min(start + chunk, n))
         size = rows.stop - start
-        student = buffer[:size]
-        teacher = None if teacher_hidden is None else buffer[size : 2 * size]
-        if teacher_hidden is None or teacher is None:
-            project(hidden[rows].to(dtype), weight, out=student)
-        elif teacher_weight is None and size < v:
+        student, teacher = buffer[:size], None if teacher_hidden is None else buffer[size : 2 * size]
+        back: Tensor | _Graph | None = None
+        if isinstance(head, LinearHead) and stacked and teacher_hidden is not None and size < v:
             # Copying the hidden states together costs less than going through the weight twice.
-            both = torch.cat([hidden[rows].to(dtype), teacher_hidden[rows].to(dtype)])
-            project(both, weight, out=buffer[: 2 * size])
+            head.project(torch.cat([hidden[rows], teacher_hidden[rows].to(hidden.dtype)]), buffer[: 2 * size])
         else:
-            project(hidden[rows].to(dtype), weight, out=student)
-            project(
-                teacher_hidden[rows].to(dtype),
-                weight if teacher_weight is None else teacher_weight,
-                out=teacher,
-            )
-        yield Chunk(rows, student, teacher, fold(student, teacher, targets[rows], alpha, temperature))
+            back = _project(head, hidden[rows], student, learn)
+            if teacher is not None and teacher_hidden is not None:
+                _project(taught, teacher_hidden[rows], teacher, False)
+        if isinstance(head, LinearHead) and learn:
+            back = head.bend(student)
+        signals = fold(student, teacher, targets[rows], what, compiled and size > 0)
+        yield Chunk(rows, student, teacher, signals), back
+
+
+def _project(head: Head, hidden: Tensor, out: Tensor, learn: bool) -> _Graph | None:
+    """Write logits [C, V] to `out`; of an own head that is to learn, return what autograd needs."""
+    if isinstance(head, LinearHead):
+        head.project(hidden, out)
+        return None
+    with torch.set_grad_enabled(learn):
+        entered = hidden.detach().requires_grad_(learn)
+        logits = head.logits(entered)
+    out.copy_(logits.detach())
+    return (entered, logits) if learn else None
+
+
+def _compiles(hidden: Tensor) -> bool:
+    return hidden.is_cuda and importlib.util.find_spec("triton") is not None
 
 
 def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -241,26 +317,40 @@ def _ask(token_loss: TokenLoss, part: Chunk) -> tuple[Tensor, _Derivatives]:
 
 def _check(
     hidden: Tensor,
-    weight: Tensor,
+    head: Head,
     targets: Tensor,
     teacher_hidden: Tensor | None,
-    teacher_weight: Tensor | None,
-    temperature: float,
-) -> None:
-    """Raise ValueError where shapes do not fit: a broadcast would go unnoticed."""
-    if hidden.ndim != 2 or weight.ndim != 2 or hidden.shape[1] != weight.shape[1]:
-        raise ValueError(f"hidden is [N, H] and weight [V, H], got {tuple(hidden.shape)} and {tuple(weight.shape)}")
+    teacher_head: Head | None,
+    what: Divergence,
+) -> int:
+    """The size of the vocabulary. ValueError where shapes do not fit: a broadcast would go unnoticed."""
+    if hidden.ndim != 2:
+        raise ValueError(f"hidden is [N, H], got {tuple(hidden.shape)}")
+    if isinstance(head, LinearHead) and (head.weight.ndim != 2 or hidden.shape[1] != head.weight.shape[1]):
+        raise ValueError(
+            f"hidden is [N, H] and the head's weight [V, H], got {tuple(hidden.shape)} and {tuple(head.weight.shape)}"
+        )
     if targets.shape != hidden.shape[:1]:
         raise ValueError(f"targets are [{hidden.shape[0]}], one a row of hidden, got {tuple(targets.shape)}")
-    if not temperature > 0:
-        raise ValueError(f"temperature is above 0, got {temperature}")
+    if not (what.temperature > 0 and what.teacher_temperature > 0):
+        raise ValueError(f"temperatures are above 0, got {what.temperature} and {what.teacher_temperature}")
+    v = _vocabulary(head, hidden)
     if teacher_hidden is None:
-        if teacher_weight is not None:
-            raise ValueError("teacher_weight without teacher_hidden")
-        return
-    head = weight if teacher_weight is None else teacher_weight
-    if teacher_hidden.shape != (hidden.shape[0], head.shape[1]) or head.shape[0] != weight.shape[0]:
+        if teacher_head is not None:
+            raise ValueError("teacher_head without teacher_hidden")
+        return v
+    taught = head if teacher_head is None else teacher_head
+    width = taught.weight.shape[1] if isinstance(taught, LinearHead) else teacher_hidden.shape[-1]
+    if teacher_hidden.shape != (hidden.shape[0], width) or _vocabulary(taught, teacher_hidden) != v:
         raise ValueError(
-            f"the teacher has the student's {hidden.shape[0]} rows and {weight.shape[0]} vocabulary entries, "
-            f"got hidden {tuple(teacher_hidden.shape)} and weight {tuple(head.shape)}"
+            f"the teacher has the student's {hidden.shape[0]} rows and {v} vocabulary entries, got hidden "
+            f"{tuple(teacher_hidden.shape)} and {_vocabulary(taught, teacher_hidden)} entries"
         )
+    return v
+
+
+def _vocabulary(head: Head, hidden: Tensor) -> int:
+    if isinstance(head, LinearHead):
+        return head.weight.shape[0]
+    with torch.no_grad():  # one row of zeros is the way to ask
+        return head.logits(hidden.new_zeros(1, hidden.shape[1])).shape[1]

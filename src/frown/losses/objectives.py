@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from frown.signals.token import LOG_ZERO
+
 _SMALL = 1.0
 """Nats. Below this |log b - log a|, b - a is taken from expm1, which keeps its relative precision."""
 _ALPHA_MARGIN = 1e-3
@@ -83,6 +85,36 @@ def divergence_and_gradient(
     kl_q = -(q * (down + excess)).sum(-1)
     value = (1.0 - alpha) * kl_p[:, 0] + alpha * kl_q
     return value.clamp_min(0.0), (alpha - 1.0) * (p * kl_p + pd)
+
+
+def binned_divergence_and_gradient(
+    student_logp: Tensor, teacher_logp: Tensor, alpha: float, top_k: int
+) -> tuple[Tensor, Tensor]:
+    """The same over top_k + 1 outcomes: the student's top_k likeliest tokens, and all others together (SDPO, arXiv
+    2601.20802, appendix on top-K distillation: "tail").
+
+    A lower bound of the divergence over the whole vocabulary (data processing), exact where top_k reaches V - 1. The
+    tail's mass is summed over the tail: as one minus the rest it is wrong by nats where the rest is nearly all
+    (released trainers do that). With P_b the mass of bin b and g_b the gradient by its logit, token v of b gets
+    g_b p_v / P_b. It saves no product with the head; it is here to compare with recipes that need it.
+
+    Args and returns as `divergence_and_gradient`; `top_k` >= 1.
+    """
+    if top_k < 1:
+        raise ValueError(f"top_k is 1 or more, got {top_k}")
+    if top_k >= student_logp.shape[-1] - 1:
+        return divergence_and_gradient(student_logp, teacher_logp, alpha)
+    top = student_logp.topk(top_k, -1).indices
+    rest = student_logp.scatter(-1, top, -torch.inf)
+    tail = rest.logsumexp(-1, keepdim=True).clamp_min(LOG_ZERO)
+    teacher_tail = teacher_logp.scatter(-1, top, -torch.inf).logsumexp(-1, keepdim=True).clamp_min(LOG_ZERO)
+    value, by_bin = divergence_and_gradient(
+        torch.cat([student_logp.gather(-1, top), tail], -1),
+        torch.cat([teacher_logp.gather(-1, top), teacher_tail], -1),
+        alpha,
+    )
+    gradient = (rest - tail).exp_().mul_(by_bin[:, -1:])
+    return value, gradient.scatter_(-1, top, by_bin[:, :-1])
 
 
 def divergence(student_logp: Tensor, teacher_logp: Tensor, alpha: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""The head's weight, and the three products with it, in float32 whatever the storage type.
+"""What a language-model head computes, and the three products with its weight, in float32 whatever the storage type.
 
 Where the weight is stored in another type than the computation's, it is widened a few thousand rows at a
 time, so that no full float32 copy of it ever exists. Logits stored in bfloat16 would put an error of 20 to
@@ -7,43 +7,87 @@ time, so that no full float32 copy of it ever exists. Logits stored in bfloat16 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from frown.errors import FrownError
-
 _TILE_BYTES = 16 << 20
 """Widened weight rows at a time."""
+_NARROW = (torch.bfloat16, torch.float16)
 
 
-def head_weight(model: Any) -> Tensor:
-    """The output weight [V, H] of a transformers causal language model whose logits are `hidden @ weight.T`.
+@dataclass(frozen=True, eq=False)
+class LinearHead:
+    """logits = cap tanh(z / cap) with z = scale (hidden @ weight.T + bias); no bound where `cap` is None.
 
-    Raises:
-        FrownError: the head does more than that (bias, adapter, soft cap, scale), and says what.
+    Gemma bounds its logits (arXiv 2408.00118, section 2), Cohere, Granite and others scale them, Phi has a bias.
     """
-    name = type(model).__name__
-    head = model.get_output_embeddings()
-    if head is None or getattr(head, "weight", None) is None:
-        raise FrownError(f"{name} has no output embedding; use a causal language model")
-    if getattr(head, "bias", None) is not None:
-        raise FrownError(f"the head of {name} has a bias, which the loss does not project; use a model without one")
-    if hasattr(head, "base_layer"):
-        raise FrownError(f"the head of {name} carries an adapter; leave lm_head out of the adapter's target modules")
-    config = model.config.get_text_config()
-    cap = getattr(config, "final_logit_softcapping", None)
-    if cap is not None:
-        raise FrownError(f"{name} caps its logits (final_logit_softcapping = {cap}); use a model that does not")
-    # The names under which transformers' configurations keep a factor on the logits (Cohere, Granite,
-    # Falcon-H1).
-    for key in ("logit_scale", "logits_scaling", "lm_head_multiplier"):
-        scale = getattr(config, key, None)
-        if scale is not None and scale != 1:
-            raise FrownError(f"{name} scales its logits ({key} = {scale}); use a model that does not")
-    return head.weight
+
+    weight: Tensor
+    """[V, H]."""
+    bias: Tensor | None = None
+    """[V]."""
+    scale: float = 1.0
+    cap: float | None = None
+
+    @property
+    def parameters(self) -> tuple[Tensor, ...]:
+        """What a gradient may be asked for."""
+        return (self.weight,) if self.bias is None else (self.weight, self.bias)
+
+    def same_as(self, other: Head) -> bool:
+        """Whether another head computes the very same."""
+        return (
+            isinstance(other, LinearHead)
+            and other.weight is self.weight
+            and other.bias is self.bias
+            and (other.scale, other.cap) == (self.scale, self.cap)
+        )
+
+    def project(self, hidden: Tensor, out: Tensor) -> None:
+        """Write the logits of hidden [C, H] to `out` [C, V]."""
+        project(hidden, self.weight, out)
+        if self.bias is not None:
+            out.add_(self.bias)
+        if self.scale != 1.0:
+            out.mul_(self.scale)
+        if self.cap is not None:
+            out.div_(self.cap).tanh_().mul_(self.cap)
+
+    def bend(self, logits: Tensor) -> Tensor | None:
+        """How much less bounded logits move than unbounded ones, d logits / d z: [C, V], or None for all ones."""
+        return None if self.cap is None else 1.0 - (logits / self.cap).square_()
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """The logits [C, V] of hidden [C, H], of the hidden states' type."""
+        out = hidden.new_empty(len(hidden), len(self.weight))
+        self.project(hidden, out)
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class OwnHead:
+    """A head that only the model itself can compute: its logits are differentiated by autograd, chunk by chunk.
+
+    Slower than `LinearHead`, and a chunk keeps what autograd needs; for adapters on the head and the like.
+    """
+
+    call: Callable[[Tensor], Tensor]
+    """[C, H] -> [C, V]."""
+    parameters: tuple[Tensor, ...] = ()
+    """What a gradient may be asked for."""
+    dtype: torch.dtype = torch.float32
+    """Type of hidden states it takes."""
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """The logits [C, V] of hidden [C, H]."""
+        return self.call(hidden.to(self.dtype))
+
+
+Head = LinearHead | OwnHead
 
 
 def compute_dtype(hidden: Tensor) -> torch.dtype:
@@ -52,32 +96,51 @@ def compute_dtype(hidden: Tensor) -> torch.dtype:
 
 
 def project(hidden: Tensor, weight: Tensor, out: Tensor) -> None:
-    """Write logits hidden [C, H] @ weight.T [H, V] to `out`, of the same type as `hidden`."""
-    if weight.dtype == hidden.dtype:
+    """Write hidden [C, H] @ weight.T [H, V] to `out`; it adds up in the type of `out`.
+
+    A product of two bfloat16 numbers is exact in float32, so on CUDA the narrow tensors are multiplied as they are,
+    added up in float32 and stored in float32.
+    """
+    if weight.is_cuda and weight.dtype in _NARROW and hidden.dtype == weight.dtype and out.dtype == torch.float32:
+        torch.mm(hidden, weight.T, out_dtype=out.dtype, out=out)
+        return
+    hidden = hidden.to(out.dtype)
+    if weight.dtype == out.dtype:
         torch.mm(hidden, weight.T, out=out)
         return
     for tile in _tiles(weight):
-        out[:, tile] = hidden @ weight[tile].to(hidden.dtype).T
+        out[:, tile] = hidden @ weight[tile].to(out.dtype).T
 
 
-def gradient_of_hidden(logits_gradient: Tensor, weight: Tensor, out: Tensor) -> None:
-    """Write logits_gradient [C, V] @ weight [V, H] to `out` [C, H]."""
+def gradient_of_hidden(gradient: Tensor, weight: Tensor, out: Tensor) -> None:
+    """Write gradient [C, V] @ weight [V, H] to `out` [C, H], in the type of `out`.
+
+    On CUDA a gradient that meets a narrow weight is rounded to its type: what comes out is stored in it anyway.
+    """
+    if weight.is_cuda and weight.dtype in _NARROW and out.dtype == torch.float32:
+        torch.mm(gradient.to(weight.dtype), weight, out_dtype=out.dtype, out=out)
+        return
     if weight.dtype == out.dtype:
-        torch.mm(logits_gradient, weight, out=out)
+        torch.mm(gradient, weight, out=out)
         return
     out.zero_()
     for tile in _tiles(weight):
-        out.addmm_(logits_gradient[:, tile], weight[tile].to(out.dtype))
+        out.addmm_(gradient[:, tile], weight[tile].to(out.dtype))
 
 
-def gradient_of_weight(logits_gradient: Tensor, hidden: Tensor, so_far: Tensor | None) -> Tensor:
-    """`so_far` + logits_gradient.T [V, C] @ hidden [C, H], in place where there is something so far."""
+def gradient_of_weight(gradient: Tensor, hidden: Tensor, so_far: Tensor | None) -> Tensor:
+    """`so_far` + gradient.T [V, C] @ hidden [C, H], in place where there is something so far."""
     if so_far is None:
-        return logits_gradient.T @ hidden
-    return so_far.addmm_(logits_gradient.T, hidden)
+        return gradient.T @ hidden
+    return so_far.addmm_(gradient.T, hidden)
 
 
 def _tiles(weight: Tensor) -> Iterator[slice]:
     rows = max(1, _TILE_BYTES // (4 * weight.shape[1]))
     for start in range(0, weight.shape[0], rows):
         yield slice(start, min(start + rows, weight.shape[0]))
+
+
+def as_head(head: Any) -> Head:
+    """A bare weight [V, H] as the head that it is; other heads as they are."""
+    return LinearHead(head) if isinstance(head, Tensor) else head

@@ -87,11 +87,18 @@ def self_certainty(logp: Tensor) -> Tensor:
     of -inf). Here entries at `LOG_ZERO` are left out and V is the number of the others, so that a mask is as if
     the entries were not there. Cost: no forward, one pass over `logp`.
     """
-    if not logp.numel() or bool(logp.amin() > LOG_ZERO):  # one look is cheap, counting in every row is not
+    if not _compiling() and (not logp.numel() or bool(logp.amin() > LOG_ZERO)):  # a look is cheap, counting is not
         return (-logp.mean(-1) - math.log(logp.shape[-1])).clamp_(min=0.0)
     possible = logp > LOG_ZERO
     n = possible.sum(-1).to(logp.dtype)
     return (-(logp * possible).sum(-1) / n - n.log()).clamp_(min=0.0)
+
+
+def _compiling() -> bool:
+    """Whether torch.compile is tracing, which cannot follow a look at a value."""
+    import torch
+
+    return torch.compiler.is_compiling()
 
 
 def effective_choices(entropy: Tensor) -> Tensor:

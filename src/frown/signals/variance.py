@@ -69,7 +69,7 @@ def probability_variance(logp: Tensor, targets: Tensor) -> Tensor:
 @torch.no_grad()
 def spread(
     hidden: Tensor,
-    weights: Tensor | Sequence[Tensor],
+    heads: Tensor | Callable[[Tensor], Tensor] | Sequence[Tensor],
     targets: Tensor,
     temperature: float = 1.0,
     chunk: int | None = None,
@@ -83,7 +83,8 @@ def spread(
 
     Args:
         hidden: [K, N, H], K >= 2. Computed on in float32, float64 where it is float64.
-        weights: [V, H], the head of all copies, or one for each; no bias, cap or scale on the logits.
+        heads: the head of all copies, as its weight [V, H] or as a function [C, H] -> logits [C, V]; or a weight for
+            each copy.
         targets: int64[N], the sampled tokens.
         temperature: > 0, divides all logits.
         chunk: tokens at a time; None chooses it so that the logits of all copies take at most 32 MiB.
@@ -91,21 +92,27 @@ def spread(
     Raises:
         ValueError: fewer than two copies, or shapes or a temperature that do not fit.
     """
-    heads = [weights] * hidden.shape[0] if isinstance(weights, Tensor) else list(weights)
-    if hidden.ndim != 3 or hidden.shape[0] < 2 or len(heads) != hidden.shape[0]:
-        raise ValueError(f"hidden is [K, N, H] with K >= 2 and a head each, got {tuple(hidden.shape)}, {len(heads)}")
+    each = list(heads) if isinstance(heads, Sequence) else [heads] * hidden.shape[0]
+    if hidden.ndim != 3 or hidden.shape[0] < 2 or len(each) != hidden.shape[0]:
+        raise ValueError(f"hidden is [K, N, H] with K >= 2 and a head each, got {tuple(hidden.shape)}, {len(each)}")
     if targets.shape != hidden.shape[1:2]:
         raise ValueError(f"targets are [{hidden.shape[1]}], one a token, got {tuple(targets.shape)}")
     if not temperature > 0:
         raise ValueError(f"temperature is above 0, got {temperature}")
     dtype = hidden.dtype if hidden.dtype == torch.float64 else torch.float32
-    row = sum(head.shape[0] for head in heads) * dtype.itemsize
+
+    def project(rows: slice) -> Tensor:
+        both = zip(hidden, each, strict=True)
+        return torch.stack(
+            [(h[rows].to(dtype) @ w.to(dtype).T if isinstance(w, Tensor) else w(h[rows]).to(dtype)) for h, w in both]
+        )
+
+    row = project(slice(0, 1)).nbytes if len(targets) else dtype.itemsize
     size = chunk or max(1, _CHUNK_BYTES // row)
     parts = []
     for start in range(0, max(hidden.shape[1], 1), size):
         rows = slice(start, start + size)
-        logits = torch.stack([h[rows].to(dtype) @ w.to(dtype).T for h, w in zip(hidden, heads, strict=True)])
-        parts.append(_spread_of_chunk(log_probabilities(logits.div_(temperature)), targets[rows]))
+        parts.append(_spread_of_chunk(log_probabilities(project(rows).div_(temperature)), targets[rows]))
     return {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
 
 
