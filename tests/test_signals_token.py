@@ -175,3 +175,16 @@ def test_log_ratio_is_positive_where_the_teacher_likes_the_token_better() -> Non
 def test_importing_the_definitions_does_not_import_torch() -> None:
     code = "import sys; import frown.signals.token; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("where", [(0, 1), (3, 69_999), (70_000, 70_002), (41_000, 41_263), (69_960, 5)])
+def test_the_top_two_of_a_large_vocabulary(where: tuple[int, int]) -> None:
+    g = torch.Generator().manual_seed(1)
+    logits = torch.randn(3, 70_003, generator=g)
+    logits[0, where[0]], logits[0, where[1]] = 9.0, 8.0
+    logits[1, where[0]] = logits[1, where[1]] = 9.0  # a tie
+    logits[2, list(where)] = torch.tensor([9.0, -torch.inf])
+    logp = token.log_probabilities(logits)
+    first, second = token.top_two(logp)
+    expected = logp.topk(2, -1).values.exp()
+    torch.testing.assert_close(torch.stack([first, second], -1), expected, rtol=0, atol=0)

@@ -40,9 +40,9 @@ from frown.losses.projection import (
 
 __all__ = ["HeadOutput", "Leaves", "LinearHead", "OwnHead", "TokenLoss", "head_pass", "read_signals"]
 
-_CHUNK_BYTES = {"cpu": 64 << 20}
-"""Logits of one model in one chunk; more on an accelerator, where a product needs more rows to be worth its
-launch."""
+_CHUNK_BYTES = {"cpu": 128 << 20}
+"""Most logits of one model in one chunk. Fewer rows read and write the weight's gradient more often; an accelerator
+needs more of them for a product to be worth its launch."""
 _CHUNK_BYTES_ELSEWHERE = 1 << 30
 
 
@@ -118,8 +118,8 @@ def head_pass(
         temperature: > 0, divides the logits of both; signals and loss are those of the tempered
             distributions.
         teacher_temperature: > 0, divides the teacher's logits beside it; below 1 the teacher is sharpened.
-        chunk: tokens per chunk; None chooses it from a byte budget (64 MiB of logits on a CPU, 1 GiB
-            elsewhere).
+        chunk: tokens per chunk; None chooses it from a byte budget (128 MiB of logits on a CPU, 1 GiB
+            elsewhere), all chunks alike.
         compiled: whether the arithmetic between the products is compiled (torch.compile); None: on CUDA where
             triton is. TORCHDYNAMO_DISABLE=1 in the environment switches it off.
 
@@ -254,7 +254,7 @@ def _chunks(
     stacked = isinstance(head, LinearHead) and head.same_as(taught)
     n = hidden.shape[0]
     dtype, device = compute_dtype(hidden), hidden.device.type
-    chunk = chunk or max(1, _CHUNK_BYTES.get(device, _CHUNK_BYTES_ELSEWHERE) // (v * dtype.itemsize))
+    chunk = chunk or _even(n, max(1, _CHUNK_BYTES.get(device, _CHUNK_BYTES_ELSEWHERE) // (v * dtype.itemsize)))
     chunk = min(chunk, max(n, 1))
     # One buffer for all chunks: fresh pages for every chunk cost as much as the arithmetic on them.
     copies = 1 if teacher_hidden is None else 2
@@ -287,6 +287,12 @@ def _project(head: Head, hidden: Tensor, out: Tensor, learn: bool) -> _Graph | N
         logits = head.logits(entered)
     out.copy_(logits.detach())
     return (entered, logits) if learn else None
+
+
+def _even(n: int, most: int) -> int:
+    """Rows of a chunk, at most `most`: as many chunks as are needed, none of them much smaller than the others."""
+    size = -(-n // -(-n // most)) if n else 1
+    return min(most, -(-size // 16) * 16)
 
 
 def _compiles(hidden: Tensor) -> bool:

@@ -18,6 +18,8 @@ LOG_ZERO = -1e4
 """Nats. Log-probability of an impossible token: exp gives 0 and 0 * LOG_ZERO is 0, where -inf would give
 nan."""
 
+_LARGE_VOCABULARY = 1 << 16
+
 
 def log_probabilities(logits: Tensor) -> Tensor:
     """Normalise logits [C, V] to log-probabilities [C, V] in nats, within [`LOG_ZERO`, 0].
@@ -61,10 +63,31 @@ def varentropy(logp: Tensor, p: Tensor | None = None, mean: Tensor | None = None
 
 def top_two(logp: Tensor) -> tuple[Tensor, Tensor]:
     """Probabilities of the likeliest and the second likeliest token: two [C], in [0, 1]. Equal on a tie."""
-    best, where = logp.max(-1, keepdim=True)
+    if logp.shape[-1] >= _LARGE_VOCABULARY and not _compiling():
+        best, second = _top_two_by_stretches(logp)
+        return best.exp(), second.exp()
+    top, where = logp.max(-1, keepdim=True)
     # A second maximum with the first masked out: cheaper than a sort for the top two.
-    second = logp.scatter(-1, where, LOG_ZERO).amax(-1)
-    return best[:, 0].exp(), second.exp()
+    return top[:, 0].exp(), logp.scatter(-1, where, LOG_ZERO).amax(-1).exp()
+
+
+def _top_two_by_stretches(logp: Tensor) -> tuple[Tensor, Tensor]:
+    """The two largest of each row, two [C]: the largest of each stretch of sqrt(V) entries, and then of the best one.
+
+    A plain maximum is vectorised where one with its place is not: three times faster on a CPU.
+    """
+    import torch
+
+    v = logp.shape[-1]
+    width = math.isqrt(v)
+    whole = v - v % width
+    best = logp[:, :whole].unflatten(-1, (-1, width)).amax(-1)
+    if whole < v:
+        best = torch.cat([best, logp[:, whole:].amax(-1, keepdim=True)], -1)
+    two = best.topk(2, -1)
+    at = two.indices[:, :1] * width + torch.arange(width, device=logp.device)
+    inside = logp.gather(-1, at.clamp(max=v - 1)).masked_fill_(at >= v, LOG_ZERO)
+    return two.values[:, 0], inside.topk(2, -1).values[:, 1].maximum(two.values[:, 1])
 
 
 def top_probability(logp: Tensor) -> Tensor:
