@@ -1,10 +1,10 @@
-# make demo | make test | make check | make venv: each creates .venv when it is missing.
+# make demo | make test | make check | make bench | make venv: each creates .venv when it is missing.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check format venv clean
+.PHONY: demo test check bench format venv clean
 
 venv: $(VENV)/.installed
 
@@ -21,6 +21,9 @@ test: venv
 
 check: venv
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+bench: venv
+	$(BIN)/python -m benchmarks --draw docs/results/growth.svg
 
 format: venv
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
