@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME ...] [--quick] [--out bench.json]`; `--markdown bench.json` prints the table of a page."""
+"""`python -m benchmarks [NAME ...] [--quick] [--out bench.json]`; `--markdown bench.json` prints a page's table."""
 
 from __future__ import annotations
 

@@ -16,7 +16,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import torch
 
 from benchmarks import peer
 from benchmarks.measuring import cpu_seconds
@@ -177,8 +176,6 @@ def compared(batches: Sequence[list[Task]], environment: LabEnvironment) -> dict
 def step_lab(quick: bool) -> dict[str, Any]:
     """CPU-seconds of one optimiser step on 16 prompts, 8 answers each: prompts of 2 to 15 steps, and of 5 alone."""
     peer.required()
-    # As `frown.run` does for the allocator's sake; it serves both.
-    torch.empty(31 << 20, dtype=torch.uint8)
     batches = 2 if quick else 11
     environment, rng = LabEnvironment("chains"), np.random.default_rng(0)
     mixed = [mixed_tasks(PROMPTS, seed) for seed in range(batches)]

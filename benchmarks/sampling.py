@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from benchmarks.measuring import agree, interleaved
+from frown.engine.allocator import keep_freed_memory
 from frown.engine.model import end_ids
 from frown.engine.sampling import Decoding, left_pad, sample
 from frown.engine.text import prompt_ids
@@ -37,6 +38,7 @@ def bench() -> Bench:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    keep_freed_memory()  # as the engine does; it serves both
     folder = model_path(MODEL)
     model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)

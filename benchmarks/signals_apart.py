@@ -9,11 +9,12 @@ from torch import Tensor
 
 from benchmarks import peer
 from benchmarks.measuring import agree, interleaved, medians, relative_error
-from frown.losses.fold import blocks, fold
+from frown.losses.fold import Divergence, blocks, fold
 from frown.losses.objectives import divergence_and_gradient
 from frown.signals.token import log_probabilities
 
 ALPHA = 0.5
+WHAT = Divergence(ALPHA, None, 1.0, 1.0)
 
 
 def divergence_alone(student: Tensor, teacher: Tensor) -> Tensor:
@@ -46,7 +47,7 @@ def measured(at: Any, rounds: int) -> dict[str, Any]:
         def fresh() -> tuple[Tensor, Tensor]:
             return one.copy_(student), two.copy_(teacher)
 
-        whole = fold(*fresh(), at.targets, ALPHA, 1.0)
+        whole = fold(*fresh(), at.targets, WHAT)
         bare = divergence_alone(*fresh())
         agreement = agree(
             {
@@ -61,7 +62,7 @@ def measured(at: Any, rounds: int) -> dict[str, Any]:
             interleaved(
                 {
                     "copies": fresh,
-                    "all": lambda: fold(*fresh(), at.targets, ALPHA, 1.0),
+                    "all": lambda: fold(*fresh(), at.targets, WHAT),
                     "bare": lambda: divergence_alone(*fresh()),
                     "apart": lambda: separate_passes(student, teacher, at.targets),
                     "products": lambda: four_products(at),

@@ -44,7 +44,7 @@ HEAD = ("measure", "ours", "peer", "unit", "ratio", "beside", "target", "")
 
 
 def verdict(name: str, measure: Mapping[str, Any]) -> str:
-    """ "met", "not met", or why there is nothing to say."""
+    """Whether the target is met, or why there is nothing to say."""
     if "skipped" in measure:
         return f"skipped: {measure['skipped']}"
     return "met" if TARGETS[name].met(measure) else "not met"
