@@ -77,7 +77,7 @@ def exponent(x: Sequence[float], y: Sequence[float]) -> float:
 
 
 def growth(quick: bool) -> dict[str, Any]:
-    """Both paths along three axes. The headline is the exponent of memory in the vocabulary."""
+    """Both paths along three axes. The headline is the exponent of time in answer length."""
     peer.required()
     sweeps: dict[str, Any] = {}
     for axis, cells in (QUICK if quick else SWEEPS).items():
@@ -97,10 +97,10 @@ def growth(quick: bool) -> dict[str, Any]:
         sweeps[axis] = {"points": points, "exponents": fits, "peer_left_out_at": left_out, "else": cells[0]._asdict()}
     fits = sweeps["length"]["exponents"]
     return {
-        "ours": fits["ours"]["mib"],
-        "peer": fits["peer"]["mib"],
-        "ratio": fits["peer"]["mib"] / fits["ours"]["mib"],
-        "unit": "exponent of memory in answer length",
+        "ours": fits["ours"]["seconds"],
+        "peer": fits["peer"]["seconds"],
+        "ratio": fits["peer"]["seconds"] / fits["ours"]["seconds"],
+        "unit": "exponent of time in answer length",
         "peer_name": "TRL SDPOTrainer's padded path",
         "model": SHAPE._asdict(),
         "sweeps": sweeps,
@@ -130,6 +130,9 @@ def draw(result: dict[str, Any], file: Path) -> None:
                     label=f"{name}, exponent {sweep['exponents'][path][what]:.2f}",
                 )
             at.set(xlabel=labels[axis], ylabel=unit)
+            sizes = [p["at"] for p in sweep["points"]["ours"]]
+            at.set_xticks(sizes, [f"{n:,}" for n in sizes], fontsize=7)
+            at.minorticks_off()
             at.grid(alpha=0.25)
             at.legend(frameon=False, fontsize=8)
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -148,7 +148,7 @@ class Padded:
 
         self.model.zero_grad(set_to_none=True)
         trainer, batch = self.trainer, self._batch(groups)
-        passes = len(batch["prompt_ids"]) // ROWS_AT_ONCE
+        passes = max(1, len(batch["prompt_ids"]) // ROWS_AT_ONCE)
         total = 0.0
         for part in split_tensor_dict(batch, passes):
             logits = trainer._compute_teacher_student_logits(self.model, trainer.teacher_model, part)
