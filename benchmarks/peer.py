@@ -13,12 +13,13 @@ from torch import Tensor
 
 from benchmarks.measuring import Skip
 
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # its SDPO is experimental; one need not hear it every time
+
 
 def required() -> None:
     """Raise Skip where TRL is not installed."""
     if importlib.util.find_spec("trl") is None:
         raise Skip('TRL is not installed: pip install "frown[trl]"')
-    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     logging.getLogger("trl").setLevel(logging.ERROR)
 
 
