@@ -5,13 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.stats import chi2
 from transformers import (
     Gemma2Config,
     Gemma2ForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
+    Olmo2Config,
+    Olmo2ForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
 )
@@ -19,7 +24,7 @@ from transformers import (
 from frown.engine import sampling
 from frown.engine.cache import RoomyLayer, repeat
 from frown.engine.model import takes_masks
-from frown.engine.sampling import Decoding, Sample, left_pad, sample
+from frown.engine.sampling import Decoding, Sample, draw, left_pad, sample
 from frown.signals.token import signals_of_logits
 
 SHAPE = {
@@ -52,6 +57,15 @@ def model(kind: str):
         "llama eager": lambda: LlamaForCausalLM._from_config(LlamaConfig(**GROUPED), attn_implementation="eager"),
         "neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**SHAPE)),
         "gemma2": lambda: Gemma2ForCausalLM(Gemma2Config(**GROUPED, sliding_window=9, query_pre_attn_scalar=8)),
+        "gemma3": lambda: Gemma3ForCausalLM(
+            Gemma3TextConfig(
+                **GROUPED,
+                sliding_window=9,
+                query_pre_attn_scalar=8,
+                layer_types=["sliding_attention", "full_attention"],
+            )
+        ),
+        "olmo2": lambda: Olmo2ForCausalLM(Olmo2Config(**{k: v for k, v in GROUPED.items() if k != "head_dim"})),
     }[kind]()
     with torch.no_grad():
         for p in made.parameters():
@@ -60,12 +74,21 @@ def model(kind: str):
     return made.eval()
 
 
-KINDS = ["qwen3", "qwen3 window", "llama", "llama eager", "neox", "gemma2"]
+KINDS = ["qwen3", "qwen3 window", "llama", "llama eager", "neox", "gemma2", "gemma3", "olmo2"]
 
 
 def prompts(lengths: list[int]) -> list[np.ndarray]:
     rng = np.random.default_rng(1)
     return [rng.integers(8, 61, n) for n in lengths]
+
+
+def drawn(p: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """A token a row by one inversion over the whole vocabulary, which here is one block."""
+    points = [torch.rand(len(p), 1, dtype=torch.float64, generator=generator).numpy() for _ in range(2)][1]
+    edges = p.double().numpy().cumsum(1)
+    return torch.tensor(
+        [int(np.searchsorted(e / e[-1], x[0], side="right")) for e, x in zip(edges, points, strict=True)]
+    )
 
 
 @torch.no_grad()
@@ -84,7 +107,7 @@ def plain(model, prompts, n, decoding, generator) -> list[list[Sample]]:
     dead: set[int] = set()
     for _ in range(most):
         logits = logits / temperature if temperature != 1.0 else logits
-        token = torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
+        token = drawn(logits.softmax(-1), generator)
         for i, r in enumerate(row):
             if r not in dead:
                 signals = signals_of_logits(logits[i : i + 1], token[i : i + 1])
@@ -152,24 +175,90 @@ def test_the_lab_model_writes_what_the_plain_loop_writes():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_near_zero_temperature_writes_what_greedy_generate_writes(kind):
-    m = model(kind)
-    asked = prompts([5, 12, 3, 8])
-    decoding = Decoding(1e-4, 50, [7, 20, 33], 0)
-    found = sample(m, asked, 2, decoding, generator=torch.Generator().manual_seed(0), tokens_at_once=10**6)
-    for prompt, group in zip(asked, found, strict=True):
-        ids = torch.tensor(prompt)[None]
-        written = m.generate(
-            ids,
-            attention_mask=torch.ones_like(ids),
-            do_sample=False,
-            max_new_tokens=50,
-            eos_token_id=[7, 20, 33],
-            pad_token_id=0,
-        )[0, len(prompt) :].tolist()
+@pytest.mark.parametrize("seed", range(3))
+def test_near_zero_temperature_writes_what_greedy_generate_writes(kind, seed):
+    """Token for token, batched and padded by either, with answers that end at different times."""
+    m, ends = model(kind), [7, 20, 33, *range(40, 46)]
+    rng = np.random.default_rng(seed)
+    asked = [rng.integers(8, 61, size) for size in rng.integers(2, 30, 12)]
+    decoding = Decoding(1e-6, 50, ends, 0)
+    found = sample(m, asked, 2, decoding, generator=torch.Generator().manual_seed(0), tokens_at_once=900)
+    ids, mask = left_pad(asked, 0, "cpu")
+    written = m.generate(
+        ids,
+        attention_mask=mask.long(),
+        do_sample=False,
+        max_new_tokens=50,
+        eos_token_id=ends,
+        pad_token_id=0,
+    )[:, ids.shape[1] :].tolist()
+    for row, group in zip(written, found, strict=True):
+        end = next((i for i, token in enumerate(row) if token in ends), None)
         for s in group:
-            assert s.ids.tolist() == written
-            assert s.finished == (written[-1] in (7, 20, 33))
+            assert s.ids.tolist() == (row if end is None else row[: end + 1])
+            assert s.finished == (end is not None)
+    assert len({len(group[0].ids) for group in found}) > 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_recorded_is_what_a_forward_over_the_whole_text_says(kind):
+    """No cache, no padding, no batch."""
+    m = model(kind)
+    asked = prompts([5, 25, 3, 12])
+    decoding = Decoding(0.8, 40, [7, 20], 0)
+    found = sample(m, asked, 3, decoding, generator=torch.Generator().manual_seed(2), tokens_at_once=10**6)
+    assert max(len(s.ids) for group in found for s in group) == 40  # well past the window
+    for prompt, group in zip(asked, found, strict=True):
+        for s in group:
+            with torch.no_grad():
+                logits = m(torch.cat([torch.tensor(prompt), s.ids])[None]).logits[0, len(prompt) - 1 : -1] / 0.8
+            expected = signals_of_logits(logits, s.ids)
+            torch.testing.assert_close(s.logp, -expected["surprisal"], rtol=1e-4, atol=1e-4)
+            assert s.signals.keys() == expected.keys()
+            for name in expected:
+                torch.testing.assert_close(s.signals[name], expected[name], rtol=1e-3, atol=1e-3, msg=name)
+            others = logits.scatter(-1, s.ids[:, None], -torch.inf).argmax(-1)
+            assert torch.equal(s.alternative, others)
+
+
+def test_prompts_come_back_in_the_order_they_were_asked():
+    m = model("qwen3")
+    asked = prompts([4, 28, 9, 17, 4])
+    decoding = Decoding(1e-6, 20, [7], 0)
+    whole, cut = (
+        sample(m, asked, 2, decoding, generator=torch.Generator(), tokens_at_once=most) for most in (10**6, 1)
+    )
+    alone = [sample(m, [p], 2, decoding, generator=torch.Generator(), tokens_at_once=10**6)[0] for p in asked]
+    for found in (whole, cut):
+        assert [[s.ids.tolist() for s in g] for g in found] == [[s.ids.tolist() for s in g] for g in alone]
+
+
+@pytest.mark.parametrize("vocabulary", [1, 33, 256, 257, 1000])
+def test_drawn_tokens_follow_their_probabilities(vocabulary):
+    g = torch.Generator().manual_seed(0)
+    p = torch.rand(vocabulary, generator=g) ** 4
+    if vocabulary > 2:
+        p[::3] = 0
+    p = p / p.sum()
+    times = 30_000
+    counts = torch.bincount(draw(p.expand(times, -1), g), minlength=vocabulary).double()
+    assert len(counts) == vocabulary and not counts[p == 0].any()
+    expected = p.double() * times
+    seen = expected >= 5
+    # Pearson's statistic; the rare tokens are one class.
+    pairs = [(counts[seen], expected[seen]), (counts[~seen].sum()[None], expected[~seen].sum()[None].clamp(min=1e-9))]
+    value = sum(float(((c - e) ** 2 / e).sum()) for c, e in pairs)
+    assert chi2.sf(value, max(1, int(seen.sum()))) > 1e-3
+
+
+def test_a_long_tail_of_rare_tokens_is_drawn_as_often_as_it_should_be():
+    """Beside 1, each of them is less than the rounding of a running sum in float32."""
+    p = torch.full((1_000_000,), 2e-8)
+    p[0] = 0.98
+    share, times = 0.02, 900
+    g = torch.Generator().manual_seed(1)
+    rare = sum(int((draw(p.expand(10, -1), g) > 0).sum()) for _ in range(times // 10))
+    assert abs(rare - times * share) < 4 * (times * share) ** 0.5  # 18 +- 17: none at all is too few
 
 
 def test_a_model_with_a_window_keeps_its_own_masks():

@@ -14,6 +14,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 import frown
 from frown.errors import FrownError
+from frown.threads import wait_asleep
 
 if TYPE_CHECKING:
     from frown.config import CompareConfig
@@ -287,6 +288,7 @@ def read(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. A mistake is one line on standard error and status 2; Ctrl-C is status 130."""
+    wait_asleep()
     try:
         app(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:

@@ -38,6 +38,7 @@ from frown.loop import FEEDBACK, PREFLIGHT, PROMPTS, seed_of
 from frown.preflight import teacher_gap
 from frown.tasks.base import Environment
 from frown.tasks.load import load_environment
+from frown.threads import settle
 from frown.types import Floats, Kind, Rollout
 
 REACH = 3
@@ -66,7 +67,9 @@ def probe(config: RunConfig, kinds: Sequence[str] | None = None, *, prompts: int
     environment = load_environment(config.task)
     try:
         with opened(config.feedback.critique, environment) as critic:
-            return examine(config, chosen, LocalEngine(config), environment, critic, prompts=prompts)
+            engine = LocalEngine(config)
+            settle(engine.model)
+            return examine(config, chosen, engine, environment, critic, prompts=prompts)
     finally:
         environment.close()
 

@@ -62,9 +62,11 @@ def read(
     from frown.config import ModelConfig
     from frown.engine import model as models
     from frown.engine.text import completion_text, prompt_ids, token_steps, token_texts
+    from frown.threads import settle
 
     model, tokenizer, _ = models.load(ModelConfig(path=model_path))
     model.eval()
+    settle(model)
     context = prompt_ids(tokenizer, [{"role": "user", "content": prompt}])
     ids = np.asarray(tokenizer(completion, add_special_tokens=False)["input_ids"], dtype=np.int64)
     if not len(ids):

@@ -53,13 +53,17 @@ def _execute(
 
     from frown.engine.local import LocalEngine
     from frown.loop import check, train
+    from frown.threads import settle
 
     if feedback is None:
         check(config, critic)
     run.refuse_unless_free(config, restart=restart)
     torch.manual_seed(config.seed)
     engine = LocalEngine(config)
-    run.begin(config, restart=restart)  # from here on the directory is this run's, and says how it ended
+    threads = settle(engine.model)
+    run.begin(
+        config, restart=restart, threads=str(threads)
+    )  # from here on the directory is this run's, and says how it ended
     started = time.monotonic()
     try:
         train(config, engine, environment, run, warn, critic, feedback)

@@ -1,7 +1,7 @@
 """The run directory: everything a run leaves behind, readable without the model.
 
 config.json        the resolved configuration
-environment.json   versions and machine
+environment.json   versions, machine, and how many threads for which reason
 metrics.jsonl      one line a training step
 rollouts/          step=000001.parquet: every training rollout with its signals, spans and feedback
 evals/             step=000000-test.parquet: every graded sample
@@ -49,8 +49,8 @@ class RunDirectory:
         if not restart and self.status[0] != "new":
             raise FrownError(f"{self.path} holds this very run, {self.status[0]}; choose another folder or delete it")
 
-    def begin(self, config: Config, *, restart: bool = False) -> None:
-        """Make the folder and say what is being run."""
+    def begin(self, config: Config, *, restart: bool = False, threads: str | None = None) -> None:
+        """Make the folder and say what is being run, and on how many threads for which reason."""
         self.refuse_unless_free(config, restart=restart)
         held = self.path / "config.json"
         try:
@@ -61,7 +61,9 @@ class RunDirectory:
             (self.path / "rollouts").mkdir(parents=True)
             (self.path / "evals").mkdir()
             write_text(held, to_json(config))
-            write_text(self.path / "environment.json", json.dumps(environment(), indent=2) + "\n")
+            write_text(
+                self.path / "environment.json", json.dumps({**environment(), "threads": threads}, indent=2) + "\n"
+            )
         except OSError as error:
             raise FrownError(f"cannot write the run directory {self.path}: {error.strerror}") from None
         self.mark("running")

@@ -21,6 +21,8 @@ from frown.types import Ints
 
 _WAITING_BYTES = 1 << 22
 """Logits that are kept until their signals are read: of a small vocabulary, those of many steps."""
+_DRAWN_AT_ONCE = 256
+"""Tokens of the vocabulary in a block: one uniform number chooses the block, another the token in it."""
 
 
 class Sample(NamedTuple):
@@ -61,11 +63,16 @@ def sample(
     float32 over the full vocabulary, without top-k or top-p. `tokens_at_once` bounds how many tokens (prompt and all it
     may grow to, over all rows) are held at a time. Raises NotFinite when the model's output is not finite.
     """
-    longest = max(map(len, prompts)) + decoding.max_new_tokens
-    per_batch = max(1, tokens_at_once // (longest * n))
-    out: list[list[Sample]] = []
-    for i in range(0, len(prompts), per_batch):
-        out += _sample_batch(model, prompts[i : i + per_batch], n, decoding, generator)
+    out: list[list[Sample]] = [[] for _ in prompts]
+    # Prompts of like length together, so that little is padded.
+    todo = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
+    while todo:
+        longest = len(prompts[todo[0]]) + decoding.max_new_tokens
+        per_batch = max(1, tokens_at_once // (longest * n))
+        batch, todo = sorted(todo[:per_batch]), todo[per_batch:]
+        found = _sample_batch(model, [prompts[i] for i in batch], n, decoding, generator)
+        for i, group in zip(batch, found, strict=True):
+            out[i] = group
     return out
 
 
@@ -103,7 +110,7 @@ def _sample_batch(
         logits = logits / temperature if temperature != 1.0 else logits
         if not math.isfinite(float(logits.sum())):
             raise NotFinite("the model's output is not finite")
-        token = torch.multinomial(torch.softmax(logits, -1), 1, generator=generator)[:, 0]
+        token = draw(torch.softmax(logits, -1), generator)
         record.add(row, alive, token, logits)
         alive = alive & ~torch.isin(token, eos)
         living = int(alive.sum())
@@ -173,6 +180,25 @@ class _Record:
             for i in range(prompts * n)
         ]
         return [flat[i : i + n] for i in range(0, len(flat), n)]
+
+
+def draw(p: Tensor, generator: torch.Generator) -> Tensor:
+    """A token a row from probabilities [B, V], by inversion: int64[B]. A token of probability 0 is never drawn.
+
+    `torch.multinomial` draws an exponential number for every entry of the vocabulary, which of a large one costs as
+    much as the model's head. A running sum over all of it would lose small probabilities to rounding, hence the blocks.
+    """
+    blocks = torch.nn.functional.pad(p, (0, -p.shape[1] % _DRAWN_AT_ONCE)).unflatten(1, (-1, _DRAWN_AT_ONCE))
+    block = _invert(blocks.sum(-1), generator)
+    return block * _DRAWN_AT_ONCE + _invert(blocks[torch.arange(len(p), device=p.device), block], generator)
+
+
+def _invert(weights: Tensor, generator: torch.Generator) -> Tensor:
+    """The entry of each row [B, W] at which its running sum passes a uniform share of the whole: int64[B]."""
+    edges = weights.cumsum(-1, dtype=torch.float64)
+    edges = edges / edges[:, -1:]  # the last one is 1 exactly, and what is drawn is below 1
+    point = torch.rand(len(weights), 1, dtype=torch.float64, generator=generator, device=weights.device)
+    return torch.searchsorted(edges, point, right=True)[:, 0]
 
 
 def left_pad(prompts: Sequence[Ints], pad_id: int, device: Any) -> tuple[Tensor, Tensor]:
