@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 TINY = 10_000_000
-"""Parameters. A round figure: the lab's models (0.3 million) gain nothing from a second thread, the smallest
-pretrained ones (100 million and more) do."""
+"""Parameters. A round figure between the lab's models (0.3 million), which gain nothing from a second thread, and the
+smallest pretrained ones (100 million)."""
 _NOISE = 0.1
 """Cores. What an idle machine does by itself."""
 _MOMENT = 0.25
@@ -46,13 +46,13 @@ def settle(model: Any) -> Threads:
 
     if next(model.parameters()).device.type != "cpu":
         return Threads(torch.get_num_threads(), "the model is not on the CPU")
-    cores = own_cores()
+    cores, parameters = own_cores(), sum(p.numel() for p in model.parameters())
     chosen = decide(
         asked=os.environ.get("OMP_NUM_THREADS"),
         cores=len(cores),
         quota=cpu_quota(),
-        busy=busy_cores(cores),
-        parameters=sum(p.numel() for p in model.parameters()),
+        busy=busy_cores(cores) if parameters >= TINY else 0.0,  # a tiny model gets one thread, however free the cores
+        parameters=parameters,
     )
     torch.set_num_threads(chosen.number)
     return chosen
