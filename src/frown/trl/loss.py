@@ -1,0 +1,113 @@
+"""Self-distillation as `SDPOConfig` states it, from one pass through the head instead of two [B, T, V] tensors."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from trl.experimental.sdpo.loss_utils import apply_importance_sampling_clipping
+
+from frown.losses.head import Leaves, head_pass
+
+SIGNALS = (
+    "entropy",
+    "varentropy",
+    "top_probability",
+    "margin",
+    "self_certainty",
+    "divergence",
+    "log_ratio",
+    "teacher_entropy",
+)
+
+
+class Objective(NamedTuple):
+    """What the fields of `SDPOConfig` ask for."""
+
+    mode: str
+    """"sampled_token", "full_logits" or "topk_logits"."""
+    alpha: float
+    clip: float | None
+    """Largest importance ratio of a token; None: no correction."""
+    temperature: float
+
+
+class Distilled(NamedTuple):
+    """A loss and what was seen on the way, summed over tokens with their weights."""
+
+    loss: Tensor
+    sums: dict[str, Tensor]
+    """Weighted sums over tokens: `distillation_loss`, `doubt` (surprisal), `SIGNALS`; and `weight`, that of the
+    weights."""
+
+
+def row_weights(weight: Tensor) -> Tensor:
+    """What each token's loss is multiplied by, [B, T]: a mean over the tokens of each row, then over the rows.
+
+    As TRL has it; a row without weight counts as a row of loss zero.
+    """
+    total = weight.sum(-1, keepdim=True)
+    return weight / torch.where(total > 0, total, 1.0) / weight.shape[0]
+
+
+def distil(
+    hidden: Tensor,
+    head: Tensor,
+    teacher_hidden: Tensor,
+    teacher_head: Tensor,
+    ids: Tensor,
+    weight: Tensor,
+    old_logp: Tensor | None,
+    objective: Objective,
+) -> Distilled:
+    """The loss of a batch, differentiable by `hidden` and `head`.
+
+    sampled_token: sg(log p - log q) log p of the sampled token, whose gradient is that of reverse KL in expectation.
+    full_logits: the divergence over the whole vocabulary.
+
+    Args:
+        hidden: [B, T, H], of the student.
+        head: [V, H].
+        teacher_hidden: [B, T, K].
+        teacher_head: [V, K].
+        ids: int64[B, T].
+        weight: float[B, T], 0 where a token does not count.
+        old_logp: [B, T] nats, under the policy that sampled; None: it has not moved since.
+        objective: see `Objective`.
+    """
+    at = weight != 0
+    counted, share = weight[at].float(), row_weights(weight)[at].float()
+    old = None if old_logp is None or objective.clip is None else old_logp[at]
+    losses: list[Tensor] = []
+
+    def token_loss(leaves: Leaves, rows: slice) -> Tensor:
+        if objective.mode == "sampled_token":
+            each = -leaves.signals["log_ratio"] * leaves.logp
+        else:
+            assert leaves.divergence is not None
+            each = leaves.divergence
+        if old is not None:
+            each = apply_importance_sampling_clipping(each, leaves.logp, old[rows], objective.clip)
+        losses.append(each.detach())
+        return share[rows] * each
+
+    out = head_pass(
+        hidden[at],
+        head,
+        ids[at],
+        token_loss=token_loss,
+        teacher_hidden=teacher_hidden[at],
+        teacher_weight=teacher_head,
+        alpha=objective.alpha,
+        temperature=objective.temperature,
+    )
+    seen = {"doubt": out.signals["surprisal"], **{name: out.signals[name] for name in SIGNALS}}
+    sums = {name: (counted * values).sum() for name, values in seen.items()}
+    return Distilled(out.loss, {"distillation_loss": (counted * torch.cat(losses)).sum(), **sums, "weight": counted.sum()})
+
+
+def nothing(device: Any) -> dict[str, Tensor]:
+    """The sums of a batch in which nothing counts."""
+    zero = torch.zeros((), device=device)
+    return dict.fromkeys(("distillation_loss", "doubt", *SIGNALS, "weight"), zero)

@@ -1,0 +1,64 @@
+"""Hidden states of TRL's batches: one forward pass through the trainer's own (wrapped) model, without its logits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from frown.engine.model import backbone
+
+
+class States(NamedTuple):
+    """What one forward pass leaves behind: B answers of T padded tokens."""
+
+    hidden: Tensor
+    """[B, T, H], from which the tokens of the answers are predicted."""
+    logits: Tensor
+    """[B, K, V], the model's own at the last K positions."""
+
+
+@contextmanager
+def _caught(model: Any) -> Iterator[list[Tensor]]:
+    """The final hidden states of what passes through a model meanwhile."""
+    seen: list[Tensor] = []
+    hook = backbone(model).register_forward_hook(lambda module, inputs, output: seen.append(output[0]))
+    try:
+        yield seen
+    finally:
+        hook.remove()
+
+
+def answer_states(
+    model: Any, inner: Any, input_ids: Tensor, attention_mask: Tensor, answer: int, logits: int | None
+) -> States:
+    """Hidden states for the last `answer` tokens of left-padded prompts with right-padded answers: [B, S] -> [B, T, H].
+
+    The pass goes through `model` as the trainer wrapped it, so that gradients are still shared among processes; `inner`
+    is the same model unwrapped. `logits`: how many of the last positions the model projects; None: it has no such
+    argument, and projects all.
+    """
+    more = {} if logits is None else {"logits_to_keep": logits}
+    with _caught(inner) as seen:
+        projected = model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **more).logits
+    [hidden] = seen
+    return States(hidden[:, -answer - 1 : -1], projected)
+
+
+class Pair(NamedTuple):
+    """Student and teacher on the same answers; what TRL's `DistillationLogits` is to its own loss."""
+
+    student: States
+    teacher_hidden: Tensor
+    """[B, T, H]."""
+    loss_mask: Tensor
+    """float[B, T] weight of each token."""
+    student_logits: Tensor
+    """[B, T, V] at the sampling temperature where the policy loss needs them, else empty."""
+
+
+def no_logits(states: States) -> Tensor:
+    """A zero that hangs on all that the pass computed, so that each parameter has a gradient, of zero."""
+    return (states.hidden.float().sum() + states.logits.float().sum()) * 0.0

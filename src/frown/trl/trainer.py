@@ -1,0 +1,269 @@
+"""TRL's `SDPOTrainer` with frown's feedback, loss and LoRA teacher, put in at four places and nowhere else.
+
+1. what the teacher sees: `teacher_context_builder`, replaced by `context.LessonContextBuilder`;
+2. the loss: `_compute_teacher_student_logits` and `_compute_self_distillation_loss`;
+3. the teacher's weights under LoRA: `_setup_teacher_model` and `_use_peft_ema_teacher_adapter`;
+4. rewards as verdicts: `_calculate_rewards`, of which a copy is kept for 1.
+
+Generation, rewards, the policy loss, logging, checkpoints and processes are TRL's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from accelerate.utils import is_peft_model
+from torch import Tensor
+from trl.experimental.sdpo import SDPOConfig, SDPOTrainer
+from trl.experimental.sdpo.teacher_sync import is_pure_lora_training
+
+from frown.config import (
+    AffectConfig,
+    FeedbackConfig,
+    ObjectiveConfig,
+    PracticeConfig,
+    RunConfig,
+    SamplingConfig,
+    TeacherConfig,
+    parse,
+)
+from frown.critics import opened
+from frown.engine.model import plain
+from frown.errors import FrownError
+from frown.feedback.compose import FeedbackFunction
+from frown.feedback.critic import Critic
+from frown.losses.head import head_weight, read_signals
+from frown.tasks.base import Environment
+from frown.teacher.weights import Teacher
+from frown.trl import fields
+from frown.trl.context import WEIGHT, LessonContextBuilder, Telling
+from frown.trl.free_text import FreeText, Templates
+from frown.trl.loss import Objective, distil, nothing
+from frown.trl.states import Pair, answer_states, no_logits
+from frown.trl.teacher import TeacherFollows
+
+
+class Scored(NamedTuple):
+    """What TRL's reward functions made of a generation batch."""
+
+    rows: list[dict[str, Any]]
+    """This process's rows of the data set, one an answer."""
+    rewards: Tensor
+    """float[B, F] of all processes, one column a function; NaN where it returned None."""
+
+
+class FrownSDPOTrainer(SDPOTrainer):
+    """TRL's `SDPOTrainer`, same arguments and same `SDPOConfig`, with what frown adds as four keyword arguments.
+
+    Without any of the four TRL composes the teacher's context as ever, and the loss and the LoRA teacher are frown's.
+
+    Args:
+        model: as `SDPOTrainer`'s, and so are all that follow up to `peft_config`.
+        reward_funcs: as above; an answer whose reward reaches `success_reward_threshold` is right.
+        args: as above; `frown.trl.fields` says what becomes of each field.
+        *others: as above.
+        feedback: which feedback each answer's teacher is told, or a function that says so.
+        critic: who judges single steps, for `feedback` with "critique" parts; None: the one that `feedback` names, else
+            the environment's.
+        affect: what the policy's own signals mean, and the weights of tokens.
+        environment: judges and words everything instead of the reward functions and TRL's templates. Its tasks come to
+            a data set by `frown.trl.rows_of`.
+        **more: as `SDPOTrainer`'s.
+
+    Raises:
+        FrownError: a field or a combination that would not do what it says.
+    """
+
+    _tag_names = ("trl", "sdpo", "frown")
+
+    def __init__(
+        self,
+        model: Any,
+        reward_funcs: Any = None,
+        args: SDPOConfig | None = None,
+        *others: Any,
+        feedback: FeedbackConfig | FeedbackFunction | None = None,
+        critic: Critic | None = None,
+        affect: AffectConfig | None = None,
+        environment: Environment | None = None,
+        **more: Any,
+    ) -> None:
+        args = SDPOConfig() if args is None else args
+        composed = any(given is not None for given in (feedback, critic, affect, environment))
+        fields.check(args, composed=composed, environment=environment is not None)
+        telling = _telling(args, feedback, critic, affect, environment) if composed else None
+        self._teacher: Teacher | None = None
+        super().__init__(model, reward_funcs, args, *others, **more)
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            raise FrownError(f"accelerate is set to FSDP or DeepSpeed: {fields.REFUSED['fsdp']}")
+        head_weight(plain(self.accelerator.unwrap_model(self.model)))  # a head that cannot be followed is an error now
+        if telling is not None:
+            self.teacher_context_builder = LessonContextBuilder(self, telling)
+
+    # -- rewards as verdicts -----------------------------------------------------------------------------------
+
+    def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
+        """TRL's, of which the context builder is left a copy."""
+        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        self.scored = Scored(inputs, rewards)
+        return rewards
+
+    # -- the teacher's weights ---------------------------------------------------------------------------------
+
+    def _setup_teacher_model(self) -> None:
+        """TRL's, but for a running mean under LoRA, which is one of the merged weights."""
+        lora = is_pure_lora_training(self.model, self.accelerator)
+        if self.args.teacher_model_kind != "ema" or not lora:
+            super()._setup_teacher_model()
+            return
+        settings = TeacherConfig(weights="ema", ema_rate=self.args.teacher_update_rate)
+        self._teacher = Teacher(self.accelerator.unwrap_model(self.model), settings)
+        with self._teacher.model() as copy:
+            self.teacher_model = self.accelerator.prepare_model(copy, evaluation_mode=True)
+        self.add_callback(TeacherFollows(self._teacher))
+
+    def _use_peft_ema_teacher_adapter(self) -> bool:
+        """Never: the teacher under LoRA is a plain model of its own."""
+        return False
+
+    # -- the loss ----------------------------------------------------------------------------------------------
+
+    def _compute_teacher_student_logits(self, model: Any, teacher_model: Any, inputs: Any) -> Any:
+        """TRL's, but hidden states instead of logits, which only a blend with the policy loss still needs."""
+        answer = inputs["completion_ids"].size(1)
+        blended = self.args.distillation_weight < 1
+        student = self._states(
+            model,
+            torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1),
+            torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1),
+            answer,
+            answer + 1 if blended else 1,
+        )
+        with torch.no_grad(), self._get_teacher_context_for_self_distillation():
+            teacher = self._states(
+                teacher_model, inputs["teacher_input_ids"], inputs["teacher_attention_mask"], answer, 1
+            )
+        weight = inputs["completion_mask"].float() * inputs["self_distillation_mask"].unsqueeze(1)
+        if WEIGHT in inputs:
+            weight = weight * inputs[WEIGHT]
+        logits = student.logits[:, -answer - 1 : -1] / self.temperature if blended else student.logits[:, :0]
+        return Pair(student, teacher.hidden, weight, logits)
+
+    def _compute_self_distillation_loss(self, model: Any, inputs: Any, distillation_logits: Any) -> Tensor:
+        """TRL's objective, from one pass through the head; every process takes part in every exchange."""
+        pair: Pair = distillation_logits
+        if bool(pair.loss_mask.any()):
+            found = distil(
+                pair.student.hidden,
+                self._head(model),
+                pair.teacher_hidden,
+                self._head(self.teacher_model),
+                inputs["completion_ids"],
+                pair.loss_mask,
+                inputs.get("old_per_token_logps"),
+                self._objective(),
+            )
+            loss, sums = found.loss, found.sums
+        else:
+            # Still attached to the student, so that the processes' gradients meet.
+            loss, sums = no_logits(pair.student), nothing(pair.loss_mask.device)
+        self._log_sums("train" if model.training else "eval", sums)
+        return loss
+
+    def _objective(self) -> Objective:
+        a = self.args
+        return Objective(a.distillation_mode, a.distillation_alpha, a.distillation_is_clip, self.temperature)
+
+    def _head(self, model: Any) -> Tensor:
+        return head_weight(plain(self.accelerator.unwrap_model(model)))
+
+    def _states(self, model: Any, ids: Tensor, mask: Tensor, answer: int, logits: int) -> Any:
+        keeps = "logits_to_keep" in self.model_kwarg_keys
+        inner = self.accelerator.unwrap_model(model)
+        return answer_states(model, inner, ids, mask, answer, logits if keeps else None)
+
+    def _log_sums(self, mode: str, sums: Mapping[str, Tensor]) -> None:
+        """Means over the tokens of all processes, to the trainer's own log; nothing where no token counts."""
+        gathered = self.accelerator.gather(torch.stack(list(sums.values())).float()[None]).sum(0)
+        total = dict(zip(sums, gathered.tolist(), strict=True))
+        weight = total.pop("weight")
+        self._log_self_distillation_metric(mode, total.pop("distillation_loss") / weight if weight else 0.0)
+        for name, value in total.items():
+            if weight:
+                self._metrics[mode][f"frown/{name}"].append(value / weight)
+
+    @torch.no_grad()
+    def policy_signals(self, batch: Mapping[str, Tensor]) -> list[dict[str, np.ndarray]]:
+        """What the policy's distribution said at each token of its answers: per answer, name -> float32[T].
+
+        A forward pass of its own over the generation batch, `per_device_train_batch_size` answers at a time.
+        """
+        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+        lengths = batch["raw_completion_lengths"].tolist()
+        # Not the completion mask: it hides the answers that were cut, where TRL is to leave them out of the loss.
+        answer = batch["completion_ids"].size(1)
+        real = torch.arange(answer, device=ids.device)[None] < batch["raw_completion_lengths"][:, None]
+        mask = torch.cat([batch["prompt_mask"], real.to(batch["prompt_mask"].dtype)], dim=1)
+        found = []
+        for i in range(0, len(lengths), self.args.per_device_train_batch_size):
+            rows = slice(i, i + self.args.per_device_train_batch_size)
+            states = self._states(self.model, ids[rows], mask[rows], answer, 1)
+            read = read_signals(
+                states.hidden[real[rows]], self._head(self.model), batch["completion_ids"][rows][real[rows]], self.temperature
+            )
+            ends = np.cumsum(lengths[rows])[:-1]
+            parts = {name: np.split(values.float().cpu().numpy(), ends) for name, values in read.items()}
+            found += [{name: of[j] for name, of in parts.items()} for j in range(len(lengths[rows]))]
+        return found
+
+
+def _telling(
+    args: SDPOConfig,
+    feedback: FeedbackConfig | FeedbackFunction | None,
+    critic: Critic | None,
+    affect: AffectConfig | None,
+    environment: Environment | None,
+) -> Telling:
+    """Who says what to the teacher; FrownError for what cannot be had inside TRL."""
+    function: Callable[..., Any] | None = None
+    told = FeedbackConfig()
+    if isinstance(feedback, FeedbackConfig):
+        told = feedback
+    elif feedback is not None:
+        function = feedback
+    felt = AffectConfig() if affect is None else affect
+    place: Environment = environment or FreeText(
+        Templates(args.reprompt_template, args.solution_template, args.feedback_template)
+    )
+    asks = function is None and "critique" in told.kinds
+    if felt.practice != PracticeConfig() or felt.reward or felt.weight.teacher_beta:
+        raise FrownError("affect.practice, affect.reward and affect.weight.teacher_beta need frown's own loop, not TRL's")
+    if told.critique.ask == "variance":
+        raise FrownError('feedback.critique.ask = "variance" needs frown\'s own engine; use doubt')
+    if critic is not None and not asks:
+        raise FrownError('nobody would ask the critic: give feedback=FeedbackConfig(parts=("critique",))')
+    if critic is None and asks:
+        if told.critique.critic == "model":
+            raise FrownError("open the model critic yourself, so that it is closed: with frown.critics.opened(...) as critic")
+        with opened(told.critique, place) as found:  # these hold nothing that outlives the block
+            critic = found
+        if critic is None:
+            raise FrownError('feedback with "critique" needs a critic: give critic=, or an environment that has one')
+    config = parse(
+        RunConfig,
+        {
+            "feedback": told.model_dump(),
+            "affect": felt.model_dump(),
+            "objective": ObjectiveConfig(distillation=args.distillation_weight).model_dump(),
+            "sampling": SamplingConfig(
+                responses_per_prompt=args.num_generations,
+                temperature=args.temperature,
+                max_new_tokens=args.max_completion_length,
+            ).model_dump(),
+        },
+        "FrownSDPOTrainer",
+    )
+    return Telling(config, place, critic, function)
