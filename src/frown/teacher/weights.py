@@ -31,6 +31,7 @@ class Teacher:
                 self._copy = _without_adapters(self._copy)
             if config.weights == "ema":
                 self._copy.float()  # steps of a running mean are far below what half precision can hold
+                self._follow(1.0)  # adapters that were trained before are part of where the mean begins
 
     @contextmanager
     def model(self) -> Iterator[Any]:
@@ -43,14 +44,16 @@ class Teacher:
         else:
             yield self._student
 
-    @torch.no_grad()
     def update(self) -> None:
         """Move a running mean one step towards the student: teacher <- (1 - rate) teacher + rate student."""
-        if self._config.weights != "ema":
-            return
+        if self._config.weights == "ema":
+            self._follow(self._config.ema_rate)
+
+    @torch.no_grad()
+    def _follow(self, rate: float) -> None:
         merged = _merged_weights(self._student) if self._adapters else dict(self._student.named_parameters())
         for name, parameter in self._copy.named_parameters():
-            parameter.lerp_(merged[name].to(parameter.dtype), self._config.ema_rate)
+            parameter.lerp_(merged[name].to(parameter.dtype), rate)
 
 
 def _without_adapters(model: Any) -> Any:

@@ -1,6 +1,6 @@
 """frown inside TRL: `FrownSDPOTrainer`, TRL's `SDPOTrainer` with feedback per rollout and the loss in one pass.
 
-Importing this needs TRL 1.16 and raises `FrownError` where it is absent or another version. `docs/trl.md` is the how-to.
+Importing it needs TRL 1.16 and raises `FrownError` where that is absent or another version. How-to: `docs/trl.md`.
 """
 
 from frown.trl.pin import check_installed

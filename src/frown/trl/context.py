@@ -127,7 +127,7 @@ class LessonContextBuilder:
         }
 
     def _rollouts(self, output: Mapping[str, Tensor], first: int, size: int) -> list[Rollout]:
-        """This process's answers, judged by the environment, or by the rewards where the script names none."""
+        """The answers of this process, judged by the environment, or by the rewards where the script names none."""
         trainer, environment = self.trainer, self._telling.environment
         tasks = [task_of(row) for row in trainer.scored.rows]
         found = rollouts_of(

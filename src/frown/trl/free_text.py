@@ -1,4 +1,4 @@
-"""The environment of a TRL script that names none: free text, judged by its reward functions, worded by TRL's templates."""
+"""The environment of a script that names none: free text, judged by its rewards, worded by TRL's templates."""
 
 from __future__ import annotations
 

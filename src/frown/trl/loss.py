@@ -78,7 +78,7 @@ def distil(
     """
     at = weight != 0
     counted, share = weight[at].float(), row_weights(weight)[at].float()
-    old = None if old_logp is None or objective.clip is None else old_logp[at]
+    old = None if old_logp is None else old_logp[at]
     losses: list[Tensor] = []
 
     def token_loss(leaves: Leaves, rows: slice) -> Tensor:
@@ -87,7 +87,7 @@ def distil(
         else:
             assert leaves.divergence is not None
             each = leaves.divergence
-        if old is not None:
+        if old is not None and objective.clip is not None:
             each = apply_importance_sampling_clipping(each, leaves.logp, old[rows], objective.clip)
         losses.append(each.detach())
         return share[rows] * each
@@ -104,7 +104,9 @@ def distil(
     )
     seen = {"doubt": out.signals["surprisal"], **{name: out.signals[name] for name in SIGNALS}}
     sums = {name: (counted * values).sum() for name, values in seen.items()}
-    return Distilled(out.loss, {"distillation_loss": (counted * torch.cat(losses)).sum(), **sums, "weight": counted.sum()})
+    return Distilled(
+        out.loss, {"distillation_loss": (counted * torch.cat(losses)).sum(), **sums, "weight": counted.sum()}
+    )
 
 
 def nothing(device: Any) -> dict[str, Tensor]:

@@ -43,7 +43,9 @@ def rollouts_of(
     """
     out = []
     lengths = batch["raw_completion_lengths"].tolist()
-    prompts = [ids[mask.bool()].cpu().numpy() for ids, mask in zip(batch["prompt_ids"], batch["prompt_mask"], strict=True)]
+    prompts = [
+        ids[mask.bool()].cpu().numpy() for ids, mask in zip(batch["prompt_ids"], batch["prompt_mask"], strict=True)
+    ]
     for i, (task, length, read) in enumerate(zip(tasks, lengths, signals, strict=True)):
         ids = batch["completion_ids"][i, :length].cpu().numpy()
         ended = bool(length) and int(ids[-1]) in ends

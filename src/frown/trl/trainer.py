@@ -11,11 +11,12 @@ Generation, rewards, the policy loss, logging, checkpoints and processes are TRL
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from accelerate.utils import is_peft_model
 from torch import Tensor
 from trl.experimental.sdpo import SDPOConfig, SDPOTrainer
 from trl.experimental.sdpo.teacher_sync import is_pure_lora_training
@@ -27,7 +28,6 @@ from frown.config import (
     PracticeConfig,
     RunConfig,
     SamplingConfig,
-    TeacherConfig,
     parse,
 )
 from frown.critics import opened
@@ -37,13 +37,12 @@ from frown.feedback.compose import FeedbackFunction
 from frown.feedback.critic import Critic
 from frown.losses.head import head_weight, read_signals
 from frown.tasks.base import Environment
-from frown.teacher.weights import Teacher
 from frown.trl import fields
 from frown.trl.context import WEIGHT, LessonContextBuilder, Telling
 from frown.trl.free_text import FreeText, Templates
 from frown.trl.loss import Objective, distil, nothing
 from frown.trl.states import Pair, answer_states, no_logits
-from frown.trl.teacher import TeacherFollows
+from frown.trl.teacher import LoraTeacher
 
 
 class Scored(NamedTuple):
@@ -77,7 +76,9 @@ class FrownSDPOTrainer(SDPOTrainer):
         FrownError: a field or a combination that would not do what it says.
     """
 
-    _tag_names = ("trl", "sdpo", "frown")
+    args: SDPOConfig
+    teacher_context_builder: Any
+    _tag_names = ["trl", "sdpo", "frown"]  # noqa: RUF012  # as TRL declares it
 
     def __init__(
         self,
@@ -95,7 +96,7 @@ class FrownSDPOTrainer(SDPOTrainer):
         composed = any(given is not None for given in (feedback, critic, affect, environment))
         fields.check(args, composed=composed, environment=environment is not None)
         telling = _telling(args, feedback, critic, affect, environment) if composed else None
-        self._teacher: Teacher | None = None
+        self._lora_teacher: LoraTeacher | None = None
         super().__init__(model, reward_funcs, args, *others, **more)
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             raise FrownError(f"accelerate is set to FSDP or DeepSpeed: {fields.REFUSED['fsdp']}")
@@ -119,11 +120,15 @@ class FrownSDPOTrainer(SDPOTrainer):
         if self.args.teacher_model_kind != "ema" or not lora:
             super()._setup_teacher_model()
             return
-        settings = TeacherConfig(weights="ema", ema_rate=self.args.teacher_update_rate)
-        self._teacher = Teacher(self.accelerator.unwrap_model(self.model), settings)
-        with self._teacher.model() as copy:
-            self.teacher_model = self.accelerator.prepare_model(copy, evaluation_mode=True)
-        self.add_callback(TeacherFollows(self._teacher))
+        self._lora_teacher = LoraTeacher(self.accelerator.unwrap_model(self.model), self.args.teacher_update_rate)
+        self.teacher_model = self.accelerator.prepare_model(self._lora_teacher.model, evaluation_mode=True)
+        self.add_callback(self._lora_teacher)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """The trainer's, and the running mean."""
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        if self._lora_teacher is not None:
+            self._lora_teacher.load(Path(resume_from_checkpoint))
 
     def _use_peft_ema_teacher_adapter(self) -> bool:
         """Never: the teacher under LoRA is a plain model of its own."""
@@ -133,6 +138,11 @@ class FrownSDPOTrainer(SDPOTrainer):
 
     def _compute_teacher_student_logits(self, model: Any, teacher_model: Any, inputs: Any) -> Any:
         """TRL's, but hidden states instead of logits, which only a blend with the policy loss still needs."""
+        weight = inputs["completion_mask"].float() * inputs["self_distillation_mask"].unsqueeze(1)
+        if WEIGHT in inputs:
+            weight = weight * inputs[WEIGHT]
+        if not self._in_one_pass():
+            return replace(super()._compute_teacher_student_logits(model, teacher_model, inputs), loss_mask=weight)
         answer = inputs["completion_ids"].size(1)
         blended = self.args.distillation_weight < 1
         student = self._states(
@@ -146,16 +156,18 @@ class FrownSDPOTrainer(SDPOTrainer):
             teacher = self._states(
                 teacher_model, inputs["teacher_input_ids"], inputs["teacher_attention_mask"], answer, 1
             )
-        weight = inputs["completion_mask"].float() * inputs["self_distillation_mask"].unsqueeze(1)
-        if WEIGHT in inputs:
-            weight = weight * inputs[WEIGHT]
         logits = student.logits[:, -answer - 1 : -1] / self.temperature if blended else student.logits[:, :0]
         return Pair(student, teacher.hidden, weight, logits)
 
     def _compute_self_distillation_loss(self, model: Any, inputs: Any, distillation_logits: Any) -> Tensor:
         """TRL's objective, from one pass through the head; every process takes part in every exchange."""
-        pair: Pair = distillation_logits
-        if bool(pair.loss_mask.any()):
+        pair = distillation_logits
+        counts = bool(pair.loss_mask.any())
+        if not self._in_one_pass():
+            if not counts:  # TRL returns early here and leaves the other processes waiting in a gather
+                self.accelerator.gather(pair.loss_mask.new_zeros(()))
+            return super()._compute_self_distillation_loss(model, inputs, pair)
+        if counts:
             found = distil(
                 pair.student.hidden,
                 self._head(model),
@@ -172,6 +184,10 @@ class FrownSDPOTrainer(SDPOTrainer):
             loss, sums = no_logits(pair.student), nothing(pair.loss_mask.device)
         self._log_sums("train" if model.training else "eval", sums)
         return loss
+
+    def _in_one_pass(self) -> bool:
+        """Whether the one pass knows the objective; the others are TRL's own, with weights but without signals."""
+        return self.args.distillation_mode != "topk_logits"
 
     def _objective(self) -> Objective:
         a = self.args
@@ -212,7 +228,10 @@ class FrownSDPOTrainer(SDPOTrainer):
             rows = slice(i, i + self.args.per_device_train_batch_size)
             states = self._states(self.model, ids[rows], mask[rows], answer, 1)
             read = read_signals(
-                states.hidden[real[rows]], self._head(self.model), batch["completion_ids"][rows][real[rows]], self.temperature
+                states.hidden[real[rows]],
+                self._head(self.model),
+                batch["completion_ids"][rows][real[rows]],
+                self.temperature,
             )
             ends = np.cumsum(lengths[rows])[:-1]
             parts = {name: np.split(values.float().cpu().numpy(), ends) for name, values in read.items()}
@@ -240,14 +259,18 @@ def _telling(
     )
     asks = function is None and "critique" in told.kinds
     if felt.practice != PracticeConfig() or felt.reward or felt.weight.teacher_beta:
-        raise FrownError("affect.practice, affect.reward and affect.weight.teacher_beta need frown's own loop, not TRL's")
+        raise FrownError(
+            "affect.practice, affect.reward and affect.weight.teacher_beta need frown's own loop, not TRL's"
+        )
     if told.critique.ask == "variance":
         raise FrownError('feedback.critique.ask = "variance" needs frown\'s own engine; use doubt')
     if critic is not None and not asks:
         raise FrownError('nobody would ask the critic: give feedback=FeedbackConfig(parts=("critique",))')
     if critic is None and asks:
         if told.critique.critic == "model":
-            raise FrownError("open the model critic yourself, so that it is closed: with frown.critics.opened(...) as critic")
+            raise FrownError(
+                "open the model critic yourself, so that it is closed: with frown.critics.opened(...) as critic"
+            )
         with opened(told.critique, place) as found:  # these hold nothing that outlives the block
             critic = found
         if critic is None:
