@@ -11,11 +11,11 @@ import pytest
 
 pytest.importorskip("trl")
 from trl.experimental.sdpo import SDPOConfig
-from trl_setup import settings
 
 from frown.errors import FrownError
 from frown.trl import pin
 from frown.trl.fields import BY_FEEDBACK, COMPOSED, OURS, PASSED, REFUSED, WORDING, check, table
+from trl_setup import settings
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "trl.md"
 AWAY = {
@@ -75,7 +75,9 @@ def test_the_guide_shows_the_table_of_the_code():
     assert table() in DOCS.read_text(encoding="utf-8"), "python -m frown.trl.fields prints the table of docs/trl.md"
 
 
-@pytest.mark.parametrize(("version", "fits"), [("1.16.0", True), ("1.16.3.dev0", True), ("1.15.9", False), ("1.17", False), ("2.0.0", False)])
+@pytest.mark.parametrize(
+    ("version", "fits"), [("1.16.0", True), ("1.16.3.dev0", True), ("1.15.9", False), ("1.17", False), ("2.0.0", False)]
+)
 def test_versions_of_trl(version, fits):
     if fits:
         pin.check(version)
@@ -109,5 +111,7 @@ def test_without_trl_the_import_says_what_to_install():
 
 
 def test_nothing_imports_it_unasked():
-    code = "import sys, frown.loop, frown.lesson, frown.cli; sys.exit('frown.trl' in sys.modules or 'trl' in sys.modules)"
+    code = (
+        "import sys, frown.loop, frown.lesson, frown.cli; sys.exit('frown.trl' in sys.modules or 'trl' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -6,14 +6,15 @@ import copy
 
 import pytest
 import torch
-from tiny import byte_model
 from transformers import AutoModelForCausalLM
+
+from tiny import byte_model
 
 pytest.importorskip("trl")
 from trl.experimental.sdpo import SDPOTrainer
-from trl_setup import batch, train_quietly, trainer
 
 from frown.trl import FrownSDPOTrainer
+from trl_setup import batch, train_quietly, trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -8,6 +8,7 @@ from dataclasses import fields
 
 import pytest
 import torch
+
 from tiny import byte_model
 
 pytest.importorskip("trl")
@@ -17,12 +18,12 @@ from trl.experimental.sdpo import SDPOTrainer
 from trl.experimental.sdpo.loss_utils import apply_importance_sampling_clipping
 from trl.experimental.sdpo.sdpo_trainer import DistillationLogits, SuccessfulRolloutTeacherContextBuilder
 from trl.experimental.sdpo.teacher_sync import is_pure_lora_training
-from trl_setup import PROMPTS, batch, trainer
 
 from frown.config import FeedbackConfig
 from frown.trl import FrownSDPOTrainer
 from frown.trl.context import WEIGHT
 from frown.trl.rollouts import verdicts_of
+from trl_setup import PROMPTS, batch, trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
