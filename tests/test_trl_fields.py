@@ -71,6 +71,12 @@ def test_an_alpha_at_which_the_divergence_vanishes_is_refused(tmp_path):
             check(args, composed=False, environment=False)
 
 
+def test_top_k_and_its_mode_go_together(tmp_path):
+    for changes in ({"distillation_mode": "topk_logits"}, {"distillation_topk": 4}):
+        with pytest.raises(FrownError, match="distillation_topk"):
+            check(settings(tmp_path, **changes), composed=False, environment=False)
+
+
 def test_the_guide_shows_the_table_of_the_code():
     assert table() in DOCS.read_text(encoding="utf-8"), "python -m frown.trl.fields prints the table of docs/trl.md"
 

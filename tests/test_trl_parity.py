@@ -49,6 +49,7 @@ def off(found, exact):
 
 
 FULL = {"distillation_mode": "full_logits"}
+TAIL = {"distillation_mode": "topk_logits", "distillation_topk": 5, "distillation_add_tail": True}
 
 
 @pytest.mark.parametrize("ragged", [True, False], ids=["masks", "no masks"])
@@ -63,6 +64,7 @@ FULL = {"distillation_mode": "full_logits"}
         {**FULL, "distillation_weight": 0.3, "loss_type": "grpo", "temperature": 0.8},
         {**FULL, "distillation_weight": 0.6, "importance_sampling_level": "sequence", "loss_type": "grpo"},
         {"distillation_weight": 0.0},
+        *({**TAIL, "distillation_alpha": alpha} for alpha in (0.0, 0.5, 1.0)),
         {"distillation_mode": "topk_logits", "distillation_topk": 5},
     ],
     ids=lambda c: ",".join(f"{k.removeprefix('distillation_')}={v}" for k, v in c.items()),
@@ -103,7 +105,7 @@ def test_under_bfloat16_the_loss_is_nearer_the_truth_than_trls(model, tmp_path):
     made.current_gradient_accumulation_steps = 1
     made.model = made.accelerator.prepare_model(made.model, evaluation_mode=True)
     pair = made._compute_teacher_student_logits(made.model, made.model, inputs)
-    head = made._head(made.model).double()
+    head = made._head(made.model).weight.double()
     exact = divergence(
         *(log_probabilities(h.double().flatten(0, 1) @ head.T) for h in (pair.student.hidden, pair.teacher_hidden)), 1.0
     ).mean()

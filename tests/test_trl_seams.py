@@ -124,7 +124,7 @@ def test_hidden_states_are_those_behind_trls_logits(model, tmp_path):
     states = made._states(made.model, ids, mask, 6, 1)
     assert states.logits.shape[1] == 1  # the head was not asked for more
     logits = made._forward_logits(made.model, ids, mask, 6)
-    torch.testing.assert_close(states.hidden @ made._head(made.model).T / 0.7, logits)
+    torch.testing.assert_close(states.hidden @ made._head(made.model).weight.T / 0.7, logits)
 
 
 # -- the teacher's weights -----------------------------------------------------------------------------------------

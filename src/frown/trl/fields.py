@@ -39,10 +39,10 @@ PASSED = (
 """Fields that TRL or transformers act on as ever."""
 
 OURS = {
-    "distillation_mode": "the same objectives, from one pass through the head; top-k likewise when it adds the tail",
+    "distillation_mode": "the same objectives from one pass through the head; top-k without its tail is TRL's own code",
     "distillation_alpha": "the same divergence; between 0 and 0.001, and 0.999 and 1, refused",
-    "distillation_topk": "the student's k likeliest tokens, as in TRL",
-    "distillation_add_tail": "as in TRL, with a tail that is summed over the rest instead of 1 minus the kept mass",
+    "distillation_topk": "the student's k likeliest tokens; refused unless the mode is topk_logits",
+    "distillation_add_tail": "the tail's mass is summed over the tail, where TRL takes 1 minus the rest, off by nats",
     "distillation_is_clip": "TRL's own function, token by token",
     "teacher_update_rate": "with LoRA the mean of the merged weights, where TRL averages the two factors from zero",
     "teacher_sync_steps": "as above",
@@ -103,6 +103,11 @@ def check(args: Any, *, composed: bool, environment: bool) -> None:
     for field in fields(args):
         if field.name in refused and getattr(args, field.name) != _default(field):
             raise FrownError(f"SDPOConfig.{field.name} = {getattr(args, field.name)!r}: {refused[field.name]}")
+    if (args.distillation_mode == "topk_logits") != (args.distillation_topk is not None):
+        raise FrownError(
+            f"SDPOConfig.distillation_topk = {args.distillation_topk!r}: it goes with distillation_mode='topk_logits' "
+            "alone, and that with it"
+        )
     alpha = args.distillation_alpha
     if args.distillation_mode != "sampled_token" and (0 < alpha < 1e-3 or 1 - 1e-3 < alpha < 1):
         raise FrownError(f"SDPOConfig.distillation_alpha = {alpha}: use 0, 1 or a value from 0.001 to 0.999")

@@ -9,6 +9,7 @@ from torch import Tensor
 from trl.experimental.sdpo.loss_utils import apply_importance_sampling_clipping
 
 from frown.losses.head import Leaves, head_pass
+from frown.losses.projection import Head
 
 SIGNALS = (
     "entropy",
@@ -28,6 +29,8 @@ class Objective(NamedTuple):
     mode: str
     """"sampled_token", "full_logits" or "topk_logits"."""
     alpha: float
+    top_k: int | None
+    """Tokens kept beside their tail; None: all."""
     clip: float | None
     """Largest importance ratio of a token; None: no correction."""
     temperature: float
@@ -53,24 +56,24 @@ def row_weights(weight: Tensor) -> Tensor:
 
 def distil(
     hidden: Tensor,
-    head: Tensor,
+    head: Head,
     teacher_hidden: Tensor,
-    teacher_head: Tensor,
+    teacher_head: Head,
     ids: Tensor,
     weight: Tensor,
     old_logp: Tensor | None,
     objective: Objective,
 ) -> Distilled:
-    """The loss of a batch, differentiable by `hidden` and `head`.
+    """The loss of a batch, differentiable by `hidden` and the head's parameters.
 
     sampled_token: sg(log p - log q) log p of the sampled token, whose gradient is that of reverse KL in expectation.
-    full_logits: the divergence over the whole vocabulary.
+    full_logits: the divergence over the whole vocabulary. topk_logits: over the student's top k and their tail as one.
 
     Args:
         hidden: [B, T, H], of the student.
-        head: [V, H].
+        head: makes logits of hidden states; likewise below.
         teacher_hidden: [B, T, K].
-        teacher_head: [V, K].
+        teacher_head: see `head`.
         ids: int64[B, T].
         weight: float[B, T], 0 where a token does not count.
         old_logp: [B, T] nats, under the policy that sampled; None: it has not moved since.
@@ -98,8 +101,9 @@ def distil(
         ids[at],
         token_loss=token_loss,
         teacher_hidden=teacher_hidden[at],
-        teacher_weight=teacher_head,
+        teacher_head=teacher_head,
         alpha=objective.alpha,
+        top_k=objective.top_k,
         temperature=objective.temperature,
     )
     seen = {"doubt": out.signals["surprisal"], **{name: out.signals[name] for name in SIGNALS}}

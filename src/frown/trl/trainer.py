@@ -31,11 +31,12 @@ from frown.config import (
     parse,
 )
 from frown.critics import opened
+from frown.engine.head import head_of
 from frown.engine.model import plain
 from frown.errors import FrownError
 from frown.feedback.compose import FeedbackFunction
 from frown.feedback.critic import Critic
-from frown.losses.head import head_weight, read_signals
+from frown.losses.head import LinearHead, read_signals
 from frown.tasks.base import Environment
 from frown.trl import fields
 from frown.trl.context import WEIGHT, LessonContextBuilder, Telling
@@ -100,7 +101,7 @@ class FrownSDPOTrainer(SDPOTrainer):
         super().__init__(model, reward_funcs, args, *others, **more)
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             raise FrownError(f"accelerate is set to FSDP or DeepSpeed: {fields.REFUSED['fsdp']}")
-        head_weight(plain(self.accelerator.unwrap_model(self.model)))  # a head that cannot be followed is an error now
+        self._form = _linear_head(self.accelerator.unwrap_model(self.model))
         if telling is not None:
             self.teacher_context_builder = LessonContextBuilder(self, telling)
 
@@ -186,15 +187,19 @@ class FrownSDPOTrainer(SDPOTrainer):
         return loss
 
     def _in_one_pass(self) -> bool:
-        """Whether the one pass knows the objective; the others are TRL's own, with weights but without signals."""
-        return self.args.distillation_mode != "topk_logits"
+        """Whether the one pass knows the objective; top-k without its tail is TRL's, with weights, without signals."""
+        return self.args.distillation_mode != "topk_logits" or self.args.distillation_add_tail
 
     def _objective(self) -> Objective:
         a = self.args
-        return Objective(a.distillation_mode, a.distillation_alpha, a.distillation_is_clip, self.temperature)
+        return Objective(
+            a.distillation_mode, a.distillation_alpha, a.distillation_topk, a.distillation_is_clip, self.temperature
+        )
 
-    def _head(self, model: Any) -> Tensor:
-        return head_weight(plain(self.accelerator.unwrap_model(model)))
+    def _head(self, model: Any) -> LinearHead:
+        """The head of student or teacher, which differ in weights alone."""
+        module = plain(self.accelerator.unwrap_model(model)).get_output_embeddings()
+        return replace(self._form, weight=module.weight, bias=getattr(module, "bias", None))
 
     def _states(self, model: Any, ids: Tensor, mask: Tensor, answer: int, logits: int) -> Any:
         keeps = "logits_to_keep" in self.model_kwarg_keys
@@ -237,6 +242,17 @@ class FrownSDPOTrainer(SDPOTrainer):
             parts = {name: np.split(values.float().cpu().numpy(), ends) for name, values in read.items()}
             found += [{name: of[j] for name, of in parts.items()} for j in range(len(lengths[rows]))]
         return found
+
+
+def _linear_head(model: Any) -> LinearHead:
+    """The form of a model's head. FrownError for one with an adapter, or that does more than a linear one."""
+    head = head_of(model)
+    if not isinstance(head, LinearHead) or hasattr(plain(model).get_output_embeddings(), "modules_to_save"):
+        raise FrownError(
+            f"the head of {type(plain(model)).__name__} carries an adapter, or does more than product, bias, scale "
+            "and bound: leave lm_head out of the adapter's target_modules and modules_to_save, or train with frown"
+        )
+    return head
 
 
 def _telling(
