@@ -14,6 +14,7 @@ pytest.importorskip("trl")
 from trl.experimental.sdpo import SDPOTrainer
 
 from frown.trl import FrownSDPOTrainer
+from frown.trl.context import WEIGHT
 from trl_setup import batch, train_quietly, trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -115,6 +116,17 @@ def test_under_bfloat16_the_loss_is_nearer_the_truth_than_trls(model, tmp_path):
     )
     error = abs(ours - exact) / exact, abs(theirs - exact) / exact
     assert error[0] < 1e-4 < 1e-2 < error[1], error
+
+
+def test_what_cannot_teach_is_not_computed(model, tmp_path):
+    """Neither rows without a teacher, nor what stands behind the last token that counts."""
+    made = trainer(FrownSDPOTrainer, model, tmp_path, teacher_model_kind="live")
+    inputs = batch(200)
+    inputs[WEIGHT] = torch.zeros(4, 6)
+    inputs[WEIGHT][0, 1] = inputs[WEIGHT][2, 5] = inputs[WEIGHT][1, 2] = 1.0  # row 2 has no teacher
+    assert made._compute_teacher_student_logits(made.model, made.model, inputs).student.hidden.shape[:2] == (2, 3)
+    inputs[WEIGHT] *= 0
+    assert made._compute_teacher_student_logits(made.model, made.model, inputs).student.hidden.shape[:2] == (1, 1)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

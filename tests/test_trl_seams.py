@@ -13,17 +13,20 @@ from tiny import byte_model
 
 pytest.importorskip("trl")
 pytest.importorskip("peft")
-from peft import LoraConfig
+from datasets import Dataset
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
 from trl.experimental.sdpo import SDPOTrainer
 from trl.experimental.sdpo.loss_utils import apply_importance_sampling_clipping
 from trl.experimental.sdpo.sdpo_trainer import DistillationLogits, SuccessfulRolloutTeacherContextBuilder
 from trl.experimental.sdpo.teacher_sync import is_pure_lora_training
 
 from frown.config import FeedbackConfig
+from frown.errors import FrownError
 from frown.trl import FrownSDPOTrainer
 from frown.trl.context import WEIGHT
 from frown.trl.rollouts import verdicts_of
-from trl_setup import PROMPTS, batch, trainer
+from trl_setup import PROMPTS, batch, every_other, settings, trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -139,7 +142,7 @@ def adapters(made, scale: float) -> None:
                 p.copy_(scale * torch.randn(p.shape))
 
 
-def delta(made, teacher_logits: bool = False):
+def delta(made):
     """How the teacher's weights differ from the base's, in one adapted layer."""
     name = "layers.0.self_attn.q_proj"
     inner = made.model.get_base_model().model.get_submodule(name)
@@ -192,6 +195,20 @@ def test_the_teacher_follows_as_often_as_the_config_says_and_is_kept(model, tmp_
     again = trainer(FrownSDPOTrainer, model, tmp_path, peft_config=lora)
     again._lora_teacher.load(folder)
     torch.testing.assert_close(delta(again)[0], teacher)
+
+
+def test_adapters_that_were_trained_before_are_where_the_mean_begins(model, tmp_path):
+    loaded = AutoModelForCausalLM.from_pretrained(model)
+    student = get_peft_model(loaded, LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
+    made = FrownSDPOTrainer(student, every_other, settings(tmp_path), Dataset.from_list(PROMPTS))
+    teacher, trained = delta(made)
+    assert trained.abs().max() > 0
+    torch.testing.assert_close(teacher, trained, rtol=1e-5, atol=1e-7)
+
+
+def test_a_head_with_an_adapter_is_refused(model, tmp_path):
+    with pytest.raises(FrownError, match="carries an adapter"):
+        trainer(FrownSDPOTrainer, model, tmp_path, peft_config=LoraConfig(r=2, target_modules=["lm_head"]))
 
 
 # -- rewards -------------------------------------------------------------------------------------------------------

@@ -45,13 +45,13 @@ class Distilled(NamedTuple):
     weights."""
 
 
-def row_weights(weight: Tensor) -> Tensor:
-    """What each token's loss is multiplied by, [B, T]: a mean over the tokens of each row, then over the rows.
+def row_weights(weight: Tensor, rows: int) -> Tensor:
+    """What each token's loss is multiplied by, [B, T]: a mean over the tokens of each row, then over all `rows`.
 
     As TRL has it; a row without weight counts as a row of loss zero.
     """
     total = weight.sum(-1, keepdim=True)
-    return weight / torch.where(total > 0, total, 1.0) / weight.shape[0]
+    return weight / torch.where(total > 0, total, 1.0) / rows
 
 
 def distil(
@@ -61,6 +61,7 @@ def distil(
     teacher_head: Head,
     ids: Tensor,
     weight: Tensor,
+    rows: int,
     old_logp: Tensor | None,
     objective: Objective,
 ) -> Distilled:
@@ -76,24 +77,25 @@ def distil(
         teacher_head: see `head`.
         ids: int64[B, T].
         weight: float[B, T], 0 where a token does not count.
+        rows: answers the loss is a mean over, those that are not among the B because nothing counts there included.
         old_logp: [B, T] nats, under the policy that sampled; None: it has not moved since.
         objective: see `Objective`.
     """
     at = weight != 0
-    counted, share = weight[at].float(), row_weights(weight)[at].float()
+    counted, share = weight[at].float(), row_weights(weight, rows)[at].float()
     old = None if old_logp is None else old_logp[at]
     losses: list[Tensor] = []
 
-    def token_loss(leaves: Leaves, rows: slice) -> Tensor:
+    def token_loss(leaves: Leaves, part: slice) -> Tensor:
         if objective.mode == "sampled_token":
             each = -leaves.signals["log_ratio"] * leaves.logp
         else:
             assert leaves.divergence is not None
             each = leaves.divergence
         if old is not None and objective.clip is not None:
-            each = apply_importance_sampling_clipping(each, leaves.logp, old[rows], objective.clip)
+            each = apply_importance_sampling_clipping(each, leaves.logp, old[part], objective.clip)
         losses.append(each.detach())
-        return share[rows] * each
+        return share[part] * each
 
     out = head_pass(
         hidden[at],

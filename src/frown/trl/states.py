@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -47,14 +47,36 @@ def answer_states(
     return States(hidden[:, -answer - 1 : -1], projected)
 
 
+def what_counts(inputs: Mapping[str, Any], weight: Tensor) -> tuple[dict[str, Any], Tensor]:
+    """TRL's batch and token weights [B, T] without rows that have no weight, and without columns behind the last one.
+
+    One row and one token are left in any case: every process has a forward pass. Nothing that counts can see what is
+    left out, under causal attention.
+    """
+    rows, columns = (weight != 0).any(1), (weight != 0).any(0)
+    length = int(columns.nonzero().max()) + 1 if bool(columns.any()) else 1
+    rows[0] |= not bool(rows.any())
+    end = length - weight.shape[1] or None
+    found = {name: inputs[name][rows] for name in ("prompt_ids", "prompt_mask")}
+    for name in ("completion_ids", "completion_mask", "teacher_input_ids", "teacher_attention_mask"):
+        found[name] = inputs[name][rows, :end]
+    if inputs.get("old_per_token_logps") is not None:
+        found["old_per_token_logps"] = inputs["old_per_token_logps"][rows, :end]
+    return found, weight[rows, :end]
+
+
 class Pair(NamedTuple):
     """Student and teacher on the same answers; what TRL's `DistillationLogits` is to its own loss."""
 
     student: States
     teacher_hidden: Tensor
     """[B, T, H]."""
+    inputs: Mapping[str, Any]
+    """TRL's batch, as far as it was computed."""
     loss_mask: Tensor
     """float[B, T] weight of each token."""
+    rows: int
+    """Answers in TRL's batch, those that were not computed included."""
     student_logits: Tensor
     """[B, T, V] at the sampling temperature where the policy loss needs them, else empty."""
 

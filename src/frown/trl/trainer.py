@@ -42,7 +42,7 @@ from frown.trl import fields
 from frown.trl.context import WEIGHT, LessonContextBuilder, Telling
 from frown.trl.free_text import FreeText, Templates
 from frown.trl.loss import Objective, distil, nothing
-from frown.trl.states import Pair, answer_states, no_logits
+from frown.trl.states import Pair, answer_states, no_logits, what_counts
 from frown.trl.teacher import LoraTeacher
 
 
@@ -144,8 +144,10 @@ class FrownSDPOTrainer(SDPOTrainer):
             weight = weight * inputs[WEIGHT]
         if not self._in_one_pass():
             return replace(super()._compute_teacher_student_logits(model, teacher_model, inputs), loss_mask=weight)
-        answer = inputs["completion_ids"].size(1)
-        blended = self.args.distillation_weight < 1
+        blended, rows = self.args.distillation_weight < 1, len(weight)
+        if not blended:
+            inputs, weight = what_counts(inputs, weight)
+        answer = weight.size(1)
         student = self._states(
             model,
             torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1),
@@ -158,7 +160,7 @@ class FrownSDPOTrainer(SDPOTrainer):
                 teacher_model, inputs["teacher_input_ids"], inputs["teacher_attention_mask"], answer, 1
             )
         logits = student.logits[:, -answer - 1 : -1] / self.temperature if blended else student.logits[:, :0]
-        return Pair(student, teacher.hidden, weight, logits)
+        return Pair(student, teacher.hidden, inputs, weight, rows, logits)
 
     def _compute_self_distillation_loss(self, model: Any, inputs: Any, distillation_logits: Any) -> Tensor:
         """TRL's objective, from one pass through the head; every process takes part in every exchange."""
@@ -174,9 +176,10 @@ class FrownSDPOTrainer(SDPOTrainer):
                 self._head(model),
                 pair.teacher_hidden,
                 self._head(self.teacher_model),
-                inputs["completion_ids"],
+                pair.inputs["completion_ids"],
                 pair.loss_mask,
-                inputs.get("old_per_token_logps"),
+                pair.rows,
+                pair.inputs.get("old_per_token_logps"),
                 self._objective(),
             )
             loss, sums = found.loss, found.sums
