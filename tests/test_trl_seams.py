@@ -229,4 +229,5 @@ def test_rewards_seam(model, tmp_path):
     assert [v.scored for v in verdicts] == [False, True, False, True]
     assert [v.right for v in verdicts] == [False, False, False, True]
     both = torch.tensor([[0.5, float("nan")], [0.5, 0.5]])
-    assert [v.right for v in verdicts_of(both, 1.0, torch.tensor([1.0, 1.0]))] == [False, True]
+    verdicts = verdicts_of(both, 1.0, torch.tensor([1.0, 1.0]))
+    assert [(v.scored, v.right) for v in verdicts] == [(True, False), (True, True)]

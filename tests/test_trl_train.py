@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 
-import trl_two
 from tiny import byte_model
 
 pytest.importorskip("trl")
@@ -22,6 +21,7 @@ pytest.importorskip("peft")
 from peft import LoraConfig
 from transformers import TrainerCallback
 
+import trl_two
 from frown.affect.appraisal import step_peaks
 from frown.config import AffectConfig, CritiqueConfig, FeedbackConfig, PracticeConfig, WeightConfig
 from frown.engine.text import completion_text, token_steps
@@ -126,14 +126,15 @@ def test_lora_with_an_averaged_teacher(tmp_path, example):
     assert expected.abs().max() > 1e-5
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-7)
 
-    again = lab_trainer(
-        tmp_path, {"feedback": example.AIMED}, peft_config=lora, teacher_update_rate=rate, max_steps=4
-    )  # fmt: skip
+    # Going on from the checkpoint: a fourth step, to a teacher that remembers the first three.
     checkpoint = tmp_path / "out" / "checkpoint-3"
-    again._load_from_checkpoint(str(checkpoint))
-    torch.testing.assert_close(
-        again.teacher_model.model.layers[1].self_attn.q_proj.weight, found + inner.base_layer.weight
-    )
+    again = lab_trainer(tmp_path, {"feedback": example.AIMED}, peft_config=lora, teacher_update_rate=rate, max_steps=4)
+    inner = again.model.get_base_model().model.layers[1].self_attn.q_proj
+    again.train(resume_from_checkpoint=str(checkpoint))
+    assert again.state.global_step == 4
+    expected = (1 - rate) * found + rate * inner.get_delta_weight("default")
+    later = again.teacher_model.model.layers[1].self_attn.q_proj.weight - inner.base_layer.weight
+    torch.testing.assert_close(later, expected, rtol=1e-3, atol=1e-6)
     (checkpoint / "frown_teacher.safetensors").unlink()
     with pytest.raises(FrownError, match="frown_teacher"):
         again._load_from_checkpoint(str(checkpoint))

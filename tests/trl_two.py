@@ -12,7 +12,6 @@ import torch
 
 torch.set_num_threads(1)
 
-from frown.config import FeedbackConfig  # noqa: E402
 from frown.trl import FrownSDPOTrainer  # noqa: E402
 from frown.types import Feedback, Part  # noqa: E402
 from trl_setup import trainer  # noqa: E402
@@ -34,11 +33,13 @@ def all_right(prompts, completions, **rest):
     return [1.0] * len(prompts)
 
 
+FULL = {"distillation_mode": "full_logits", "distillation_alpha": 0.5}
+TOP = {"distillation_mode": "topk_logits", "distillation_alpha": 0.5, "distillation_topk": 4}
 CASES = {
     # name -> (settings, keyword arguments of frown's)
     "some": ({"num_generations": 2}, {"feedback": some}),
     "split_group": ({"num_generations": 4}, {"feedback": of_all}),
-    "siblings": ({"num_generations": 4}, {"feedback": FeedbackConfig(parts=("sibling",))}),
+    "trl's own loss": ({"num_generations": 2, **TOP}, {"feedback": some}),
     "trl": ({"num_generations": 4}, {}),
 }
 
@@ -56,12 +57,10 @@ def run(model: str, folder: Path, case: str, processes: int) -> dict:
         per_device_train_batch_size=4 // processes,
         generation_kwargs={"do_sample": False},  # so that what is answered does not depend on who draws
         shuffle_dataset=False,
-        distillation_mode="full_logits",
-        distillation_alpha=0.5,
         optim="sgd",
         learning_rate=0.5,
         ddp_backend="gloo" if processes > 1 else None,
-        **changes,
+        **(FULL | changes),
     )
     made.train()
     assert made.accelerator.num_processes == processes

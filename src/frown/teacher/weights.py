@@ -61,7 +61,11 @@ def _without_adapters(model: Any) -> Any:
     for name, module in list(model.named_modules()):
         if hasattr(module, "get_base_layer") and hasattr(module, "lora_A"):
             parent = model.get_submodule(name.rpartition(".")[0]) if "." in name else model
-            setattr(parent, name.rpartition(".")[2], module.get_base_layer())
+            layer = module.get_base_layer()
+            if layer.weight is model.get_input_embeddings().weight and layer is not model.get_input_embeddings():
+                # A head with an adapter is no longer the embedding, even where its base weight is.
+                layer.weight = torch.nn.Parameter(layer.weight.clone(), requires_grad=False)
+            setattr(parent, name.rpartition(".")[2], layer)
     return model
 
 
@@ -74,7 +78,6 @@ def _merged_weights(student: Any) -> dict[str, torch.Tensor]:
             merged[name.replace(".base_layer", "")] = parameter
     for name, module in base.named_modules():
         if hasattr(module, "get_delta_weight") and hasattr(module, "lora_A"):
-            for adapter in module.active_adapters:
-                weight = merged[f"{name}.weight"]
-                merged[f"{name}.weight"] = weight.float() + module.get_delta_weight(adapter).float()
+            weight = module.get_base_layer().weight.float()
+            merged[f"{name}.weight"] = weight + sum(module.get_delta_weight(a).float() for a in module.active_adapters)
     return merged

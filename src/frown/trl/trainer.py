@@ -101,7 +101,6 @@ class FrownSDPOTrainer(SDPOTrainer):
         super().__init__(model, reward_funcs, args, *others, **more)
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             raise FrownError(f"accelerate is set to FSDP or DeepSpeed: {fields.REFUSED['fsdp']}")
-        self._form = _linear_head(self.accelerator.unwrap_model(self.model))
         if telling is not None:
             self.teacher_context_builder = LessonContextBuilder(self, telling)
 
@@ -117,6 +116,7 @@ class FrownSDPOTrainer(SDPOTrainer):
 
     def _setup_teacher_model(self) -> None:
         """TRL's, but for a running mean under LoRA, which is one of the merged weights."""
+        self._form = _linear_head(self.accelerator.unwrap_model(self.model))  # an error now, before a teacher is made
         lora = is_pure_lora_training(self.model, self.accelerator)
         if self.args.teacher_model_kind != "ema" or not lora:
             super()._setup_teacher_model()
