@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,18 +12,15 @@ from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor
 
 from frown.affect.normalise import Normaliser
-from frown.config import RunConfig
 from frown.engine.model import context_length
 from frown.engine.text import completion_text
 from frown.errors import FrownError
 from frown.evaluate import judged
-from frown.feedback.compose import FeedbackFunction
-from frown.feedback.critic import Critic
 from frown.lesson import Lesson, prepare
-from frown.tasks.base import Environment
 from frown.trl.free_text import FreeText
 from frown.trl.rollouts import rollouts_of, verdicts_of
 from frown.trl.rows import task_of
+from frown.trl.telling import Telling
 from frown.types import Floats, Ints, Message, Rollout
 
 WEIGHT = "frown_weight"
@@ -31,15 +28,6 @@ WEIGHT = "frown_weight"
 COUNTED = "views_too_long steps_unasked critiques_lost parts_withheld parts_cut parts_left_out told_verdict told_gold"
 
 logger = get_logger(__name__)
-
-
-class Telling(NamedTuple):
-    """Who says what to the teacher."""
-
-    config: RunConfig
-    environment: Environment
-    critic: Critic | None
-    function: FeedbackFunction | None
 
 
 class TrainerReader:

@@ -81,6 +81,6 @@ class Pair(NamedTuple):
     """[B, T, V] at the sampling temperature where the policy loss needs them, else empty."""
 
 
-def no_logits(states: States) -> Tensor:
+def attached_zero(states: States) -> Tensor:
     """A zero that hangs on all that the pass computed, so that each parameter has a gradient, of zero."""
     return (states.hidden.float().sum() + states.logits.float().sum()) * 0.0

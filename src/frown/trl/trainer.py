@@ -10,7 +10,7 @@ Generation, rewards, the policy loss, logging, checkpoints and processes are TRL
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,16 +21,7 @@ from torch import Tensor
 from trl.experimental.sdpo import SDPOConfig, SDPOTrainer
 from trl.experimental.sdpo.teacher_sync import is_pure_lora_training
 
-from frown.config import (
-    AffectConfig,
-    FeedbackConfig,
-    ObjectiveConfig,
-    PracticeConfig,
-    RunConfig,
-    SamplingConfig,
-    parse,
-)
-from frown.critics import opened
+from frown.config import AffectConfig, FeedbackConfig
 from frown.engine.head import head_of
 from frown.engine.model import plain
 from frown.errors import FrownError
@@ -39,11 +30,11 @@ from frown.feedback.critic import Critic
 from frown.losses.head import LinearHead, read_signals
 from frown.tasks.base import Environment
 from frown.trl import fields
-from frown.trl.context import WEIGHT, LessonContextBuilder, Telling
-from frown.trl.free_text import FreeText, Templates
+from frown.trl.context import WEIGHT, LessonContextBuilder
 from frown.trl.loss import Objective, distil, nothing
-from frown.trl.states import Pair, answer_states, no_logits, what_counts
+from frown.trl.states import Pair, answer_states, attached_zero, what_counts
 from frown.trl.teacher import LoraTeacher
+from frown.trl.telling import telling_of
 
 
 class Scored(NamedTuple):
@@ -96,7 +87,7 @@ class FrownSDPOTrainer(SDPOTrainer):
         args = SDPOConfig() if args is None else args
         composed = any(given is not None for given in (feedback, critic, affect, environment))
         fields.check(args, composed=composed, environment=environment is not None)
-        telling = _telling(args, feedback, critic, affect, environment) if composed else None
+        telling = telling_of(args, feedback, critic, affect, environment) if composed else None
         self._lora_teacher: LoraTeacher | None = None
         super().__init__(model, reward_funcs, args, *others, **more)
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
@@ -185,7 +176,7 @@ class FrownSDPOTrainer(SDPOTrainer):
             loss, sums = found.loss, found.sums
         else:
             # Still attached to the student, so that the processes' gradients meet.
-            loss, sums = no_logits(pair.student), nothing(pair.loss_mask.device)
+            loss, sums = attached_zero(pair.student), nothing(pair.loss_mask.device)
         self._log_sums("train" if model.training else "eval", sums)
         return loss
 
@@ -256,56 +247,3 @@ def _linear_head(model: Any) -> LinearHead:
             "and bound: leave lm_head out of the adapter's target_modules and modules_to_save, or train with frown"
         )
     return head
-
-
-def _telling(
-    args: SDPOConfig,
-    feedback: FeedbackConfig | FeedbackFunction | None,
-    critic: Critic | None,
-    affect: AffectConfig | None,
-    environment: Environment | None,
-) -> Telling:
-    """Who says what to the teacher; FrownError for what cannot be had inside TRL."""
-    function: Callable[..., Any] | None = None
-    told = FeedbackConfig()
-    if isinstance(feedback, FeedbackConfig):
-        told = feedback
-    elif feedback is not None:
-        function = feedback
-    felt = AffectConfig() if affect is None else affect
-    place: Environment = environment or FreeText(
-        Templates(args.reprompt_template, args.solution_template, args.feedback_template)
-    )
-    asks = function is None and "critique" in told.kinds
-    if felt.practice != PracticeConfig() or felt.reward or felt.weight.teacher_beta:
-        raise FrownError(
-            "affect.practice, affect.reward and affect.weight.teacher_beta need frown's own loop, not TRL's"
-        )
-    if told.critique.ask == "variance":
-        raise FrownError('feedback.critique.ask = "variance" needs frown\'s own engine; use doubt')
-    if critic is not None and not asks:
-        raise FrownError('nobody would ask the critic: give feedback=FeedbackConfig(parts=("critique",))')
-    if critic is None and asks:
-        if told.critique.critic == "model":
-            raise FrownError(
-                "open the model critic yourself, so that it is closed: with frown.critics.opened(...) as critic"
-            )
-        with opened(told.critique, place) as found:  # these hold nothing that outlives the block
-            critic = found
-        if critic is None:
-            raise FrownError('feedback with "critique" needs a critic: give critic=, or an environment that has one')
-    config = parse(
-        RunConfig,
-        {
-            "feedback": told.model_dump(),
-            "affect": felt.model_dump(),
-            "objective": ObjectiveConfig(distillation=args.distillation_weight).model_dump(),
-            "sampling": SamplingConfig(
-                responses_per_prompt=args.num_generations,
-                temperature=args.temperature,
-                max_new_tokens=args.max_completion_length,
-            ).model_dump(),
-        },
-        "FrownSDPOTrainer",
-    )
-    return Telling(config, place, critic, function)
