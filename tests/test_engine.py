@@ -353,6 +353,16 @@ def test_the_ema_teacher_is_the_running_mean_of_the_merged_weights(folder, lora)
             torch.testing.assert_close(parameter, expected[name], rtol=1e-5, atol=1e-6)
 
 
+def test_a_running_mean_follows_a_head_with_an_adapter_that_shares_its_weight_with_the_embedding(folder):
+    pytest.importorskip("peft")
+    lora = {"rank": 4, "targets": ["q_proj", "lm_head"]}
+    e = engine(folder, model={"lora": lora}, teacher={"weights": "ema", "ema_rate": 1.0})
+    moved(e)
+    e.teacher.update()
+    with e.teacher.model() as teacher:
+        torch.testing.assert_close(logits(teacher), logits(e.model), rtol=1e-4, atol=1e-5)
+
+
 def test_lora_trains_the_adapters_alone_and_saves_them(folder, tmp_path):
     pytest.importorskip("peft")
     e = engine(folder, model={"lora": {"rank": 4}}, feedback={"parts": ["reference"]})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -43,8 +43,15 @@ def evaluate(
 def judge(rollouts: Sequence[Rollout], environment: Environment, engine: LocalEngine) -> list[Rollout]:
     """The rollouts with their verdicts and their written-out steps."""
     verdicts = environment.verify([r.task for r in rollouts], [r.text for r in rollouts])
+    return judged(rollouts, verdicts, environment, engine.tokenizer)
+
+
+def judged(
+    rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], environment: Environment, tokenizer: Any
+) -> list[Rollout]:
+    """The rollouts with verdicts that are known already, and their written-out steps."""
     return [
-        replace(r, verdict=v, steps=token_steps(engine.tokenizer, r.ids, r.text, environment.steps(r.text)))
+        replace(r, verdict=v, steps=token_steps(tokenizer, r.ids, r.text, environment.steps(r.text)))
         for r, v in zip(rollouts, verdicts, strict=True)
     ]
 

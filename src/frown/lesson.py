@@ -23,8 +23,8 @@ from frown.affect.note import note, random_choices, resolve, sibling_choices, we
 from frown.affect.quadrants import token_quadrants
 from frown.affect.rules import rules_named
 from frown.config import CritiqueConfig, FeedbackConfig, NoteConfig, RunConfig, WeightConfig
-from frown.engine.local import LocalEngine
-from frown.engine.text import completion_text, prompt_ids, token_steps
+from frown.engine.base import Reader
+from frown.engine.text import completion_text, token_steps
 from frown.errors import FrownError
 from frown.feedback.compose import FeedbackFunction, by_function, compose, groups
 from frown.feedback.critic import Critic, Request
@@ -55,7 +55,7 @@ def prepare(
     rollouts: Sequence[Rollout],
     config: RunConfig,
     environment: Environment,
-    engine: LocalEngine,
+    engine: Reader,
     rng: np.random.Generator,
     *,
     critic: Critic | None,
@@ -103,7 +103,7 @@ def prepare(
 
 
 def within_policy(
-    rollouts: Sequence[Rollout], feedback: Sequence[Feedback], told: FeedbackConfig, engine: LocalEngine
+    rollouts: Sequence[Rollout], feedback: Sequence[Feedback], told: FeedbackConfig, engine: Reader
 ) -> tuple[list[Feedback], dict[str, int]]:
     """The feedback that may be given, and counts of what was withheld or cut, and of what the rest gives away."""
     counts = dict.fromkeys(("parts_withheld", "parts_cut", "parts_left_out", "told_verdict", "told_gold"), 0)
@@ -123,7 +123,7 @@ def within_policy(
 
 
 def step_scores(
-    rollouts: Sequence[Rollout], critique: CritiqueConfig, engine: LocalEngine, rng: np.random.Generator
+    rollouts: Sequence[Rollout], critique: CritiqueConfig, engine: Reader, rng: np.random.Generator
 ) -> dict[str, list[Sequence[float] | None]]:
     """What others than the answer itself say of its steps: its siblings, the task's own rule of thumb, noisy copies."""
     contested: dict[int, Sequence[float]] = {}
@@ -168,7 +168,7 @@ def ask(
 
 
 def requests(
-    rollouts: Sequence[Rollout], asked: Sequence[tuple[int, ...]], environment: Environment, engine: LocalEngine
+    rollouts: Sequence[Rollout], asked: Sequence[tuple[int, ...]], environment: Environment, engine: Reader
 ) -> list[Request | None]:
     """What a critic is asked about each rollout; None where nothing."""
     return [
@@ -177,7 +177,7 @@ def requests(
     ]
 
 
-def step_texts(rollout: Rollout, environment: Environment, engine: LocalEngine) -> tuple[str, ...]:
+def step_texts(rollout: Rollout, environment: Environment, engine: Reader) -> tuple[str, ...]:
     """The written-out steps of an answer as they read, one text for each of its `steps`."""
     found = environment.steps(rollout.text)
     if len(found) == len(rollout.steps):
@@ -191,7 +191,7 @@ def notes(
     appraisals: Sequence[Appraisal],
     config: NoteConfig,
     environment: Environment,
-    engine: LocalEngine,
+    engine: Reader,
     rng: np.random.Generator,
 ) -> list[Part | None]:
     """The affect note on each rollout, in the environment's words; None where there is nothing to say."""
@@ -211,7 +211,7 @@ def _notes_with_content(
     steps: Sequence[Sequence[int]],
     config: NoteConfig,
     environment: Environment,
-    engine: LocalEngine,
+    engine: Reader,
     rng: np.random.Generator,
 ) -> list[Part | None]:
     """Notes of what student and siblings considered at the doubtful steps, each as the text of the whole step."""
@@ -238,7 +238,7 @@ def _notes_with_content(
     return out
 
 
-def own_choices(rollout: Rollout, engine: LocalEngine) -> list[tuple[str, ...]]:
+def own_choices(rollout: Rollout, engine: Reader) -> list[tuple[str, ...]]:
     """For each step what the student wrote, and what it would have been with another token at the one place where the
     likeliest other token was likeliest."""
     top, second = signal(rollout, "top_probability"), signal(rollout, "runner_up")
@@ -261,13 +261,13 @@ def look(
     feedback: Sequence[Feedback],
     config: RunConfig,
     environment: Environment,
-    engine: LocalEngine,
+    engine: Reader,
     rng: np.random.Generator,
 ) -> tuple[list[TeacherView], int]:
     """How the teacher sees each rollout that got feedback, and how many were left out as too long."""
     told = [i for i, f in enumerate(feedback) if f.parts]
     messages = [environment.teacher_messages(rollouts[i].task, feedback[i]) for i in told]
-    ids = {i: prompt_ids(engine.tokenizer, m) for i, m in zip(told, messages, strict=True)}
+    ids = {i: engine.prompt(m) for i, m in zip(told, messages, strict=True)}
     contexts = {i: context for i, context in ids.items() if engine.fits(context)}
     views = teacher_views(
         rollouts,
@@ -282,7 +282,7 @@ def look(
     return views, len(ids) - len(contexts)
 
 
-def _without_reasoning(view: TeacherView, rollout: Rollout, engine: LocalEngine) -> TeacherView:
+def _without_reasoning(view: TeacherView, rollout: Rollout, engine: Reader) -> TeacherView:
     """The view without weight on the answer's leading reasoning."""
     end = reasoning_ends(rollout.text)
     if not end:

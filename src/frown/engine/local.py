@@ -132,7 +132,7 @@ class LocalEngine:
         room = self.config.sampling.max_new_tokens
         out = []
         for messages in conversations:
-            ids = prompt_ids(self.tokenizer, messages)
+            ids = self.prompt(messages)
             if not self.fits(ids):
                 raise FrownError(
                     f"a prompt of {len(ids)} tokens and sampling.max_new_tokens = {room} do not fit the model's "
@@ -140,6 +140,10 @@ class LocalEngine:
                 )
             out.append(ids)
         return out
+
+    def prompt(self, messages: Sequence[Message]) -> Ints:
+        """A conversation as token ids up to where its answer begins."""
+        return prompt_ids(self.tokenizer, messages)
 
     def encode(self, text: str) -> list[int]:
         """A piece of text as the model's tokens, without any that mark a beginning or an end."""

@@ -31,6 +31,7 @@ class Teacher:
                 self._copy = _without_adapters(self._copy)
             if config.weights == "ema":
                 self._copy.float()  # steps of a running mean are far below what half precision can hold
+                self._follow(1.0)  # adapters that were trained before are part of where the mean begins
 
     @contextmanager
     def model(self) -> Iterator[Any]:
@@ -43,14 +44,16 @@ class Teacher:
         else:
             yield self._student
 
-    @torch.no_grad()
     def update(self) -> None:
         """Move a running mean one step towards the student: teacher <- (1 - rate) teacher + rate student."""
-        if self._config.weights != "ema":
-            return
+        if self._config.weights == "ema":
+            self._follow(self._config.ema_rate)
+
+    @torch.no_grad()
+    def _follow(self, rate: float) -> None:
         merged = _merged_weights(self._student) if self._adapters else dict(self._student.named_parameters())
         for name, parameter in self._copy.named_parameters():
-            parameter.lerp_(merged[name].to(parameter.dtype), self._config.ema_rate)
+            parameter.lerp_(merged[name].to(parameter.dtype), rate)
 
 
 def _without_adapters(model: Any) -> Any:
@@ -58,7 +61,11 @@ def _without_adapters(model: Any) -> Any:
     for name, module in list(model.named_modules()):
         if hasattr(module, "get_base_layer") and hasattr(module, "lora_A"):
             parent = model.get_submodule(name.rpartition(".")[0]) if "." in name else model
-            setattr(parent, name.rpartition(".")[2], module.get_base_layer())
+            layer = module.get_base_layer()
+            if layer.weight is model.get_input_embeddings().weight and layer is not model.get_input_embeddings():
+                # A head with an adapter is no longer the embedding, even where its base weight is.
+                layer.weight = torch.nn.Parameter(layer.weight.clone(), requires_grad=False)
+            setattr(parent, name.rpartition(".")[2], layer)
     return model
 
 
@@ -71,7 +78,6 @@ def _merged_weights(student: Any) -> dict[str, torch.Tensor]:
             merged[name.replace(".base_layer", "")] = parameter
     for name, module in base.named_modules():
         if hasattr(module, "get_delta_weight") and hasattr(module, "lora_A"):
-            for adapter in module.active_adapters:
-                weight = merged[f"{name}.weight"]
-                merged[f"{name}.weight"] = weight.float() + module.get_delta_weight(adapter).float()
+            weight = module.get_base_layer().weight.float()
+            merged[f"{name}.weight"] = weight + sum(module.get_delta_weight(a).float() for a in module.active_adapters)
     return merged

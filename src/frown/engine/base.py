@@ -1,0 +1,37 @@
+"""What a lesson needs of whoever holds the policy: frown's own engine, or another trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from frown.types import Floats, Ints, Message, Rollout
+
+
+class Reader(Protocol):
+    """Between texts and tokens of one policy, and what copies of it would have said."""
+
+    @property
+    def tokenizer(self) -> Any:
+        """A Hugging Face tokenizer."""
+        ...
+
+    def prompt(self, messages: Sequence[Message]) -> Ints:
+        """A conversation as token ids up to where its answer begins."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """A piece of text as tokens, without any that mark a beginning or an end."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Tokens as text."""
+        ...
+
+    def fits(self, context: Ints) -> bool:
+        """Whether an answer fits behind a context."""
+        ...
+
+    def prediction_variance(self, rollouts: Sequence[Rollout], *, copies: int, seed: int) -> list[Floats]:
+        """How much the policy and copies with noisy weights disagree at each token: nats, float32[T] a rollout."""
+        ...
