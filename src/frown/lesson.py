@@ -23,7 +23,7 @@ from frown.affect.note import note, random_choices, resolve, sibling_choices, we
 from frown.affect.quadrants import token_quadrants
 from frown.affect.rules import rules_named
 from frown.config import CritiqueConfig, FeedbackConfig, NoteConfig, RunConfig, WeightConfig
-from frown.engine.base import Reader
+from frown.engine.reader import Reader
 from frown.engine.text import completion_text, token_steps
 from frown.errors import FrownError
 from frown.feedback.compose import FeedbackFunction, by_function, compose, groups

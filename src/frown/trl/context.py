@@ -31,7 +31,7 @@ logger = get_logger(__name__)
 
 
 class TrainerReader:
-    """A trainer's own way between texts and tokens; implements `frown.engine.base.Reader`."""
+    """A trainer's own way between texts and tokens; implements `frown.engine.reader.Reader`."""
 
     def __init__(self, trainer: Any, plain: bool) -> None:
         """`plain`: the prompts are texts, not conversations."""
