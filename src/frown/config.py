@@ -481,7 +481,9 @@ class RunConfig(Config):
     optimiser: OptimiserConfig = OptimiserConfig()
     eval: EvalConfig = EvalConfig()
     micro_batch_tokens: int = Field(16384, ge=1)
-    """Most tokens (padding included) in one forward pass of the trainer."""
+    """Most tokens in one forward pass of the trainer: of the student's or of the teacher's packed row, whichever is
+    longer, in which a beginning that several rows share counts once; padding included for a model that is padded. A
+    row longer than that is a batch of its own."""
     sampling_batch_tokens: int = Field(65536, ge=1)
     """Most tokens (prompts and all they may grow to) whose keys and values the sampler holds at once."""
     keep_rollouts: bool = True

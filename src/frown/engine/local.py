@@ -17,8 +17,10 @@ import torch
 
 from frown.config import RunConfig
 from frown.engine import model as models
+from frown.engine import trunk
 from frown.engine.allocator import keep_freed_memory
 from frown.engine.head import head_of, why_slow, within
+from frown.engine.packing import LEAST_SHARED, common_prefix
 from frown.engine.sampling import Decoding, sample
 from frown.engine.text import completion_text, prompt_ids
 from frown.errors import FrownError, NotFinite
@@ -64,7 +66,8 @@ class LocalEngine:
         self.model, self.tokenizer, self.device = models.load(config.model)
         self.model.eval()  # no dropout: the policy that is trained is the policy that sampled
         self.head = head_of(self.model)
-        self.notes = [line for line in (why_slow(self.head, self.model),) if line]
+        self.trunk = trunk.choose(self.model)
+        self.notes = [line for line in (why_slow(self.head, self.model), *self.trunk.notes) if line]
         """What the user should know of how this model is trained."""
         self.teacher = Teacher(self.model, config.teacher)
         with self.teacher.model() as teacher:
@@ -167,11 +170,12 @@ class LocalEngine:
 
         loss = d * sum(w * divergence) / sum(w) + (1 - d) * sum(policy gradient) / (number of sampled tokens),
         with d = objective.distillation. `advantages`: float[T] for each rollout. Rows that carry neither weight nor
-        advantage are not computed at all, and every row is cut after its last token that counts. With
+        advantage are not computed at all, every row is cut after its last token that counts, and what rows share at
+        their beginning is computed once where the model allows it (`frown.engine.trunk`). With
         `affect.weight.teacher_beta` the weights w are multiplied by exp(-beta H_teacher) first.
         """
         objective = self.config.objective
-        rows = training_rows(rollouts, views, advantages, objective.distillation)
+        rows = [_cut(r) for r in training_rows(rollouts, views, advantages, objective.distillation)]
         distilled = sum(float(r.weight.sum()) for r in rows)
         sampled = sum(len(r.ids) for r in rollouts)
         scale = (
@@ -183,8 +187,8 @@ class LocalEngine:
             {name: np.full(len(v.weight), np.nan, np.float32) for name in TEACHER_SIGNALS} for v in views
         ]
         loss = 0.0
-        for batch in micro_batches(rows, self.config.micro_batch_tokens):
-            value, stats = self._backward(batch, scale, read)
+        for batch in self._batches(rows):
+            value, stats = self._backward([rows[i] for i in batch], scale, read)
             loss += value
             seen.append(stats)
         if beta := self.config.affect.weight.teacher_beta:
@@ -204,7 +208,6 @@ class LocalEngine:
     ) -> tuple[float, dict[str, np.ndarray]]:
         """Student and teacher hidden states of one micro-batch, one pass through the head, gradients."""
         used = [np.flatnonzero((r.weight != 0) | (r.advantage != 0)) for r in rows]
-        rows = [r._replace(ids=r.ids[: u[-1] + 1]) for r, u in zip(rows, used, strict=True)]
         flat = {
             "targets": np.concatenate([r.ids[u] for r, u in zip(rows, used, strict=True)]),
             "weight": np.concatenate([r.weight[u] for r, u in zip(rows, used, strict=True)]) * scale[0],
@@ -221,8 +224,9 @@ class LocalEngine:
             gate = torch.exp(-beta * leaves.signals["teacher_entropy"]) if beta else 1.0
             return loss + weight[at] * gate * leaves.divergence
 
-        out = self._pass(rows, used, tensor["targets"], token_loss)
-        out.loss.backward()
+        with trunk.engaged(self.model, self.trunk.way):
+            out = self._pass(rows, used, tensor["targets"], token_loss)
+            out.loss.backward()
         stats = {k: v.cpu().numpy() for k, v in out.signals.items()}
         ends = np.cumsum([len(u) for u in used])
         for row, u, end in zip(rows, used, ends, strict=True):
@@ -268,16 +272,15 @@ class LocalEngine:
             ones = np.ones(len(r.ids), np.float32)
             return Row(r.prompt_ids, view.context_ids, r.ids, ones, np.zeros_like(ones))
 
-        order = sorted(range(len(views)), key=lambda i: -_length(row(views[i])))
+        rows = [row(view) for view in views]
         found: list[dict[str, Floats]] = [{} for _ in views]
-        at = iter(order)
-        for batch in micro_batches([row(views[i]) for i in order], self.config.micro_batch_tokens):
-            used = [np.arange(len(r.ids)) for r in batch]
-            targets = torch.as_tensor(np.concatenate([r.ids for r in batch]), device=self.device)
-            out = self._pass(batch, used, targets, lambda leaves, rows: torch.zeros_like(leaves.logp))
+        for batch in self._batches(rows):
+            used = [np.arange(len(rows[i].ids)) for i in batch]
+            targets = torch.as_tensor(np.concatenate([rows[i].ids for i in batch]), device=self.device)
+            out = self._pass([rows[i] for i in batch], used, targets, lambda leaves, at: torch.zeros_like(leaves.logp))
             ends = np.cumsum([len(u) for u in used])[:-1]
             flat = {name: np.split(out.signals[name].cpu().numpy(), ends) for name in TEACHER_SIGNALS}
-            for j, i in enumerate(islice(at, len(batch))):
+            for j, i in enumerate(batch):
                 found[i] = {name: parts[j] for name, parts in flat.items()}
         return found
 
@@ -288,22 +291,20 @@ class LocalEngine:
         The mutual information between next token and copy, nats, float32[T] a rollout
         (`frown.signals.variance.mutual_information`). Cost: copies + 1 forward passes over the answers.
         """
-        order = sorted(range(len(rollouts)), key=lambda i: -len(rollouts[i].prompt_ids) - len(rollouts[i].ids))
         found: dict[int, Floats] = {}
         rows = [
             Row(r.prompt_ids, None, r.ids, np.ones(len(r.ids), np.float32), np.zeros(len(r.ids), np.float32))
-            for r in (rollouts[i] for i in order)
+            for r in rollouts
         ]
-        at = iter(order)
-        for batch in micro_batches(rows, self.config.micro_batch_tokens):
-            used = [np.arange(len(r.ids)) for r in batch]
-            pairs = [(r.prompt_ids, r.ids) for r in batch]
+        for batch in self._batches(rows):
+            used = [np.arange(len(rows[i].ids)) for i in batch]
+            pairs = [(rows[i].prompt_ids, rows[i].ids) for i in batch]
 
             def hidden(model: Any, pairs: Any = pairs, used: Any = used) -> torch.Tensor:
                 return self._hidden(model, pairs, used)
 
             noisy = noise_copies(self.model, hidden, copies=copies, seed=seed)
-            targets = torch.as_tensor(np.concatenate([r.ids for r in batch]), device=self.device)
+            targets = torch.as_tensor(np.concatenate([rows[i].ids for i in batch]), device=self.device)
             read = spread(
                 torch.cat([hidden(self.model)[None], noisy]),
                 self.head.logits,
@@ -311,27 +312,21 @@ class LocalEngine:
                 self.config.sampling.temperature,
             )["mutual_information"]
             parts = np.split(read.float().cpu().numpy(), np.cumsum([len(u) for u in used])[:-1])
-            found |= dict(zip(islice(at, len(batch)), parts, strict=True))
+            found |= dict(zip(batch, parts, strict=True))
         return [found[i] for i in range(len(rollouts))]
 
     def _hidden(self, model: Any, sequences: Sequence[tuple[Ints, Ints]], used: Sequence[np.ndarray]) -> torch.Tensor:
-        """[N, H] final hidden states from which the used answer tokens are predicted, row after row.
-
-        Rows are padded on the right: under causal attention nothing that counts can see the padding.
-        """
+        """[N, H] final hidden states from which the used answer tokens are predicted, row after row."""
         inputs = [np.concatenate([before, ids[:-1]]) for before, ids in sequences]
-        batch = np.full((len(inputs), max(map(len, inputs))), self.pad_id)
-        for i, x in enumerate(inputs):
-            batch[i, : len(x)] = x
-        ids = torch.as_tensor(batch, device=self.device)
-        states = models.backbone(model)(input_ids=ids, use_cache=False).last_hidden_state
-        at = np.concatenate(
-            [
-                i * batch.shape[1] + len(before) - 1 + u
-                for i, ((before, _), u) in enumerate(zip(sequences, used, strict=True))
-            ]
-        )
-        return states.flatten(0, 1)[torch.as_tensor(at, device=self.device)]
+        at = [len(before) - 1 + u for (before, _), u in zip(sequences, used, strict=True)]
+        return trunk.hidden_states(model, inputs, at, self.trunk.way, self.pad_id)
+
+    def _batches(self, rows: Sequence[Row]) -> list[list[int]]:
+        """Which rows are computed together."""
+        order = arranged(rows, shared=self.trunk.shares)
+        found = micro_batches([rows[i] for i in order], self.config.micro_batch_tokens, shared=self.trunk.shares)
+        at = iter(order)
+        return [list(islice(at, len(batch))) for batch in found]
 
     def step(self) -> float:
         """Clip, update the student, then the teacher. Returns the gradient norm before clipping.
@@ -359,7 +354,7 @@ class LocalEngine:
 def training_rows(
     rollouts: Sequence[Rollout], views: Sequence[TeacherView], advantages: Sequence[Floats], distillation: float
 ) -> list[Row]:
-    """The rows that have something to learn from, longest first, those with a teacher before those without."""
+    """The rows that have something to learn from."""
     rows = []
     viewed = set()
     for v, view in enumerate(views if distillation > 0 else ()):
@@ -373,7 +368,38 @@ def training_rows(
         if distillation < 1 and i not in viewed and np.any(advantages[i]):
             zeros = np.zeros(len(r.ids), np.float32)
             rows.append(Row(r.prompt_ids, None, r.ids, zeros, np.asarray(advantages[i], np.float32)))
-    return sorted(rows, key=lambda r: (r.context_ids is None, -_length(r)))
+    return rows
+
+
+def _cut(row: Row) -> Row:
+    """A row without what follows the last token that counts."""
+    end = int(np.flatnonzero((row.weight != 0) | (row.advantage != 0))[-1]) + 1
+    return row._replace(ids=row.ids[:end], weight=row.weight[:end], advantage=row.advantage[:end])
+
+
+def arranged(rows: Sequence[Row], *, shared: bool) -> list[int]:
+    """The order in which rows are batched: those with a teacher first, and longest first.
+
+    Where beginnings are `shared`, the rows of a prompt stay together, longest prompt with its answers first, and among
+    them those whose teacher contexts begin alike.
+    """
+    if not shared:
+        return sorted(range(len(rows)), key=lambda i: (rows[i].context_ids is None, -_length(rows[i])))
+    longest: dict[bytes, int] = {}
+    for row in rows:
+        prompt = _bytes(row.prompt_ids)
+        longest[prompt] = max(longest.get(prompt, 0), _length(row))
+
+    def key(i: int) -> tuple[bool, int, bytes, bytes]:
+        row, prompt = rows[i], _bytes(rows[i].prompt_ids)
+        context = row.prompt_ids if row.context_ids is None else row.context_ids
+        return row.context_ids is None, -longest[prompt], prompt, _bytes(np.concatenate([context, row.ids]))
+
+    return sorted(range(len(rows)), key=key)
+
+
+def _bytes(ids: Ints) -> bytes:
+    return np.asarray(ids, np.int64).tobytes()
 
 
 def _length(row: Row) -> int:
@@ -381,18 +407,50 @@ def _length(row: Row) -> int:
     return longest + len(row.ids)
 
 
-def micro_batches(rows: Sequence[Row], most_tokens: int) -> list[list[Row]]:
-    """Rows in order, cut into batches of at most `most_tokens` padded tokens, never mixing with and without a
-    teacher. A row longer than that is a batch of its own."""
+def micro_batches(rows: Sequence[Row], most_tokens: int, *, shared: bool = False) -> list[list[Row]]:
+    """Rows in order, cut into batches of at most `most_tokens` tokens, never mixing with and without a teacher. A row
+    longer than that is a batch of its own.
+
+    Tokens are those of the student or of the teacher, whichever has more: padding included, or where beginnings are
+    `shared` at most as many as the packed row has.
+    """
     batches: list[list[Row]] = []
+    size = (0, 0)
     for row in rows:
         last = batches[-1] if batches else None
         same_kind = last is not None and (last[0].context_ids is None) == (row.context_ids is None)
-        if last is not None and same_kind and (len(last) + 1) * _length(last[0]) <= most_tokens:
-            last.append(row)
-        else:
-            batches.append([row])
+        if last is not None and same_kind:
+            if shared:
+                new = _new_tokens(row, last[-1])
+                grown = (size[0] + new[0], size[1] + new[1])
+            else:
+                grown = ((len(last) + 1) * _length(last[0]),) * 2
+            if max(grown) <= most_tokens:
+                last.append(row)
+                size = grown
+                continue
+        batches.append([row])
+        size = _new_tokens(row, None)
     return batches
+
+
+def _new_tokens(row: Row, before: Row | None) -> tuple[int, int]:
+    """Tokens that a row adds to the student's packed row and to the teacher's, `before` being there; no fewer.
+
+    A common beginning may be shared in all but its last LEAST_SHARED - 1 tokens, when others part just before.
+    """
+
+    def added(context: Ints | None, other: Ints | None) -> int:
+        if context is None:
+            return 0
+        mine = np.concatenate([context, row.ids[:-1]])
+        if before is None or other is None:
+            return len(mine)
+        return len(mine) - max(0, common_prefix(mine, np.concatenate([other, before.ids[:-1]])) - LEAST_SHARED + 1)
+
+    if before is None:
+        return added(row.prompt_ids, None), added(row.context_ids, None)
+    return added(row.prompt_ids, before.prompt_ids), added(row.context_ids, before.context_ids)
 
 
 def _averages(seen: Sequence[dict[str, np.ndarray]]) -> dict[str, float]:
