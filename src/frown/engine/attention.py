@@ -239,8 +239,8 @@ def attend_by_flex(
     _check(attention_mask, query, given)
     length = query.shape[2]
     more = -length % _FLEX_BLOCK  # whole blocks, so that few lengths are compiled for
-    padded = (pad(x, (0, 0, 0, more)) for x in (query, key, value))
-    out, _ = flex_attention_forward(module, *padded, attention_mask.block_mask(), **given)
+    q, k, v = (pad(x, (0, 0, 0, more)) for x in (query, key, value))
+    out, _ = flex_attention_forward(module, q, k, v, attention_mask.block_mask(), **given)
     return out[:, :length], None
 
 

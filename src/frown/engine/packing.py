@@ -25,8 +25,8 @@ LEAST_SHARED = 8
 _PIECE = 256
 """Queries that attend together at the most: what lies behind the last of them in its segment is not looked at."""
 
-_CALL = 8192
-"""Pairs of query and key whose attention takes as long as calling it, about. Measured on one CPU core."""
+_CALL = 2048
+"""Pairs of query and key whose attention takes about as long as one more call of it, on a CPU core."""
 
 
 class Segment(NamedTuple):
@@ -159,6 +159,4 @@ def _block(call: Sequence[tuple[Ints, Ints]]) -> Block:
         width = max(map(len, rows))
         return np.stack([np.pad(row, (0, width - len(row)), mode="edge") for row in rows])
 
-    return Block(
-        stacked([q for q, _ in call]), stacked([k for _, k in call]), np.array([len(k) for _, k in call])
-    )
+    return Block(stacked([q for q, _ in call]), stacked([k for _, k in call]), np.array([len(k) for _, k in call]))
