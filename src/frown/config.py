@@ -109,6 +109,16 @@ class ObjectiveConfig(Config):
     top_k: int | None = Field(None, ge=1)
     """None: the divergence over the whole vocabulary. Else over the student's top_k likeliest tokens and all others as
     one, as published recipes do (SDPO: 100): an approximation from below that is no faster here."""
+    blend: Literal["weight", "route"] = "weight"
+    """weight: every answer counts in both losses. route: right answers go to the policy gradient alone, answers that
+    are not right and have a teacher to distillation alone (SRPO, arXiv 2604.02288), others to the policy gradient."""
+    kl_anchor: float = Field(0.0, ge=0)
+    """Adds this times KL(student || policy at the start), the exact one over the vocabulary, mean over the sampled
+    tokens. Costs a forward pass of the start's weights over all answers, and (without LoRA) a copy of them."""
+    importance_cap: float | None = Field(None, ge=1)
+    """Multiplies each token's losses by min(trained policy / policy that sampled it, cap): truncated importance
+    sampling, for a sampler that disagrees with the trainer (vLLM) and for rehearsed answers. None: no correction; the
+    mismatch is logged either way."""
     policy: Literal["group", "tail"] = "group"
     """Where the policy gradient's advantages come from: the rewards of a group (GRPO), or the answer alone: the least
     likely fifth of the tokens is pushed down, harder where entropy is high (OPSA, arXiv 2608.31046: no teacher, no
@@ -510,10 +520,15 @@ class RunConfig(Config):
                 "sampling.responses_per_prompt = 1 gives GRPO no group to compare with: "
                 "use 2 or more, or objective.distillation = 1"
             )
-        if self.affect.weight.teacher_beta and self.objective.distillation < 1:
+        if self.affect.weight.teacher_beta and (self.objective.distillation < 1 or self.objective.kl_anchor):
             raise ValueError(
-                "affect.weight.teacher_beta goes with objective.distillation = 1 alone: what it weighs is known only "
-                "when both losses are already added up"
+                "affect.weight.teacher_beta goes with objective.distillation = 1 and objective.kl_anchor = 0 alone: "
+                "what it weighs is known only when all losses are already added up"
+            )
+        if self.objective.blend == "route" and not 0 < self.objective.distillation < 1:
+            raise ValueError(
+                'objective.blend = "route" shares answers out between two losses: give both weight, e.g. '
+                "objective.distillation = 0.5"
             )
         if alone and self.objective.distillation > 0 and self.feedback.parts == ("sibling",):
             raise ValueError(

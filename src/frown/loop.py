@@ -38,6 +38,7 @@ from frown.feedback.model_critic import ModelCritic
 from frown.lesson import Lesson, affect_weights, prepare
 from frown.losses.advantages import group_advantages, tail_advantages
 from frown.preflight import teacher_gap
+from frown.routing import routed
 from frown.store import RunDirectory, write_text
 from frown.tasks.base import Environment
 from frown.types import Appraisal, Feedback, Floats, Rollout, TeacherView
@@ -113,6 +114,9 @@ def train(
             batch = [*rollouts, *(kept[i].rollout for i in again)]
             old = [replace(kept[i].view, rollout=len(rollouts) + j) for j, i in enumerate(again)]
             reward = advantages(rollouts, lesson.appraisals, scores, config, rng[FEEDBACK])
+            if config.objective.blend == "route":
+                taught, reward = routed(rollouts, lesson.views, reward)
+                lesson = lesson._replace(views=taught)
             reward += [np.zeros(len(kept[i].rollout.ids), np.float32) for i in again]  # rehearsed: distilled alone
             learnt = engine.forward_backward(batch, [*lesson.views, *old], reward)
             norm = engine.step() if learnt.averages["rows"] else 0.0

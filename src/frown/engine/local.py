@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from frown.config import RunConfig
+from frown.config import RunConfig, TeacherConfig
 from frown.engine import model as models
 from frown.engine import trunk
 from frown.engine.allocator import keep_freed_memory
@@ -24,8 +24,8 @@ from frown.engine.packing import LEAST_SHARED, common_prefix
 from frown.engine.sampling import Decoding, sample
 from frown.engine.text import completion_text, prompt_ids
 from frown.errors import FrownError, NotFinite
-from frown.losses.head import HeadOutput, TokenLoss, head_pass
-from frown.losses.objectives import policy_gradient
+from frown.losses.head import HeadOutput, Leaves, TokenLoss, head_pass
+from frown.losses.objectives import importance_weight, mismatch, policy_gradient
 from frown.signals.variance import noise_copies, spread
 from frown.teacher.weights import Teacher
 from frown.types import Floats, Ints, Message, Rollout, Signals, Task, TeacherView
@@ -46,6 +46,12 @@ class Row(NamedTuple):
     """[T] advantage of each token, for the policy gradient."""
     view: int | None = None
     """Which of the views this is; None for a row without teacher."""
+    sampled_logp: Floats | None = None
+    """[T] nats, under the policy that sampled the answer."""
+    fresh: bool = True
+    """Whether that policy is the present one."""
+    anchored: bool = False
+    """Whether every token of it is held near the policy at the start."""
 
 
 class Learnt(NamedTuple):
@@ -72,6 +78,11 @@ class LocalEngine:
         self.teacher = Teacher(self.model, config.teacher)
         with self.teacher.model() as teacher:
             self.teacher_head = within(self.teacher.model, head_of(teacher))
+        # What a policy is anchored to: its weights as they are now.
+        self.start = Teacher(self.model, TeacherConfig(weights="frozen")) if config.objective.kl_anchor else None
+        if self.start is not None:
+            with self.start.model() as start:
+                self.start_head = within(self.start.model, head_of(start))
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(
             self.parameters,
@@ -168,19 +179,21 @@ class LocalEngine:
     ) -> Learnt:
         """Gradients of one batch, and what the pass saw.
 
-        loss = d * sum(w * divergence) / sum(w) + (1 - d) * sum(policy gradient) / (number of sampled tokens),
-        with d = objective.distillation. `advantages`: float[T] for each rollout. Rows that carry neither weight nor
-        advantage are not computed at all, every row is cut after its last token that counts, and what rows share at
+        loss = d * sum(w * divergence) / sum(w) + (1 - d) * sum(policy gradient) / N + a * sum(KL to the start) / N,
+        with d = objective.distillation, a = objective.kl_anchor and N the number of sampled tokens. `advantages`:
+        float[T] for each rollout. Rows that carry neither weight nor advantage nor an anchor are not computed at all,
+        every row is cut after its last token that counts, and what rows share at
         their beginning is computed once where the model allows it (`frown.engine.trunk`). With
         `affect.weight.teacher_beta` the weights w are multiplied by exp(-beta H_teacher) first.
         """
         objective = self.config.objective
-        rows = [_cut(r) for r in training_rows(rollouts, views, advantages, objective.distillation)]
+        rows = [_cut(r) for r in self._rows(rollouts, views, advantages)]
         distilled = sum(float(r.weight.sum()) for r in rows)
         sampled = sum(len(r.ids) for r in rollouts)
-        scale = (
+        scale = _Scale(
             objective.distillation / distilled if distilled else 0.0,
             (1.0 - objective.distillation) / sampled if objective.distillation < 1 else 0.0,
+            objective.kl_anchor / sampled if sampled else 0.0,
         )
         seen: list[dict[str, np.ndarray]] = []
         read: list[dict[str, Floats]] = [
@@ -204,42 +217,63 @@ class LocalEngine:
         return Learnt({"loss": loss, "rows": float(len(rows)), **_averages(seen)}, read)
 
     def _backward(
-        self, rows: Sequence[Row], scale: tuple[float, float], read: Sequence[dict[str, Floats]]
+        self, rows: Sequence[Row], scale: _Scale, read: Sequence[dict[str, Floats]]
     ) -> tuple[float, dict[str, np.ndarray]]:
-        """Student and teacher hidden states of one micro-batch, one pass through the head, gradients."""
-        used = [np.flatnonzero((r.weight != 0) | (r.advantage != 0)) for r in rows]
-        flat = {
-            "targets": np.concatenate([r.ids[u] for r, u in zip(rows, used, strict=True)]),
-            "weight": np.concatenate([r.weight[u] for r, u in zip(rows, used, strict=True)]) * scale[0],
-            "advantage": np.concatenate([r.advantage[u] for r, u in zip(rows, used, strict=True)]) * scale[1],
-        }
-        tensor = {k: torch.as_tensor(v, device=self.device) for k, v in flat.items()}
-        weight, advantage = tensor["weight"].float(), tensor["advantage"].float()
-        beta = self.config.affect.weight.teacher_beta
+        """Hidden states of one micro-batch, one pass through the head (two with an anchor), gradients."""
+        used = [_counts(r) for r in rows]
 
-        def token_loss(leaves: Any, at: slice) -> torch.Tensor:
+        def gathered(values: Sequence[np.ndarray]) -> torch.Tensor:
+            return torch.as_tensor(
+                np.concatenate([v[u] for v, u in zip(values, used, strict=True)]), device=self.device
+            )
+
+        targets = gathered([r.ids for r in rows])
+        weight = gathered([r.weight * scale.distillation for r in rows]).float()
+        advantage = gathered([r.advantage * scale.policy for r in rows]).float()
+        unknown = [np.full(len(r.ids), np.nan, np.float32) for r in rows]
+        sampled = gathered(
+            [n if r.sampled_logp is None else r.sampled_logp for r, n in zip(rows, unknown, strict=True)]
+        )
+        beta, cap = self.config.affect.weight.teacher_beta, self.config.objective.importance_cap
+
+        def token_loss(leaves: Leaves, at: slice) -> torch.Tensor:
             loss = policy_gradient(leaves.logp, None, advantage[at])  # one update a batch: the ratio is one
-            if leaves.divergence is None:
-                return loss
-            gate = torch.exp(-beta * leaves.signals["teacher_entropy"]) if beta else 1.0
-            return loss + weight[at] * gate * leaves.divergence
+            if leaves.divergence is not None:
+                gate = torch.exp(-beta * leaves.signals["teacher_entropy"]) if beta else 1.0
+                loss = loss + weight[at] * gate * leaves.divergence
+            return loss if cap is None else loss * importance_weight(leaves.logp, sampled[at], cap)
 
         with trunk.engaged(self.model, self.trunk.way):
-            out = self._pass(rows, used, tensor["targets"], token_loss)
-            out.loss.backward()
-        stats = {k: v.cpu().numpy() for k, v in out.signals.items()}
+            hidden = self._hidden(self.model, [(r.prompt_ids, r.ids) for r in rows], used)
+            out = self._pass(hidden, rows, used, targets, token_loss)
+            total, signals = out.loss, dict(out.signals)
+            if self.start is not None:
+                anchored = gathered([np.full(len(r.ids), r.anchored * scale.anchor) for r in rows]).float()
+                held = self._anchor(hidden, rows, used, targets, anchored)
+                total = total + held.loss
+                signals["kl_to_start"] = held.signals["divergence"]
+            total.backward()
+        stats = {k: v.cpu().numpy() for k, v in signals.items()}
+        stats["weight"] = weight.cpu().numpy()
+        fresh = np.concatenate([np.full(len(u), r.fresh) for r, u in zip(rows, used, strict=True)])
+        stats["mismatch"] = mismatch(-out.signals["surprisal"], sampled).cpu().numpy()[fresh]
         ends = np.cumsum([len(u) for u in used])
         for row, u, end in zip(rows, used, ends, strict=True):
             if row.view is not None:
                 for name in TEACHER_SIGNALS:
                     read[row.view][name][u] = stats[name][end - len(u) : end]
-        return float(out.loss.detach()), {**stats, "weight": flat["weight"]}
+        return float(total.detach()), stats
 
     def _pass(
-        self, rows: Sequence[Row], used: Sequence[np.ndarray], targets: torch.Tensor, loss: TokenLoss
+        self,
+        hidden: torch.Tensor,
+        rows: Sequence[Row],
+        used: Sequence[np.ndarray],
+        targets: torch.Tensor,
+        loss: TokenLoss,
     ) -> HeadOutput:
-        """Student and (where rows have one) teacher on the used tokens of some rows: one pass through the head."""
-        hidden = self._hidden(self.model, [(r.prompt_ids, r.ids) for r in rows], used)
+        """The student's hidden states [N, H] of the used tokens, and (where rows have one) the teacher's, through the
+        head."""
         teacher_hidden = None
         if rows[0].context_ids is not None:
             with torch.no_grad(), self.teacher.model() as teacher:
@@ -256,6 +290,42 @@ class LocalEngine:
             top_k=self.config.objective.top_k,
             temperature=self.config.sampling.temperature,
             teacher_temperature=self.config.teacher.temperature,
+        )
+
+    def _anchor(
+        self,
+        hidden: torch.Tensor,
+        rows: Sequence[Row],
+        used: Sequence[np.ndarray],
+        targets: torch.Tensor,
+        weight: torch.Tensor,
+    ) -> HeadOutput:
+        """KL(student || policy at the start) of the used tokens, summed with a weight [N] for each."""
+        assert self.start is not None
+        with torch.no_grad(), self.start.model() as start:
+            before = self._hidden(start, [(r.prompt_ids, r.ids) for r in rows], used)
+
+        def token_loss(leaves: Leaves, at: slice) -> torch.Tensor:
+            assert leaves.divergence is not None
+            return weight[at] * leaves.divergence
+
+        return head_pass(
+            hidden,
+            self.head,
+            targets,
+            token_loss=token_loss,
+            teacher_hidden=before,
+            teacher_head=self.start_head,
+            alpha=1.0,
+            temperature=self.config.sampling.temperature,
+        )
+
+    def _rows(
+        self, rollouts: Sequence[Rollout], views: Sequence[TeacherView], advantages: Sequence[Floats]
+    ) -> list[Row]:
+        objective = self.config.objective
+        return training_rows(
+            rollouts, views, advantages, objective.distillation, objective.kl_anchor > 0, self.steps_taken
         )
 
     @torch.no_grad()
@@ -277,7 +347,9 @@ class LocalEngine:
         for batch in self._batches(rows):
             used = [np.arange(len(rows[i].ids)) for i in batch]
             targets = torch.as_tensor(np.concatenate([rows[i].ids for i in batch]), device=self.device)
-            out = self._pass([rows[i] for i in batch], used, targets, lambda leaves, at: torch.zeros_like(leaves.logp))
+            some = [rows[i] for i in batch]
+            hidden = self._hidden(self.model, [(r.prompt_ids, r.ids) for r in some], used)
+            out = self._pass(hidden, some, used, targets, lambda leaves, at: torch.zeros_like(leaves.logp))
             ends = np.cumsum([len(u) for u in used])[:-1]
             flat = {name: np.split(out.signals[name].cpu().numpy(), ends) for name in TEACHER_SIGNALS}
             for j, i in enumerate(batch):
@@ -351,30 +423,62 @@ class LocalEngine:
         self.tokenizer.save_pretrained(folder)
 
 
+class _Scale(NamedTuple):
+    """What a token's weight, its advantage and its anchor are multiplied by."""
+
+    distillation: float
+    policy: float
+    anchor: float
+
+
 def training_rows(
-    rollouts: Sequence[Rollout], views: Sequence[TeacherView], advantages: Sequence[Floats], distillation: float
+    rollouts: Sequence[Rollout],
+    views: Sequence[TeacherView],
+    advantages: Sequence[Floats],
+    distillation: float,
+    anchored: bool = False,
+    policy_step: int = 0,
 ) -> list[Row]:
-    """The rows that have something to learn from."""
+    """The rows that have something to learn from. `anchored`: all have. `policy_step`: that of the policy now."""
     rows = []
     viewed = set()
     for v, view in enumerate(views if distillation > 0 else ()):
         r = rollouts[view.rollout]
-        first = view.rollout not in viewed and distillation < 1
-        advantage = np.asarray(advantages[view.rollout] if first else np.zeros(len(r.ids)), np.float32)
+        first = view.rollout not in viewed
+        advantage = advantages[view.rollout] if first and distillation < 1 else np.zeros(len(r.ids))
         viewed.add(view.rollout)
-        if view.weight.any() or advantage.any():
-            rows.append(Row(r.prompt_ids, view.context_ids, r.ids, view.weight, advantage, v))
+        rows.append(_row(r, view.context_ids, view.weight, advantage, v, anchored and first, policy_step))
     for i, r in enumerate(rollouts):
-        if distillation < 1 and i not in viewed and np.any(advantages[i]):
-            zeros = np.zeros(len(r.ids), np.float32)
-            rows.append(Row(r.prompt_ids, None, r.ids, zeros, np.asarray(advantages[i], np.float32)))
-    return rows
+        if i not in viewed:
+            advantage = advantages[i] if distillation < 1 else np.zeros(len(r.ids))
+            rows.append(_row(r, None, np.zeros(len(r.ids), np.float32), advantage, None, anchored, policy_step))
+    return [row for row in rows if len(_counts(row))]
+
+
+def _row(
+    rollout: Rollout,
+    context: Ints | None,
+    weight: Floats,
+    advantage: np.ndarray,
+    view: int | None,
+    anchored: bool,
+    policy_step: int,
+) -> Row:
+    fresh = rollout.policy_step == policy_step
+    signed = np.asarray(advantage, np.float32)
+    return Row(rollout.prompt_ids, context, rollout.ids, weight, signed, view, rollout.logp, fresh, anchored)
+
+
+def _counts(row: Row) -> np.ndarray:
+    """The places of a row's tokens that count."""
+    return np.arange(len(row.ids)) if row.anchored else np.flatnonzero((row.weight != 0) | (row.advantage != 0))
 
 
 def _cut(row: Row) -> Row:
     """A row without what follows the last token that counts."""
-    end = int(np.flatnonzero((row.weight != 0) | (row.advantage != 0))[-1]) + 1
-    return row._replace(ids=row.ids[:end], weight=row.weight[:end], advantage=row.advantage[:end])
+    end = int(_counts(row)[-1]) + 1
+    logp = None if row.sampled_logp is None else row.sampled_logp[:end]
+    return row._replace(ids=row.ids[:end], weight=row.weight[:end], advantage=row.advantage[:end], sampled_logp=logp)
 
 
 def arranged(rows: Sequence[Row], *, shared: bool) -> list[int]:
@@ -456,7 +560,5 @@ def _new_tokens(row: Row, before: Row | None) -> tuple[int, int]:
 def _averages(seen: Sequence[dict[str, np.ndarray]]) -> dict[str, float]:
     """Mean of each signal over the tokens the loss was taken on."""
     names = {name for stats in seen for name in stats} - {"weight"}
-    return {
-        name: float(np.concatenate([s[name] for s in seen if name in s]).mean(dtype=np.float64))
-        for name in sorted(names)
-    }
+    read = {name: np.concatenate([s[name] for s in seen if name in s]) for name in sorted(names)}
+    return {name: float(values.mean(dtype=np.float64)) for name, values in read.items() if len(values)}

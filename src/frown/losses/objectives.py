@@ -139,3 +139,23 @@ def policy_gradient(logp: Tensor, old_logp: Tensor | None, advantage: Tensor, cl
     if clip is None:
         return -ratio * advantage
     return -torch.minimum(ratio * advantage, ratio.clamp(1.0 - clip, 1.0 + clip) * advantage)
+
+
+def importance_weight(logp: Tensor, sampled_logp: Tensor, cap: float) -> Tensor:
+    """min(pi / mu, cap) of each sampled token, detached: [C], in (0, cap].
+
+    pi is the policy being trained, mu the one that sampled, by `logp` and `sampled_logp` in nats [C]. Truncated
+    importance sampling (Ionides 2008; for samplers that are not quite the trainer: Yao et al. 2025, "Your efficient RL
+    framework secretly brings you off-policy RL training"; in SDPO's released code `is_clip` = 2).
+    """
+    return (logp.detach() - sampled_logp).exp().clamp(max=cap)
+
+
+def mismatch(logp: Tensor, sampled_logp: Tensor) -> Tensor:
+    """How far the sampling policy is from the trained one at each token, r - 1 - log r with r = pi / mu: [C], >= 0.
+
+    Its mean over tokens that mu sampled estimates KL(mu || pi) in nats, without bias (Schulman 2020, "Approximating KL
+    divergence", k3).
+    """
+    d = logp.detach() - sampled_logp
+    return d.expm1() - d
