@@ -428,3 +428,14 @@ def test_a_run_says_that_its_model_is_padded(tmp_path, monkeypatch):
     said = [line for line in warned if "padded" in line]
     assert len(said) == 1 and "the attention of Qwen3ForCausalLM cannot be replaced" in said[0]
     assert said[0] in (tmp_path / "run" / "metrics.jsonl").read_text()
+
+
+def test_the_gradient_that_decides_on_flex_attention_is_the_same_for_packed_and_padded_rows() -> None:
+    model = made(*FAMILIES["Qwen3"], dtype=torch.float32)
+    ids = np.arange(2, 40)
+    sequences = [ids[:20], np.concatenate([ids[:12], ids[25:33]]), ids[30:]]
+    places = [np.arange(len(s)) for s in sequences]
+    model.requires_grad_(False)
+    found = [trunk._gradient(model, sequences, places, way) for way in ("padded", "blocks")]
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-7)
+    assert found[0].norm() > 0 and not any(p.requires_grad for p in model.parameters())

@@ -87,6 +87,11 @@ def _objection(model: Any, way: Way) -> str | None:
                 [hidden_states(model, [s], [at], "padded") for s, at in zip(sequences, places, strict=True)]
             )
             together = hidden_states(model, sequences, places, way)
+        if way == "flex":  # its kernels are compiled for each device, backward ones apart
+            alone, together = (
+                torch.cat([states.flatten().float(), _gradient(model, sequences, places, w).flatten().float()])
+                for states, w in ((alone, "padded"), (together, way))
+            )
     except Exception as error:  # whatever a model does with what it was not made for
         return f"{name}: {first_line(error)}"
     gap = float((together.double() - alone.double()).norm() / alone.double().norm())
@@ -94,6 +99,19 @@ def _objection(model: Any, way: Way) -> str | None:
     if not gap <= max(torch.finfo(alone.dtype).eps, torch.finfo(torch.float32).eps) ** 0.5:
         return f"{name} gives other hidden states then (they differ by {gap:.0e})"
     return None
+
+
+def _gradient(model: Any, sequences: Sequence[Ints], places: Sequence[Ints], way: Any) -> Tensor:
+    """The gradient of the mean square of hidden states by the first matrix of the first layer."""
+    matrix = next(p for name, p in backbone(model).named_parameters() if ".0." in name and p.ndim == 2)
+    learns = matrix.requires_grad
+    matrix.requires_grad_()
+    try:
+        with torch.enable_grad(), engaged(model, way):
+            states = hidden_states(model, sequences, places, way)
+            return torch.autograd.grad(states.float().square().mean(), matrix)[0]
+    finally:
+        matrix.requires_grad_(learns)
 
 
 def hidden_states(model: Any, sequences: Sequence[Ints], at: Sequence[Ints], way: Way, pad_id: int = 0) -> Tensor:
