@@ -110,6 +110,7 @@ def train(
     data: Path | None = None,
     columns: str | None = None,
     out: Path = Path("runs/train"),
+    resume: Annotated[bool, Parameter(negative="")] = False,
     json_: Annotated[bool, Parameter("--json")] = False,
 ) -> None:
     """Train one model.
@@ -130,6 +131,9 @@ def train(
         Which column holds what, e.g. question=problem,answer=final
     out
         The run directory.
+    resume
+        Go on with the run that the directory holds, from its last checkpoint, to the same end as if it had not been
+        stopped; begin it where there is none.
     json_
         Print the final evaluation as JSON on standard output.
     """
@@ -153,7 +157,7 @@ def train(
     from frown.run import execute
 
     with LiveView([Watched("train", out, settings.optimiser.steps)], console).in_background():
-        execute(settings, out, warn)
+        execute(settings, out, warn, resume=resume)
     final = _last_evaluation(out)
     if json_:
         print(json.dumps(final, indent=2, allow_nan=False))

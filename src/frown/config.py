@@ -476,6 +476,16 @@ class EvalConfig(Config):
     """Prompts of the held-out split, evaluated before and after training. 0: none."""
 
 
+class CheckpointConfig(Config):
+    """From where a run can go on (`frown train --resume`)."""
+
+    every: int | None = Field(None, ge=1)
+    """Optimiser steps between checkpoints; the first is before training, the last after it. None: one with each
+    evaluation."""
+    keep: int = Field(2, ge=1)
+    """Checkpoints kept, the newest: should the last be damaged, the one before it is used."""
+
+
 class RunConfig(Config):
     """One training run."""
 
@@ -490,6 +500,7 @@ class RunConfig(Config):
     affect: AffectConfig = AffectConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
     eval: EvalConfig = EvalConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
     micro_batch_tokens: int = Field(16384, ge=1)
     """Most tokens in one forward pass of the trainer: of the student's or of the teacher's packed row, whichever is
     longer, in which a beginning that several rows share counts once; padding included for a model that is padded. A
