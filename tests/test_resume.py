@@ -152,7 +152,7 @@ def test_other_versions_are_said(tmp_path, monkeypatch):
     (run / "environment.json").write_text(held.replace('"torch": "', '"torch": "0.'))
     heard: list[str] = []
     execute(settings(), run, heard.append, resume=True)
-    assert len(heard) == 1 and heard[0].startswith("resumed with other versions (torch 0.")
+    assert heard[0].startswith("resumed with other versions (torch 0.")
 
 
 def test_a_finished_run_is_left_alone(whole):
