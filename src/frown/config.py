@@ -472,6 +472,8 @@ class EvalConfig(Config):
     samples: int = Field(12, ge=1)
     """Answers to each prompt (the k of Avg@k)."""
     temperature: float = Field(1.0, gt=0)
+    dev_prompts: int = Field(0, ge=0)
+    """Prompts of the dev split, evaluated with the others; the guard watches them (`guard.accuracy`). 0: none."""
     heldout_prompts: int = Field(0, ge=0)
     """Prompts of the held-out split, evaluated before and after training. 0: none."""
 
@@ -484,6 +486,36 @@ class CheckpointConfig(Config):
     evaluation."""
     keep: int = Field(2, ge=1)
     """Checkpoints kept, the newest: should the last be damaged, the one before it is used."""
+
+
+class GuardConfig(Config):
+    """A watch over signs of collapse (`frown.guard`): means over a window of steps, against the first step, whose
+    answers are from before any weight moved. None switches a canary off."""
+
+    action: Literal["warn", "cut", "freeze", "rollback"] = "warn"
+    """warn: say so. cut: halve objective.distillation as well; the rest of the loss is the policy gradient. freeze: the
+    teacher stays as it is. rollback: go back to the last checkpoint before, with half the learning rate."""
+    window: int = Field(3, ge=1)
+    """Steps over which a canary is averaged."""
+    length: tuple[float, float] | None = (0.5, 2.0)
+    """Least and most mean length of answers, as shares of the start's."""
+    entropy: tuple[float, float] | None = (0.01, 5.0)
+    """Least and most mean entropy of the policy at its tokens, as shares of the start's."""
+    repetition: float | None = Field(0.2, gt=0)
+    """By how much the share of repeated 4-grams may rise."""
+    truncated: float | None = Field(0.2, gt=0)
+    """By how much the share of answers cut at the token limit may rise."""
+    flat_groups: float | None = Field(0.5, gt=0)
+    """By how much the share of groups may rise in which all answers have one score and none is right."""
+    well_formed: float | None = Field(0.2, gt=0)
+    """By how much the share of well-formed answers may fall."""
+    kl: float | None = Field(None, gt=0)
+    """Most KL divergence of the policy from its start, nats a token. Off by default: it costs a forward pass of the
+    start over every answer and, without LoRA, a copy of the weights."""
+    accuracy: float | None = Field(0.1, gt=0)
+    """By how much accuracy on the dev split may fall below its best (needs eval.dev_prompts)."""
+    rollbacks: int = Field(3, ge=1)
+    """Most rollbacks; at the next trip the run stops."""
 
 
 class RunConfig(Config):
@@ -501,6 +533,7 @@ class RunConfig(Config):
     optimiser: OptimiserConfig = OptimiserConfig()
     eval: EvalConfig = EvalConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+    guard: GuardConfig = GuardConfig()
     micro_batch_tokens: int = Field(16384, ge=1)
     """Most tokens in one forward pass of the trainer: of the student's or of the teacher's packed row, whichever is
     longer, in which a beginning that several rows share counts once; padding included for a model that is padded. A
@@ -545,6 +578,27 @@ class RunConfig(Config):
             raise ValueError(
                 "sampling.responses_per_prompt = 1 leaves no sibling to learn from: "
                 'use 2 or more, or other feedback.parts, e.g. ["reference"]'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _guard_can_act(self) -> RunConfig:
+        action, d = self.guard.action, self.objective.distillation
+        alone = self.sampling.responses_per_prompt == 1 and self.objective.policy == "group"
+        if action in ("cut", "freeze") and d == 0:
+            raise ValueError(f'guard.action = "{action}" goes with objective.distillation above 0')
+        if action == "freeze" and self.teacher.weights == "frozen":
+            raise ValueError('guard.action = "freeze" goes with a teacher that moves: teacher.weights is "frozen"')
+        if action == "cut" and (alone or self.affect.weight.teacher_beta):
+            raise ValueError(
+                'guard.action = "cut" gives weight to the policy gradient, which needs sampling.responses_per_prompt '
+                "of 2 or more and affect.weight.teacher_beta = 0"
+            )
+        reach = (self.checkpoint.keep - 1) * (self.checkpoint.every or self.eval.every)
+        if action == "rollback" and reach < self.guard.window - 1:
+            raise ValueError(
+                'guard.action = "rollback" goes back to before guard.window, further than checkpoints are kept: '
+                "raise checkpoint.keep"
             )
         return self
 

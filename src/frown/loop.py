@@ -30,9 +30,11 @@ from frown.evaluate import judge
 from frown.feedback.compose import FeedbackFunction
 from frown.feedback.critic import Critic
 from frown.feedback.model_critic import ModelCritic
+from frown.guard import Trip, in_force, watch
 from frown.lesson import prepare
 from frown.preflight import teacher_gap
 from frown.record import keep_rollouts, measure, spend, step_metrics
+from frown.rescue import rescue
 from frown.routing import routed
 from frown.state import LoopState, beginning, save
 from frown.store import RunDirectory
@@ -72,13 +74,21 @@ def train(
         measure(engine, environment, run, 0, state.cost, warn)
         save(state, engine, critic, run, config.checkpoint.keep)
     while state.step < last:
+        step, engine.config = state.step + 1, in_force(config, state.guard)
         try:
-            state = train_step(state, config, engine, environment, run, warn, critic, feedback)
+            state, seen = train_step(state, engine.config, engine, environment, run, warn, critic, feedback)
+            if is_due(step, config.eval.every, last):
+                accuracy = measure(engine, environment, run, step, state.cost, warn)
+                seen |= {"dev_accuracy": accuracy.get("dev")}
+            guard, trips = watch(state.guard, step, seen, config.guard)
+            state = replace(state, guard=guard)
         except NotFinite as error:
-            step = state.step + 1
-            raise FrownError(f"step {step}: {error}; lower optimiser.lr (the last good checkpoint is kept)") from error
-        if is_due(state.step, config.eval.every, last):
-            measure(engine, environment, run, state.step, state.cost, warn)
+            if config.guard.action != "rollback":
+                wrong = f"step {step}: {error}; lower optimiser.lr (the last good checkpoint is kept)"
+                raise FrownError(wrong) from error
+            state, trips = replace(state, step=step), (Trip("finite", None, None, step),)
+        if trips:
+            state = rescue(state, trips, config, engine, critic, run, warn)
         if is_due(state.step, config.checkpoint.every or config.eval.every, last):
             save(state, engine, critic, run, config.checkpoint.keep)
     if engine.steps_taken < last:
@@ -96,8 +106,9 @@ def train_step(
     warn: Warn,
     critic: Critic | None,
     feedback: FeedbackFunction | None,
-) -> LoopState:
-    """One batch of fresh answers, one step of the optimiser. The state after it; what happened is in the run directory.
+) -> tuple[LoopState, dict[str, Any]]:
+    """One batch of fresh answers, one step of the optimiser: the state after it, and its metrics. Both and the rollouts
+    are in the run directory.
 
     Raises NotFinite, before the weights move, where the loss or its gradient is not finite.
     """
@@ -151,10 +162,12 @@ def train_step(
     told |= {} if state.level is None else {"level": state.level.level}
     told |= {} if not isinstance(critic, ModelCritic) else {"critic": critic.statistics.as_json()}
     seen = {**step_metrics(rollouts, scores), **told, **learnt.averages, "grad_norm": norm}
+    if config.guard.kl is not None and "kl_to_start" not in seen:
+        seen["kl_to_start"] = engine.kl_to_start(rollouts)
     run.log({"step": step, **seen, **cost._asdict()})
     if config.keep_rollouts:
         keep_rollouts(run, step, rollouts, lesson, learnt.views, engine)
-    return LoopState(
+    after = LoopState(
         step=step,
         random=streams.states(rng),
         level=level,
@@ -162,7 +175,9 @@ def train_step(
         normaliser=normaliser,
         kept=kept,
         complaints=state.complaints | set(lesson.lost),
+        guard=state.guard,
     )
+    return after, seen
 
 
 def is_due(step: int, every: int, last: int) -> bool:

@@ -27,6 +27,7 @@ from frown.engine.state import load_engine, save_engine
 from frown.evaluate import Cost
 from frown.feedback.critic import Critic
 from frown.feedback.model_critic import ModelCritic
+from frown.guard import Guard
 from frown.store import RunDirectory
 from frown.tasks.base import Environment
 
@@ -42,6 +43,7 @@ class LoopState:
     """Where the learner is; None where difficulty is fixed."""
     cost: Cost
     normaliser: Normaliser
+    guard: Guard
     kept: tuple[rehearsal.Kept, ...] = ()
     """Lessons that may be learnt from again."""
     complaints: frozenset[str] = frozenset()
@@ -51,7 +53,7 @@ class LoopState:
 def beginning(config: RunConfig, environment: Environment) -> LoopState:
     """The state of a run before its first step."""
     _, level = curriculum.beginning(config.affect.practice, environment) or (None, None)
-    return LoopState(0, streams.beginning(config.seed), level, Cost(), Normaliser())
+    return LoopState(0, streams.beginning(config.seed), level, Cost(), Normaliser(), Guard())
 
 
 def save(state: LoopState, engine: LocalEngine, critic: Critic | None, run: RunDirectory, keep: int) -> None:
@@ -66,6 +68,7 @@ def save(state: LoopState, engine: LocalEngine, critic: Critic | None, run: RunD
                 "cost": state.cost._asdict(),
                 "normaliser": state.normaliser.state(),
                 "complaints": sorted(state.complaints),
+                "guard": state.guard.state(),
             },
             "engine": save_engine(engine, folder),
             "critic": critic.account() if isinstance(critic, ModelCritic) else None,
@@ -93,4 +96,5 @@ def load(found: checkpoint.Checkpoint, engine: LocalEngine, critic: Critic | Non
         normaliser=Normaliser.from_state(loop["normaliser"]),
         kept=rehearsal.read(found.path / "rehearsal.parquet"),
         complaints=frozenset(loop["complaints"]),
+        guard=Guard.from_state(loop["guard"]),
     )

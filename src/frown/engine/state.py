@@ -38,7 +38,7 @@ def load_engine(engine: LocalEngine, folder: Path, rest: dict[str, Any]) -> None
 
     _load_student(engine, folder / MODEL)
     if rest["teacher_frozen"]:
-        engine.teacher.freeze()
+        engine.freeze_teacher()
     copy = engine.teacher.copied_weights()
     if copy is not None:
         saved = load_file(folder / TEACHER)
