@@ -56,12 +56,13 @@ def kill_and_resume(out: Path, kills: int, rng: random.Random, settings: tuple[s
     """Run to the end, killed up to `kills` times: mostly a moment after a few more steps, else while it starts."""
     killed = []
     while True:
+        started = time.time()
         process = subprocess.Popen(command(out, settings, "--resume"), env=environment(), stdout=subprocess.DEVNULL,
                                    stderr=subprocess.PIPE, text=True, start_new_session=True)  # fmt: skip
         if len(killed) < kills and still_runs_after(process, out, rng):
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
-            killed.append(standing(out))
+            killed.append(standing(out, started))
             continue
         _, said = process.communicate()
         assert process.returncode == 0, said
@@ -87,13 +88,13 @@ def modified(out: Path) -> int:
     return file.stat().st_mtime_ns if file.exists() else 0
 
 
-def standing(out: Path) -> Killed:
-    """What a killed run has left."""
+def standing(out: Path, since: float) -> Killed:
+    """What a run that was killed in its attempt since a time has left."""
     found, damaged = checkpoint.newest(out / "checkpoints")
     assert not damaged, damaged  # a checkpoint is whole or not there
     reached = max((m["step"] for m in RunDirectory(out).metrics() if "loss" in m), default=0)
-    half = any((out / "checkpoints").glob(".step=*")) if (out / "checkpoints").is_dir() else False
-    return Killed(reached, found.step if found else None, half)
+    half = [p for p in (out / "checkpoints").glob(".step=*.new") if p.stat().st_mtime >= since]
+    return Killed(reached, found.step if found else None, bool(half))
 
 
 def differences(a: Path, b: Path) -> list[str]:

@@ -88,11 +88,15 @@ def newest(folder: Path, *, before: int | None = None) -> tuple[Checkpoint | Non
 
 
 def prune(folder: Path, keep: int) -> None:
-    """Remove all but the newest `keep`, and what a killed process left unfinished."""
-    for leftover in folder.glob(f".{PREFIX}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    """Remove all but the newest `keep`."""
     for old in held(folder)[keep:]:
         remove(old.path)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed process left unfinished."""
+    for leftover in folder.glob(f".{PREFIX}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def remove(path: Path) -> None:

@@ -109,6 +109,7 @@ def train(
     task: str | None = None,
     data: Path | None = None,
     columns: str | None = None,
+    track: str | None = None,
     out: Path = Path("runs/train"),
     resume: Annotated[bool, Parameter(negative="")] = False,
     json_: Annotated[bool, Parameter("--json")] = False,
@@ -129,6 +130,8 @@ def train(
         JSONL file of training rows.
     columns
         Which column holds what, e.g. question=problem,answer=final
+    track
+        Who is told the metrics besides metrics.jsonl: tensorboard, trackio, wandb.
     out
         The run directory.
     resume
@@ -147,6 +150,8 @@ def train(
     flags = [f"{key}={json.dumps(str(value))}" for key, value in given.items() if value is not None]
     if columns is not None:
         flags += [f"task.columns.{k}={json.dumps(v)}" for k, v in parse_columns(columns).items()]
+    if track is not None:
+        flags.append(f"track={json.dumps([name.strip() for name in track.split(',')])}")
     settings = load(RunConfig, config, [*flags, *overrides])
 
     console = Console(stderr=True)

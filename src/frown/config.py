@@ -518,6 +518,9 @@ class GuardConfig(Config):
     """Most rollbacks; at the next trip the run stops."""
 
 
+Tracker = Literal["tensorboard", "trackio", "wandb"]
+
+
 class RunConfig(Config):
     """One training run."""
 
@@ -541,7 +544,9 @@ class RunConfig(Config):
     sampling_batch_tokens: int = Field(65536, ge=1)
     """Most tokens (prompts and all they may grow to) whose keys and values the sampler holds at once."""
     keep_rollouts: bool = True
-    """Write every training rollout with its signals, spans and feedback to the run directory."""
+    """Write every training rollout with its signals, spans, feedback and advantages to the run directory."""
+    track: tuple[Tracker, ...] = ()
+    """Who is told the metrics besides metrics.jsonl, each an extra of that name: pip install "frown[trackio]"."""
 
     @property
     def rollouts_per_step(self) -> int:

@@ -166,7 +166,7 @@ def train_step(
         seen["kl_to_start"] = engine.kl_to_start(rollouts)
     run.log({"step": step, **seen, **cost._asdict()})
     if config.keep_rollouts:
-        keep_rollouts(run, step, rollouts, lesson, learnt.views, engine)
+        keep_rollouts(run, step, rollouts, lesson, credit, learnt.views, engine)
     after = LoopState(
         step=step,
         random=streams.states(rng),

@@ -72,10 +72,12 @@ def keep_rollouts(
     step: int,
     rollouts: Sequence[Rollout],
     lesson: Lesson,
+    advantages: Sequence[Floats],
     read: Sequence[dict[str, Floats]],
     engine: LocalEngine,
 ) -> None:
-    """Write the rollouts of a step with their signals, spans and feedback, and what the teacher made of each token."""
+    """Write the rollouts of a step with their signals, spans, feedback and advantages, and what the teacher made of
+    each token."""
     seen = {
         v.rollout: {
             "teacher_prompt": completion_text(engine.tokenizer, v.context_ids),
@@ -85,7 +87,7 @@ def keep_rollouts(
         for v, values in zip(lesson.views, read[: len(lesson.views)], strict=True)
     }
     tokens = [token_texts(engine.tokenizer, r.ids.tolist()) for r in rollouts]
-    run.add_rollouts(step, rollouts, lesson.appraisals, lesson.feedback, tokens, seen)
+    run.add_rollouts(step, rollouts, lesson.appraisals, lesson.feedback, advantages, tokens, seen)
 
 
 def measure(

@@ -61,6 +61,7 @@ def _execute(
     from frown.loop import check, train
     from frown.state import load
     from frown.threads import settle
+    from frown.track import tracking
 
     if feedback is None:
         check(config, critic)
@@ -73,8 +74,9 @@ def _execute(
         torch.set_num_threads(run.threads)  # as many as before, so that sums are rounded alike
         run.go_on(warn)
     try:
-        state = load(found, engine, critic, run) if found else None
-        train(config, engine, environment, run, warn, critic, feedback, state)
+        with tracking(config, run.path, warn, first_step=found.step + 1 if found else 0) as run.hear:
+            state = load(found, engine, critic, run) if found else None
+            train(config, engine, environment, run, warn, critic, feedback, state)
     except KeyboardInterrupt:
         run.mark("interrupted", "stopped by hand")
         raise

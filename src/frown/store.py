@@ -3,10 +3,11 @@
 config.json        the resolved configuration
 environment.json   versions, machine, and how many threads for which reason
 metrics.jsonl      one line a training step
-rollouts/          step=000001.parquet: every training rollout with its signals, spans and feedback
+rollouts/          step=000001.parquet: every training rollout with its signals, spans, feedback and advantages
 evals/             step=000000-test.parquet: every graded sample
 checkpoints/       step=000010/: all that the run needs to go on from there; the newest few (`frown.state`)
 checkpoint/        a link to the newest one's model folder: the last good weights, an ordinary Hugging Face folder
+tensorboard/       what TensorBoard shows, where it is asked for (`track`)
 status.json        running, finished, interrupted or failed, and why
 """
 
@@ -27,7 +28,7 @@ from frown import checkpoint
 from frown.config import Config, to_json
 from frown.errors import FrownError, first_line
 from frown.evals.samples import GradedSamples
-from frown.types import Appraisal, Feedback, Rollout
+from frown.types import Appraisal, Feedback, Floats, Rollout
 
 Status = Literal["new", "running", "finished", "interrupted", "failed"]
 
@@ -37,6 +38,8 @@ class RunDirectory:
 
     def __init__(self, path: Path):
         self.path = path
+        self.hear: Callable[[Mapping[str, Any]], None] = lambda line: None
+        """Who else is told each line of metrics."""
         self._since: float | None = None
         """When this process took the run up, less the seconds that it had already taken."""
 
@@ -86,6 +89,7 @@ class RunDirectory:
             for later in checkpoint.held(self.path / "checkpoints"):
                 if later.step > step:
                     checkpoint.remove(later.path)
+            checkpoint.sweep(self.path / "checkpoints")
             self._link(step)
             if metrics.exists():
                 os.truncate(metrics, metrics_bytes)
@@ -125,6 +129,7 @@ class RunDirectory:
         file = self.path / "metrics.jsonl"
         with _writing(file), file.open("a", encoding="utf-8") as opened:
             opened.write(json.dumps(metrics, allow_nan=False) + "\n")
+        self.hear(metrics)
 
     def add_rollouts(
         self,
@@ -132,17 +137,18 @@ class RunDirectory:
         rollouts: Sequence[Rollout],
         appraisals: Sequence[Appraisal],
         feedback: Sequence[Feedback],
+        advantages: Sequence[Floats],
         tokens: Sequence[Sequence[str]],
         seen: Mapping[int, Mapping[str, Any]],
     ) -> None:
         """Write the rollouts of one training step with what was read in them and said about them.
 
-        `tokens`: each answer token by token. `seen`: of the rollouts (by index) that the teacher looked at, the
-        `teacher_prompt`, and per token the loss `weight`, `log_ratio`, `teacher_entropy` and `divergence`, NaN at
-        tokens that did not count.
+        `advantages`: of each token for the policy gradient, float32[T]. `tokens`: each answer token by token. `seen`:
+        of the rollouts (by index) that the teacher looked at, the `teacher_prompt`, and per token the loss `weight`,
+        `log_ratio`, `teacher_entropy` and `divergence`, NaN at tokens that did not count.
         """
         rows = [
-            _row(*x) | {"tokens": list(tokens[i])} | dict(seen.get(i, {}))
+            _row(*x) | {"advantage": advantages[i], "tokens": list(tokens[i])} | dict(seen.get(i, {}))
             for i, x in enumerate(zip(rollouts, appraisals, feedback, strict=True))
         ]
         _write_parquet(self.path / "rollouts" / f"step={step:06d}.parquet", rows)
@@ -315,6 +321,7 @@ def _columns() -> dict[str, Any]:
         **{"step_right": pa.list_(flag), "step_doubt": pa.list_(real), "unread": pa.list_(text)},
         "spans": pa.list_(pa.struct(list(span.items()))),
         "feedback": pa.list_(pa.struct([("kind", text), ("text", text), ("steps", pa.list_(whole))])),
+        "advantage": pa.list_(real),
         **{"tokens": pa.list_(text), "teacher_prompt": text, "weight": pa.list_(real)},
         **{name: pa.list_(real) for name in ("log_ratio", "teacher_entropy", "divergence")},
     }
