@@ -492,9 +492,10 @@ class GuardConfig(Config):
     """A watch over signs of collapse (`frown.guard`): means over a window of steps, against the first step, whose
     answers are from before any weight moved. None switches a canary off."""
 
-    action: Literal["warn", "cut", "freeze", "rollback"] = "warn"
-    """warn: say so. cut: halve objective.distillation as well; the rest of the loss is the policy gradient. freeze: the
-    teacher stays as it is. rollback: go back to the last checkpoint before, with half the learning rate."""
+    actions: tuple[Literal["rollback", "freeze", "cut"], ...] = ()
+    """What is done at a trip besides saying so. rollback: go back to the last checkpoint before it, with half the
+    learning rate; freeze: the teacher stays as it is (after a rollback: as it was); cut: halve objective.distillation,
+    the rest of the loss being the policy gradient. docs/results/guard.md shows what they are worth on the lab."""
     window: int = Field(3, ge=1)
     """Steps over which a canary is averaged."""
     length: tuple[float, float] | None = (0.5, 2.0)
@@ -588,21 +589,21 @@ class RunConfig(Config):
 
     @model_validator(mode="after")
     def _guard_can_act(self) -> RunConfig:
-        action, d = self.guard.action, self.objective.distillation
+        actions, d = self.guard.actions, self.objective.distillation
         alone = self.sampling.responses_per_prompt == 1 and self.objective.policy == "group"
-        if action in ("cut", "freeze") and d == 0:
-            raise ValueError(f'guard.action = "{action}" goes with objective.distillation above 0')
-        if action == "freeze" and self.teacher.weights == "frozen":
-            raise ValueError('guard.action = "freeze" goes with a teacher that moves: teacher.weights is "frozen"')
-        if action == "cut" and (alone or self.affect.weight.teacher_beta):
+        if d == 0 and {"cut", "freeze"} & set(actions):
+            raise ValueError('"cut" and "freeze" in guard.actions go with objective.distillation above 0')
+        if "freeze" in actions and self.teacher.weights == "frozen":
+            raise ValueError('"freeze" in guard.actions goes with a teacher that moves: teacher.weights is "frozen"')
+        if "cut" in actions and (alone or self.affect.weight.teacher_beta):
             raise ValueError(
-                'guard.action = "cut" gives weight to the policy gradient, which needs sampling.responses_per_prompt '
+                '"cut" in guard.actions gives weight to the policy gradient, which needs sampling.responses_per_prompt '
                 "of 2 or more and affect.weight.teacher_beta = 0"
             )
         reach = (self.checkpoint.keep - 1) * (self.checkpoint.every or self.eval.every)
-        if action == "rollback" and reach < self.guard.window - 1:
+        if "rollback" in actions and reach < self.guard.window - 1:
             raise ValueError(
-                'guard.action = "rollback" goes back to before guard.window, further than checkpoints are kept: '
+                '"rollback" in guard.actions goes back to before guard.window, further than checkpoints are kept: '
                 "raise checkpoint.keep"
             )
         return self

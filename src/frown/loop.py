@@ -83,7 +83,7 @@ def train(
             guard, trips = watch(state.guard, step, seen, config.guard)
             state = replace(state, guard=guard)
         except NotFinite as error:
-            if config.guard.action != "rollback":
+            if "rollback" not in config.guard.actions:
                 wrong = f"step {step}: {error}; lower optimiser.lr (the last good checkpoint is kept)"
                 raise FrownError(wrong) from error
             state, trips = replace(state, step=step), (Trip("finite", None, None, step),)

@@ -1,4 +1,4 @@
-"""What is done when the guard trips: say so, and by setting cut the weight of distillation, freeze or roll back."""
+"""What is done when the guard trips: say so, and by setting roll back, freeze the teacher or cut distillation."""
 
 from __future__ import annotations
 
@@ -24,34 +24,35 @@ def rescue(
     run: RunDirectory,
     warn: Callable[[str], None],
 ) -> LoopState:
-    """The state to go on from after these trips, by `guard.action`.
+    """The state to go on from after these trips, by `guard.actions`.
 
     Every action that changes something gives the window time to fill anew before a canary can trip again. Raises
     FrownError when `guard.rollbacks` are used up.
     """
-    action, guard, step, done = config.guard.action, state.guard, state.step, ""
-    if action == "cut":
-        guard = replace(guard, cuts=guard.cuts + 1, recent=(), tripped=frozenset())
-        done = f"distillation now weighs {config.objective.distillation / 2**guard.cuts:g}"
-    elif action == "freeze" and not engine.teacher.frozen:
-        engine.freeze_teacher()
-        guard = replace(guard, recent=(), tripped=frozenset())
-        done = "the teacher stays as it is now"
-    elif action == "rollback":
+    actions, step, guard, done = config.guard.actions, state.step, state.guard, []
+    if "rollback" in actions:
         if guard.rollbacks >= config.guard.rollbacks:
             raise FrownError(
                 f"step {step}: {trips[0].sentence}, after {guard.rollbacks} rollbacks; lower optimiser.lr (the last "
                 "checkpoint is from before)"
             )
         state = _roll_back(state, min(t.since for t in trips), engine, critic, run)
-        guard = replace(guard, rollbacks=guard.rollbacks + 1, recent=(), tripped=frozenset())
+        guard = replace(guard, rollbacks=guard.rollbacks + 1)
         lr = config.optimiser.lr / 2**guard.rollbacks
-        done = f"steps {state.step + 1} to {step} are undone, and the learning rate is now {lr:g}"
+        done += [f"steps {state.step + 1} to {step} are undone", f"the learning rate is now {lr:g}"]
+    if "freeze" in actions and not engine.teacher.frozen:
+        engine.freeze_teacher()
+        done.append("the teacher stays as it is now")
+    if "cut" in actions:
+        guard = replace(guard, cuts=guard.cuts + 1)
+        done.append(f"distillation now weighs {config.objective.distillation / 2**guard.cuts:g}")
+    if done:
+        guard = replace(guard, recent=(), tripped=frozenset())
     for trip in trips:
-        warning = f"{trip.sentence}; {done}" if done else trip.sentence
+        warning = "; ".join([trip.sentence, *done])
         warn(f"step {step}: {warning}")
         run.log({"step": state.step, "guard": trip.canary, "value": trip.value, "limit": trip.limit,
-                 "since": trip.since, "at": step, "action": action, "warning": warning})  # fmt: skip
+                 "since": trip.since, "at": step, "warning": warning})  # fmt: skip
     return replace(state, guard=guard)
 
 

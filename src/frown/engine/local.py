@@ -443,6 +443,11 @@ class LocalEngine:
         self.teacher.freeze()
         self._find_teacher_head()
 
+    def thaw_teacher(self) -> None:
+        """Let the teacher go with the student again, as configured."""
+        self.teacher.thaw()
+        self._find_teacher_head()
+
     def _find_teacher_head(self) -> None:
         with self.teacher.model() as teacher:
             self.teacher_head = within(self.teacher.model, head_of(teacher))

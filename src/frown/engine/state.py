@@ -37,6 +37,7 @@ def load_engine(engine: LocalEngine, folder: Path, rest: dict[str, Any]) -> None
     from safetensors.torch import load_file
 
     _load_student(engine, folder / MODEL)
+    engine.thaw_teacher()
     if rest["teacher_frozen"]:
         engine.freeze_teacher()
     copy = engine.teacher.copied_weights()

@@ -22,6 +22,8 @@ class Teacher:
 
     def __init__(self, student: Any, config: TeacherConfig):
         self._student, self._weights, self._rate = student, config.weights, config.ema_rate
+        self.frozen = config.weights == "frozen"
+        """Whether it stays as it is."""
         self._adapters = hasattr(student, "disable_adapter")
         self._copy: Any = None
         if config.weights == "ema" or (config.weights == "frozen" and not self._adapters):
@@ -43,20 +45,21 @@ class Teacher:
 
     def update(self) -> None:
         """Move a running mean one step towards the student: teacher <- (1 - rate) teacher + rate student."""
-        if self._weights == "ema":
+        if self._weights == "ema" and not self.frozen:
             self._follow(self._rate)
-
-    @property
-    def frozen(self) -> bool:
-        """Whether it stays as it is."""
-        return self._weights == "frozen"
 
     def freeze(self) -> None:
         """Stay as it is now, whatever becomes of the student."""
-        if self._weights == "live":
+        if self._weights == "live" and not self.frozen:
             self._copy = plain_copy(self._student).float()
             self._follow(1.0)
-        self._weights = "frozen"
+        self.frozen = True
+
+    def thaw(self) -> None:
+        """Go with the student again, as configured."""
+        self.frozen = self._weights == "frozen"
+        if self._weights == "live":
+            self._copy = None
 
     def copied_weights(self) -> dict[str, torch.Tensor] | None:
         """The weights it holds of its own, by name; None where it has the student's, or the student's start."""
