@@ -182,6 +182,10 @@ COLLAPSES = (
 )  # fmt: skip
 
 
+HOPELESS = ("guard.rollbacks=2", "guard.length=[1.5, 2.0]")
+"""A limit beyond which every run is from the beginning."""
+
+
 def collapse(folder, action: str, *overrides: str, resume: bool = False) -> tuple[RunDirectory, list[dict]]:
     execute(
         load(RunConfig, None, [*COLLAPSES, f"guard.actions={json.dumps(action.split())}", *overrides]),
