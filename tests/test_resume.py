@@ -11,11 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from frown import checkpoint
 from frown.affect import rehearsal
-from frown.config import RunConfig, load
+from frown.config import OptimiserConfig, RunConfig, load
+from frown.engine.schedule import rate
 from frown.errors import FrownError
+from frown.experiment import Cell, _run_cell
 from frown.feedback.account import Account
 from frown.run import execute
 from frown.store import RunDirectory
@@ -144,6 +147,33 @@ def test_without_resume_this_very_run_is_refused_and_told_how_to_go_on(tmp_path,
         execute(settings(), run)
     with pytest.raises(FrownError, match="another configuration"):
         execute(settings("seed=5"), run, resume=True)
+
+
+def test_a_stopped_cell_of_a_comparison_goes_on_from_its_checkpoint(whole, tmp_path, monkeypatch):
+    run = interrupted(tmp_path / "run", monkeypatch)
+    first = run / "rollouts" / "step=000001.parquet"
+    made = first.stat().st_mtime_ns
+    RunDirectory(run).forget()
+    _run_cell(Cell("arm", 0, settings(), run))
+    assert RunDirectory(run).status == ("finished", "") and differences(whole, run) == []
+    assert first.stat().st_mtime_ns == made
+
+
+@pytest.mark.parametrize("warmup", [0, 3])
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
+def test_the_learning_rate_goes_as_in_transformers(schedule, warmup):
+    transformers = pytest.importorskip("transformers")
+    config = OptimiserConfig(steps=12, lr=0.5, warmup_steps=warmup, schedule=schedule)
+    made = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+    name = f"{schedule}_with_warmup" if schedule == "constant" else schedule
+    oracle = transformers.get_scheduler(name, made, num_warmup_steps=warmup, num_training_steps=12)
+    for step in range(1, 13):
+        if step > warmup:  # theirs begins its warm-up with a step at rate 0
+            assert rate(step, config) == pytest.approx(oracle.get_last_lr()[0], abs=1e-12)
+        else:
+            assert rate(step, config) == pytest.approx(0.5 * step / warmup)
+        made.step()
+        oracle.step()
 
 
 def test_other_versions_are_said(tmp_path, monkeypatch):

@@ -458,6 +458,8 @@ class OptimiserConfig(Config):
     lr: float = Field(1e-3, gt=0)
     warmup_steps: int = Field(0, ge=0)
     """Steps over which the learning rate rises linearly to `lr`."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """What it does after that: stay, or fall towards 0 after the last step."""
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)

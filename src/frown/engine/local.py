@@ -22,6 +22,7 @@ from frown.engine.allocator import keep_freed_memory
 from frown.engine.head import head_of, why_slow, within
 from frown.engine.packing import LEAST_SHARED, common_prefix
 from frown.engine.sampling import Decoding, sample
+from frown.engine.schedule import rate
 from frown.engine.text import completion_text, prompt_ids
 from frown.errors import FrownError, NotFinite
 from frown.losses.head import HeadOutput, Leaves, TokenLoss, head_pass, read_signals
@@ -432,7 +433,7 @@ class LocalEngine:
             raise NotFinite("the gradient is not finite")
         self.steps_taken += 1
         for group in self.optimiser.param_groups:
-            group["lr"] = settings.lr * min(1.0, self.steps_taken / max(1, settings.warmup_steps))
+            group["lr"] = rate(self.steps_taken, settings)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.teacher.update()
