@@ -13,9 +13,9 @@ from frown import curriculum
 from frown.affect.practice import Candidate, Difficulty, worth
 from frown.affect.rehearsal import Kept, choose, remember, unresolved
 from frown.config import PracticeConfig, RunConfig, parse
+from frown.credit import advantages
 from frown.errors import FrownError
 from frown.lab.environment import LabEnvironment
-from frown.loop import advantages
 from frown.losses.advantages import tail_advantages
 from frown.run import execute
 from frown.store import RunDirectory

@@ -109,7 +109,9 @@ def train(
     task: str | None = None,
     data: Path | None = None,
     columns: str | None = None,
+    track: str | None = None,
     out: Path = Path("runs/train"),
+    resume: Annotated[bool, Parameter(negative="")] = False,
     json_: Annotated[bool, Parameter("--json")] = False,
 ) -> None:
     """Train one model.
@@ -128,8 +130,13 @@ def train(
         JSONL file of training rows.
     columns
         Which column holds what, e.g. question=problem,answer=final
+    track
+        Who is told the metrics besides metrics.jsonl: tensorboard, trackio, wandb.
     out
         The run directory.
+    resume
+        Go on with the run that the directory holds, from its last checkpoint, to the same end as if it had not been
+        stopped; begin it where there is none.
     json_
         Print the final evaluation as JSON on standard output.
     """
@@ -143,6 +150,8 @@ def train(
     flags = [f"{key}={json.dumps(str(value))}" for key, value in given.items() if value is not None]
     if columns is not None:
         flags += [f"task.columns.{k}={json.dumps(v)}" for k, v in parse_columns(columns).items()]
+    if track is not None:
+        flags.append(f"track={json.dumps([name.strip() for name in track.split(',')])}")
     settings = load(RunConfig, config, [*flags, *overrides])
 
     console = Console(stderr=True)
@@ -153,7 +162,7 @@ def train(
     from frown.run import execute
 
     with LiveView([Watched("train", out, settings.optimiser.steps)], console).in_background():
-        execute(settings, out, warn)
+        execute(settings, out, warn, resume=resume)
     final = _last_evaluation(out)
     if json_:
         print(json.dumps(final, indent=2, allow_nan=False))

@@ -458,6 +458,8 @@ class OptimiserConfig(Config):
     lr: float = Field(1e-3, gt=0)
     warmup_steps: int = Field(0, ge=0)
     """Steps over which the learning rate rises linearly to `lr`."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """What it does after that: stay, or fall towards 0 after the last step."""
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
@@ -472,8 +474,54 @@ class EvalConfig(Config):
     samples: int = Field(12, ge=1)
     """Answers to each prompt (the k of Avg@k)."""
     temperature: float = Field(1.0, gt=0)
+    dev_prompts: int = Field(0, ge=0)
+    """Prompts of the dev split, evaluated with the others; the guard watches them (`guard.accuracy`). 0: none."""
     heldout_prompts: int = Field(0, ge=0)
     """Prompts of the held-out split, evaluated before and after training. 0: none."""
+
+
+class CheckpointConfig(Config):
+    """From where a run can go on (`frown train --resume`)."""
+
+    every: int | None = Field(None, ge=1)
+    """Optimiser steps between checkpoints; the first is before training, the last after it. None: one with each
+    evaluation."""
+    keep: int = Field(2, ge=1)
+    """Checkpoints kept, the newest: should the last be damaged, the one before it is used."""
+
+
+class GuardConfig(Config):
+    """A watch over signs of collapse (`frown.guard`): means over a window of steps, against the first step, whose
+    answers are from before any weight moved. None switches a canary off."""
+
+    actions: tuple[Literal["rollback", "freeze", "cut"], ...] = ()
+    """What is done at a trip besides saying so. rollback: go back to the last checkpoint before it, with half the
+    learning rate; freeze: the teacher stays as it is (after a rollback: as it was); cut: halve objective.distillation,
+    the rest of the loss being the policy gradient. docs/results/guard.md shows what they are worth on the lab."""
+    window: int = Field(3, ge=1)
+    """Steps over which a canary is averaged."""
+    length: tuple[float, float] | None = (0.5, 2.0)
+    """Least and most mean length of answers, as shares of the start's."""
+    entropy: tuple[float, float] | None = (0.01, 5.0)
+    """Least and most mean entropy of the policy at its tokens, as shares of the start's."""
+    repetition: float | None = Field(0.2, gt=0)
+    """By how much the share of repeated 4-grams may rise."""
+    truncated: float | None = Field(0.2, gt=0)
+    """By how much the share of answers cut at the token limit may rise."""
+    flat_groups: float | None = Field(0.5, gt=0)
+    """By how much the share of groups may rise in which all answers have one score and none is right."""
+    well_formed: float | None = Field(0.2, gt=0)
+    """By how much the share of well-formed answers may fall."""
+    kl: float | None = Field(None, gt=0)
+    """Most KL divergence of the policy from its start, nats a token. Off by default: it costs a forward pass of the
+    start over every answer and, without LoRA, a copy of the weights."""
+    accuracy: float | None = Field(0.1, gt=0)
+    """By how much accuracy on the dev split may fall below its best (needs eval.dev_prompts)."""
+    rollbacks: int = Field(3, ge=1)
+    """Most rollbacks; at the next trip the run stops."""
+
+
+Tracker = Literal["tensorboard", "trackio", "wandb"]
 
 
 class RunConfig(Config):
@@ -490,6 +538,8 @@ class RunConfig(Config):
     affect: AffectConfig = AffectConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
     eval: EvalConfig = EvalConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    guard: GuardConfig = GuardConfig()
     micro_batch_tokens: int = Field(16384, ge=1)
     """Most tokens in one forward pass of the trainer: of the student's or of the teacher's packed row, whichever is
     longer, in which a beginning that several rows share counts once; padding included for a model that is padded. A
@@ -497,7 +547,9 @@ class RunConfig(Config):
     sampling_batch_tokens: int = Field(65536, ge=1)
     """Most tokens (prompts and all they may grow to) whose keys and values the sampler holds at once."""
     keep_rollouts: bool = True
-    """Write every training rollout with its signals, spans and feedback to the run directory."""
+    """Write every training rollout with its signals, spans, feedback and advantages to the run directory."""
+    track: tuple[Tracker, ...] = ()
+    """Who is told the metrics besides metrics.jsonl, each an extra of that name: pip install "frown[trackio]"."""
 
     @property
     def rollouts_per_step(self) -> int:
@@ -534,6 +586,27 @@ class RunConfig(Config):
             raise ValueError(
                 "sampling.responses_per_prompt = 1 leaves no sibling to learn from: "
                 'use 2 or more, or other feedback.parts, e.g. ["reference"]'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _guard_can_act(self) -> RunConfig:
+        actions, d = self.guard.actions, self.objective.distillation
+        alone = self.sampling.responses_per_prompt == 1 and self.objective.policy == "group"
+        if d == 0 and {"cut", "freeze"} & set(actions):
+            raise ValueError('"cut" and "freeze" in guard.actions go with objective.distillation above 0')
+        if "freeze" in actions and self.teacher.weights == "frozen":
+            raise ValueError('"freeze" in guard.actions goes with a teacher that moves: teacher.weights is "frozen"')
+        if "cut" in actions and (alone or self.affect.weight.teacher_beta):
+            raise ValueError(
+                '"cut" in guard.actions gives weight to the policy gradient, which needs sampling.responses_per_prompt '
+                "of 2 or more and affect.weight.teacher_beta = 0"
+            )
+        reach = (self.checkpoint.keep - 1) * (self.checkpoint.every or self.eval.every)
+        if "rollback" in actions and reach < self.guard.window - 1:
+            raise ValueError(
+                '"rollback" in guard.actions goes back to before guard.window, further than checkpoints are kept: '
+                "raise checkpoint.keep"
             )
         return self
 

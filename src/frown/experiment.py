@@ -177,7 +177,7 @@ def _run_cell(cell: Cell) -> None:
 
     torch.set_num_threads(1)
     try:
-        execute(cell.config, cell.path, restart=True)
+        execute(cell.config, cell.path, resume=True)  # one that was stopped ends as if it had not been
     except Exception as error:
         if RunDirectory(cell.path).status[0] == "new":
             _fail(cell, first_line(error))

@@ -34,8 +34,8 @@ from frown.evals.weights import ratio
 from frown.evaluate import judge
 from frown.feedback.critic import Critic
 from frown.lesson import Lesson, prepare
-from frown.loop import FEEDBACK, PREFLIGHT, PROMPTS, seed_of
 from frown.preflight import teacher_gap
+from frown.streams import FEEDBACK, PREFLIGHT, PROMPTS, seed_of
 from frown.tasks.base import Environment
 from frown.tasks.load import load_environment
 from frown.threads import settle

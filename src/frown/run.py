@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,23 +18,30 @@ def execute(
     path: Path,
     warn: Callable[[str], None] = lambda line: None,
     *,
-    restart: bool = False,
+    resume: bool = False,
     feedback: FeedbackFunction | None = None,
 ) -> None:
     """Load everything, train, and leave a readable directory that says how it ended.
 
     On Ctrl-C, on an error a person can mend and on any other error the directory keeps what was reached: metrics,
-    rollouts and evaluations so far, and the last good checkpoint. `restart` begins a run again that is already there.
+    rollouts and evaluations so far, and the last checkpoints. `resume` goes on from the newest of these where the
+    directory holds this very run, to the same end as if it had never stopped: on the CPU everything that is written
+    afterwards is equal, but for seconds. Where there is no checkpoint yet it begins; a finished run is left alone.
+
     `feedback`: what each rollout's teacher is told, by a function of one's own instead of `feedback.parts`; see
     `frown.feedback.compose.FeedbackFunction`.
     """
     from frown.critics import opened
     from frown.tasks.load import load_environment
 
+    run = RunDirectory(path)
+    run.refuse_unless_free(config, resume=resume)
+    if run.status[0] == "finished":
+        return
     environment = load_environment(config.task)
     try:
         with opened(config.feedback.critique, environment) as critic:
-            _execute(config, environment, critic, RunDirectory(path), warn, restart, feedback)
+            _execute(config, environment, critic, run, warn, resume, feedback)
     finally:
         environment.close()
 
@@ -46,31 +52,35 @@ def _execute(
     critic: Critic | None,
     run: RunDirectory,
     warn: Callable[[str], None],
-    restart: bool,
+    resume: bool,
     feedback: FeedbackFunction | None,
 ) -> None:
     import torch
 
     from frown.engine.local import LocalEngine
     from frown.loop import check, train
+    from frown.state import load
     from frown.threads import settle
+    from frown.track import tracking
 
     if feedback is None:
         check(config, critic)
-    run.refuse_unless_free(config, restart=restart)
+    found = run.newest_checkpoint(warn) if resume else None
     torch.manual_seed(config.seed)
     engine = LocalEngine(config)
-    threads = settle(engine.model)
-    run.begin(
-        config, restart=restart, threads=str(threads)
-    )  # from here on the directory is this run's, and says how it ended
-    started = time.monotonic()
+    if found is None:
+        run.begin(config, threads=str(settle(engine.model)))  # from here on the directory says how the run ended
+    else:
+        torch.set_num_threads(run.threads)  # as many as before, so that sums are rounded alike
+        run.go_on(warn)
     try:
-        train(config, engine, environment, run, warn, critic, feedback)
+        with tracking(config, run.path, warn, first_step=found.step + 1 if found else 0) as run.hear:
+            state = load(found, engine, critic, run) if found else None
+            train(config, engine, environment, run, warn, critic, feedback, state)
     except KeyboardInterrupt:
-        run.mark("interrupted", "stopped by hand", time.monotonic() - started)
+        run.mark("interrupted", "stopped by hand")
         raise
     except Exception as error:
-        run.mark("failed", first_line(error), time.monotonic() - started)
+        run.mark("failed", first_line(error))
         raise
-    run.mark("finished", seconds=time.monotonic() - started)
+    run.mark("finished")

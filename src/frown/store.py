@@ -3,9 +3,11 @@
 config.json        the resolved configuration
 environment.json   versions, machine, and how many threads for which reason
 metrics.jsonl      one line a training step
-rollouts/          step=000001.parquet: every training rollout with its signals, spans and feedback
+rollouts/          step=000001.parquet: every training rollout with its signals, spans, feedback and advantages
 evals/             step=000000-test.parquet: every graded sample
-checkpoint/        the last good weights, an ordinary model folder
+checkpoints/       step=000010/: all that the run needs to go on from there; the newest few (`frown.state`)
+checkpoint/        a link to the newest one's model folder: the last good weights, an ordinary Hugging Face folder
+tensorboard/       what TensorBoard shows, where it is asked for (`track`)
 status.json        running, finished, interrupted or failed, and why
 """
 
@@ -15,15 +17,18 @@ import json
 import os
 import platform
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from frown import checkpoint
 from frown.config import Config, to_json
-from frown.errors import FrownError
+from frown.errors import FrownError, first_line
 from frown.evals.samples import GradedSamples
-from frown.types import Appraisal, Feedback, Rollout
+from frown.types import Appraisal, Feedback, Floats, Rollout
 
 Status = Literal["new", "running", "finished", "interrupted", "failed"]
 
@@ -33,54 +38,98 @@ class RunDirectory:
 
     def __init__(self, path: Path):
         self.path = path
+        self.hear: Callable[[Mapping[str, Any]], None] = lambda line: None
+        """Who else is told each line of metrics."""
+        self._since: float | None = None
+        """When this process took the run up, less the seconds that it had already taken."""
 
     # -- write -------------------------------------------------------------------------------------------------
 
-    def refuse_unless_free(self, config: Config, *, restart: bool = False) -> None:
+    def refuse_unless_free(self, config: Config, *, resume: bool = False) -> None:
         """Raise FrownError where this folder holds something that must not be written over.
 
-        That is another run, anything that is no run, and without `restart` this very run, however it ended.
+        That is another run, anything that is no run, and without `resume` this very run, however it ended.
         """
         held = self.path / "config.json"
         if held.is_file() and not self.config_is(config):
             raise FrownError(f"{self.path} holds a run with another configuration; choose another folder or delete it")
-        if not held.is_file() and self.path.is_dir() and any(self.path.iterdir()):
+        strangers = [p for p in self.path.iterdir() if not _is_part(p)] if self.path.is_dir() else []
+        if not held.is_file() and strangers:
             raise FrownError(f"{self.path} is not empty and holds no run; choose another folder")
-        if not restart and self.status[0] != "new":
-            raise FrownError(f"{self.path} holds this very run, {self.status[0]}; choose another folder or delete it")
+        if not resume and self.status[0] != "new":
+            raise FrownError(
+                f"{self.path} holds this very run, {self.status[0]}; --resume goes on with it; or choose another "
+                "folder, or delete it"
+            )
 
-    def begin(self, config: Config, *, restart: bool = False, threads: str | None = None) -> None:
-        """Make the folder and say what is being run, and on how many threads for which reason."""
-        self.refuse_unless_free(config, restart=restart)
-        held = self.path / "config.json"
-        try:
+    def begin(self, config: Config, *, threads: str) -> None:
+        """Make the folder and say what is being run, and on how many threads for which reason.
+
+        What an attempt without a checkpoint left is removed.
+        """
+        with _writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_text(self.path / "config.json", to_json(config))  # first: from now on the folder is this run's
             for part in ("metrics.jsonl", "status.json"):
                 (self.path / part).unlink(missing_ok=True)
-            for part in ("rollouts", "evals", "checkpoint"):
+            for part in ("rollouts", "evals"):
                 shutil.rmtree(self.path / part, ignore_errors=True)
-            (self.path / "rollouts").mkdir(parents=True)
-            (self.path / "evals").mkdir()
-            write_text(held, to_json(config))
-            write_text(
-                self.path / "environment.json", json.dumps({**environment(), "threads": threads}, indent=2) + "\n"
-            )
-        except OSError as error:
-            raise FrownError(f"cannot write the run directory {self.path}: {error.strerror}") from None
+                (self.path / part).mkdir()
+            here = {**environment(), "threads": threads}
+            write_text(self.path / "environment.json", json.dumps(here, indent=2) + "\n")
+        self._since = time.monotonic()
+        self.mark("running")
+
+    def cut_back(self, step: int, metrics_bytes: int) -> None:
+        """Forget what was written after a checkpoint: lines of metrics, rollouts, evaluations, later checkpoints."""
+        metrics = self.path / "metrics.jsonl"
+        if self.metrics_bytes < metrics_bytes:
+            raise FrownError(f"{metrics} is shorter than it was at checkpoint step={step}; start a new run")
+        with _writing(self.path):
+            for later in checkpoint.held(self.path / "checkpoints"):
+                if later.step > step:
+                    checkpoint.remove(later.path)
+            checkpoint.sweep(self.path / "checkpoints")
+            self._link(step)
+            if metrics.exists():
+                os.truncate(metrics, metrics_bytes)
+            for file in (f for part in ("rollouts", "evals") for f in (self.path / part).iterdir()):
+                if _is_part(file) or int(file.name.removeprefix("step=")[:6]) > step:
+                    file.unlink()
+
+    def go_on(self, warn: Callable[[str], None]) -> None:
+        """Take the run up again. Warns where it began with other versions than are here now."""
+        began = self._environment()["packages"]
+        other = [f"{k} {began.get(k)} -> {v}" for k, v in environment()["packages"].items() if began.get(k) != v]
+        if other:
+            warn(f"resumed with other versions ({', '.join(other)}): it may end otherwise than without the stop")
+        self._since = time.monotonic() - self.seconds
         self.mark("running")
 
     def forget(self) -> None:
-        """Take back how an earlier attempt ended, before the next one starts."""
-        (self.path / "status.json").unlink(missing_ok=True)
+        """Take back how an earlier attempt ended, before the next one starts; the seconds it took are kept."""
+        if self.status[0] != "new":
+            self.mark("new")
 
-    def mark(self, status: Status, why: str = "", seconds: float = 0.0) -> None:
+    def mark(self, status: Status, why: str = "") -> None:
         """Say how the run stands: its status, why, and how long it has taken."""
-        found = {"status": status, "why": why, "seconds": round(seconds, 3)}
-        write_text(self.path / "status.json", json.dumps(found) + "\n")
+        seconds = self.seconds if self._since is None else time.monotonic() - self._since
+        text = json.dumps({"status": status, "why": why, "seconds": round(seconds, 3)}) + "\n"
+        file = self.path / "status.json"
+        try:
+            write_text(file, text)
+        except FrownError:
+            # A full disk: what is written over the old text needs no more room. Else the old one has to do.
+            with suppress(OSError), file.open("r+", encoding="utf-8") as old:
+                old.write(text)
+                old.truncate()
 
     def log(self, metrics: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(metrics, allow_nan=False) + "\n")
+        file = self.path / "metrics.jsonl"
+        with _writing(file), file.open("a", encoding="utf-8") as opened:
+            opened.write(json.dumps(metrics, allow_nan=False) + "\n")
+        self.hear(metrics)
 
     def add_rollouts(
         self,
@@ -88,17 +137,18 @@ class RunDirectory:
         rollouts: Sequence[Rollout],
         appraisals: Sequence[Appraisal],
         feedback: Sequence[Feedback],
+        advantages: Sequence[Floats],
         tokens: Sequence[Sequence[str]],
         seen: Mapping[int, Mapping[str, Any]],
     ) -> None:
         """Write the rollouts of one training step with what was read in them and said about them.
 
-        `tokens`: each answer token by token. `seen`: of the rollouts (by index) that the teacher looked at, the
-        `teacher_prompt`, and per token the loss `weight`, `log_ratio`, `teacher_entropy` and `divergence`, NaN at
-        tokens that did not count.
+        `advantages`: of each token for the policy gradient, float32[T]. `tokens`: each answer token by token. `seen`:
+        of the rollouts (by index) that the teacher looked at, the `teacher_prompt`, and per token the loss `weight`,
+        `log_ratio`, `teacher_entropy` and `divergence`, NaN at tokens that did not count.
         """
         rows = [
-            _row(*x) | {"tokens": list(tokens[i])} | dict(seen.get(i, {}))
+            _row(*x) | {"advantage": advantages[i], "tokens": list(tokens[i])} | dict(seen.get(i, {}))
             for i, x in enumerate(zip(rollouts, appraisals, feedback, strict=True))
         ]
         _write_parquet(self.path / "rollouts" / f"step={step:06d}.parquet", rows)
@@ -110,16 +160,31 @@ class RunDirectory:
         path = self.path / "evals" / f"step={samples.step:06d}-{samples.split}.parquet"
         _replace(path, lambda part: pq.write_table(samples.to_table(), part, compression="zstd"))
 
-    def checkpoint(self, save: Callable[[Path], None]) -> None:
-        """Replace the checkpoint by what `save(folder)` writes; the old one stays until the new one is whole."""
-        new, old, final = (self.path / f"checkpoint{s}" for s in (".new", ".old", ""))
-        for leftover in (new, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-        save(new)
-        if final.exists():
-            final.rename(old)
-        new.rename(final)
-        shutil.rmtree(old, ignore_errors=True)
+    def add_checkpoint(self, step: int, save: Callable[[Path], None], keep: int) -> None:
+        """Keep what `save(folder)` writes as the newest checkpoint, and of the older ones all but `keep` - 1.
+
+        What was written of the run so far is on the disk before. Raises FrownError where it cannot be written, and
+        leaves the older ones as they are.
+        """
+        folder = self.path / "checkpoints"
+        try:
+            if (metrics := self.path / "metrics.jsonl").exists():
+                checkpoint.flush(metrics)
+            checkpoint.write(folder, step, save)
+            self._link(step)
+            checkpoint.prune(folder, keep)
+        except Exception as error:  # whatever a full disk makes the libraries raise
+            raise FrownError(
+                f"cannot write {folder / f'step={step:06d}'}: {first_line(error)}; once there is room, --resume goes "
+                "on from the checkpoint before"
+            ) from error
+        self.mark("running")
+
+    def _link(self, step: int) -> None:
+        part = self.path / ".checkpoint.part"
+        part.unlink(missing_ok=True)
+        part.symlink_to(Path("checkpoints") / f"step={step:06d}" / "model", target_is_directory=True)
+        part.replace(self.path / "checkpoint")
 
     # -- read --------------------------------------------------------------------------------------------------
 
@@ -131,7 +196,7 @@ class RunDirectory:
 
     @property
     def seconds(self) -> float:
-        """Wall-clock seconds of the whole run, evaluations included; 0 before it ended."""
+        """Wall-clock seconds of the whole run, evaluations included, up to its last checkpoint or its end."""
         return float(self._status()["seconds"])
 
     def _status(self) -> dict[str, Any]:
@@ -144,6 +209,32 @@ class RunDirectory:
         """Whether this folder holds a run of exactly this configuration."""
         held = self.path / "config.json"
         return held.is_file() and held.read_text(encoding="utf-8") == to_json(config)
+
+    @property
+    def threads(self) -> int:
+        """How many threads the run began with."""
+        return int(self._environment()["threads"].split(":")[0])
+
+    def _environment(self) -> dict[str, Any]:
+        return dict(json.loads((self.path / "environment.json").read_text(encoding="utf-8")))
+
+    @property
+    def metrics_bytes(self) -> int:
+        """How long metrics.jsonl is."""
+        file = self.path / "metrics.jsonl"
+        return file.stat().st_size if file.exists() else 0
+
+    def newest_checkpoint(self, warn: Callable[[str], None]) -> checkpoint.Checkpoint | None:
+        """The newest whole checkpoint; None where there never was one. Damaged ones are warned about by name.
+
+        Raises FrownError where all are damaged.
+        """
+        found, damaged = checkpoint.newest(self.path / "checkpoints")
+        if found is None and damaged:
+            raise FrownError(f"{self.path}: no checkpoint is whole ({'; '.join(damaged)}); delete it to start anew")
+        for line in damaged:
+            warn(f"{line}; using step={found.step:06d}" if found else line)
+        return found
 
     def metrics(self) -> Iterator[dict[str, Any]]:
         """The lines of metrics.jsonl; a last line that is still being written is left out."""
@@ -178,14 +269,33 @@ def environment() -> dict[str, Any]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole file or nothing."""
+    """Write a whole file or nothing. Raises FrownError where the disk refuses it."""
     _replace(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:
     part = path.with_name(f".{path.name}.part")
-    write(part)
-    part.replace(path)
+    with _writing(path):
+        try:
+            write(part)
+            checkpoint.flush(part)
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+
+def _is_part(path: Path) -> bool:
+    """Whether this is what a killed process left of a file it was writing."""
+    return path.name.startswith(".") and path.name.endswith(".part")
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FrownError(f"cannot write {path}: {error.strerror or first_line(error)}") from error
 
 
 def _write_parquet(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -211,6 +321,7 @@ def _columns() -> dict[str, Any]:
         **{"step_right": pa.list_(flag), "step_doubt": pa.list_(real), "unread": pa.list_(text)},
         "spans": pa.list_(pa.struct(list(span.items()))),
         "feedback": pa.list_(pa.struct([("kind", text), ("text", text), ("steps", pa.list_(whole))])),
+        "advantage": pa.list_(real),
         **{"tokens": pa.list_(text), "teacher_prompt": text, "weight": pa.list_(real)},
         **{name: pa.list_(real) for name in ("log_ratio", "teacher_entropy", "divergence")},
     }

@@ -6,13 +6,15 @@ the last divergence between student and teacher on it, as in prioritised replay 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from frown.types import Rollout, TeacherView
+from frown.types import Rollout, Task, TeacherView
 
 By = Literal["uniform", "unresolved"]
 MEMORY = 4096
@@ -24,9 +26,16 @@ class Kept:
     """One view that was learnt from, and what was left to learn when it was used last."""
 
     rollout: Rollout
+    """What of it is needed (`needed`)."""
     view: TeacherView
     unresolved: float
     """Mean divergence between student and teacher over the weighted tokens, weighted, nats, >= 0."""
+
+
+def needed(rollout: Rollout) -> Rollout:
+    """What of an answer is needed to learn from it again: question, tokens and their log-probabilities."""
+    task = Task(rollout.task.id, rollout.task.messages, rollout.task.answer)
+    return replace(rollout, task=task, text="", steps=(), signals=None, verdict=None, alternative=None)
 
 
 def unresolved(view: TeacherView, divergence: np.ndarray) -> float:
@@ -66,3 +75,55 @@ def remember(
         after[i] = replace(after[i], unresolved=unresolved(after[i].view, d))
     after += [Kept(r, v, unresolved(v, d)) for (r, v), d in zip(lessons, divergence[: len(lessons)], strict=True)]
     return tuple(after[-MEMORY:])
+
+
+def write(kept: Sequence[Kept], file: Path) -> None:
+    """Keep lessons in a Parquet file, exactly. Of the answers what is `needed` is written."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [
+        {
+            "task": json.dumps([k.rollout.task.id, k.rollout.task.messages, k.rollout.task.answer]),
+            "group": k.rollout.group,
+            "policy_step": k.rollout.policy_step,
+            "temperature": k.rollout.temperature,
+            "stop": k.rollout.stop,
+            "unresolved": k.unresolved,
+            "view": k.view.rollout,
+            "prompt_ids": k.rollout.prompt_ids,
+            "ids": k.rollout.ids,
+            "logp": k.rollout.logp,
+            "context_ids": k.view.context_ids,
+            "weight": k.view.weight,
+        }
+        for k in kept
+    ]
+    whole, real, double, text = pa.int64(), pa.float32(), pa.float64(), pa.string()
+    columns = {"task": text, "group": whole, "policy_step": whole, "temperature": double, "stop": text}
+    columns |= {"unresolved": double, "view": whole, "prompt_ids": pa.list_(whole), "ids": pa.list_(whole)}
+    columns |= {"logp": pa.list_(real), "context_ids": pa.list_(whole), "weight": pa.list_(real)}
+    pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(columns)), file, compression="zstd")
+
+
+def read(file: Path) -> tuple[Kept, ...]:
+    """The lessons that `write` kept."""
+    import pyarrow.parquet as pq
+
+    found = []
+    for row in pq.read_table(file).to_pylist():
+        name, messages, answer = json.loads(row["task"])
+        rollout = Rollout(
+            task=Task(name, tuple(messages), answer),
+            group=row["group"],
+            prompt_ids=np.array(row["prompt_ids"], np.int64),
+            ids=np.array(row["ids"], np.int64),
+            logp=np.array(row["logp"], np.float32),
+            temperature=row["temperature"],
+            stop=row["stop"],
+            text="",
+            policy_step=row["policy_step"],
+        )
+        view = TeacherView(row["view"], np.array(row["context_ids"], np.int64), np.array(row["weight"], np.float32))
+        found.append(Kept(rollout, view, row["unresolved"]))
+    return tuple(found)

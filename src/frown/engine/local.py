@@ -22,9 +22,10 @@ from frown.engine.allocator import keep_freed_memory
 from frown.engine.head import head_of, why_slow, within
 from frown.engine.packing import LEAST_SHARED, common_prefix
 from frown.engine.sampling import Decoding, sample
+from frown.engine.schedule import rate
 from frown.engine.text import completion_text, prompt_ids
 from frown.errors import FrownError, NotFinite
-from frown.losses.head import HeadOutput, Leaves, TokenLoss, head_pass
+from frown.losses.head import HeadOutput, Leaves, TokenLoss, head_pass, read_signals
 from frown.losses.objectives import importance_weight, mismatch, policy_gradient
 from frown.signals.variance import noise_copies, spread
 from frown.teacher.weights import Teacher
@@ -76,10 +77,10 @@ class LocalEngine:
         self.notes = [line for line in (why_slow(self.head, self.model), *self.trunk.notes) if line]
         """What the user should know of how this model is trained."""
         self.teacher = Teacher(self.model, config.teacher)
-        with self.teacher.model() as teacher:
-            self.teacher_head = within(self.teacher.model, head_of(teacher))
-        # What a policy is anchored to: its weights as they are now.
-        self.start = Teacher(self.model, TeacherConfig(weights="frozen")) if config.objective.kl_anchor else None
+        self._find_teacher_head()
+        # What a policy is anchored to, or its distance measured from: its weights as they are now.
+        wanted = config.objective.kl_anchor or config.guard.kl is not None
+        self.start = Teacher(self.model, TeacherConfig(weights="frozen")) if wanted else None
         if self.start is not None:
             with self.start.model() as start:
                 self.start_head = within(self.start.model, head_of(start))
@@ -247,7 +248,7 @@ class LocalEngine:
             hidden = self._hidden(self.model, [(r.prompt_ids, r.ids) for r in rows], used)
             out = self._pass(hidden, rows, used, targets, token_loss)
             total, signals = out.loss, dict(out.signals)
-            if self.start is not None:
+            if self.config.objective.kl_anchor:
                 anchored = gathered([np.full(len(r.ids), r.anchored * scale.anchor) for r in rows]).float()
                 held = self._anchor(hidden, rows, used, targets, anchored)
                 total = total + held.loss
@@ -357,6 +358,27 @@ class LocalEngine:
         return found
 
     @torch.no_grad()
+    def kl_to_start(self, rollouts: Sequence[Rollout]) -> float:
+        """How far the policy that sampled these answers has gone from its start, nats a token: the mean of
+        `frown.losses.objectives.mismatch` over their tokens.
+
+        Needs `guard.kl`. Cost: a forward pass of the start over the answers.
+        """
+        assert self.start is not None
+        nothing = [np.zeros(len(r.ids), np.float32) for r in rollouts]
+        rows = [Row(r.prompt_ids, None, r.ids, zeros, zeros) for r, zeros in zip(rollouts, nothing, strict=True)]
+        found = []
+        for batch in self._batches(rows):
+            used = [np.arange(len(rows[i].ids)) for i in batch]
+            with self.start.model() as start:
+                hidden = self._hidden(start, [(rows[i].prompt_ids, rows[i].ids) for i in batch], used)
+            targets = torch.as_tensor(np.concatenate([rows[i].ids for i in batch]), device=self.device)
+            read = read_signals(hidden, self.start_head, targets, self.config.sampling.temperature)
+            sampled = torch.as_tensor(np.concatenate([rollouts[i].logp for i in batch]))
+            found.append(mismatch(-read["surprisal"].cpu().double(), sampled.double()))
+        return float(torch.cat(found).mean())
+
+    @torch.no_grad()
     def prediction_variance(self, rollouts: Sequence[Rollout], *, copies: int, seed: int) -> list[Floats]:
         """How much the policy and copies of it with noisy weights disagree at each token of their answers.
 
@@ -411,11 +433,25 @@ class LocalEngine:
             raise NotFinite("the gradient is not finite")
         self.steps_taken += 1
         for group in self.optimiser.param_groups:
-            group["lr"] = settings.lr * min(1.0, self.steps_taken / max(1, settings.warmup_steps))
+            group["lr"] = rate(self.steps_taken, settings)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.teacher.update()
         return norm
+
+    def freeze_teacher(self) -> None:
+        """Let the teacher stay as it is now."""
+        self.teacher.freeze()
+        self._find_teacher_head()
+
+    def thaw_teacher(self) -> None:
+        """Let the teacher go with the student again, as configured."""
+        self.teacher.thaw()
+        self._find_teacher_head()
+
+    def _find_teacher_head(self) -> None:
+        with self.teacher.model() as teacher:
+            self.teacher_head = within(self.teacher.model, head_of(teacher))
 
     def save(self, folder: Path) -> None:
         """The student as an ordinary Hugging Face folder (with LoRA: its adapters)."""

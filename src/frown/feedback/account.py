@@ -112,3 +112,13 @@ class Account:
             calls=self._calls,
             tokens=self._spent,
         )
+
+    def state(self) -> dict[str, Any]:
+        """Everything as plain data, while no call is under way; `go_on_from` takes it back."""
+        assert not self._under_way
+        return {"calls": self._calls, "spent": self._spent, "counts": dict(self._counts), "lost": dict(self._lost)}
+
+    def go_on_from(self, state: Mapping[str, Any]) -> None:
+        """Count on from a `state`."""
+        self._calls, self._spent = state["calls"], state["spent"]
+        self._counts, self._lost = Counter(state["counts"]), Counter(state["lost"])

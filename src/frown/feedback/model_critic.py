@@ -9,7 +9,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from frown.config import ModelCriticConfig
 from frown.feedback.account import Account, CriticStatistics
@@ -72,6 +72,16 @@ class ModelCritic:
     def statistics(self) -> CriticStatistics:
         """What became of everything asked so far."""
         return self._account.statistics()
+
+    def account(self) -> dict[str, Any]:
+        """What was spent and counted so far, as plain data."""
+        with self._turn:
+            return self._account.state()
+
+    def go_on_from(self, account: Mapping[str, Any]) -> None:
+        """Spend and count on from an `account`."""
+        with self._turn:
+            self._account.go_on_from(account)
 
     def review(self, requests: Sequence[Request]) -> list[Review]:
         """One review a request, in order; steps that nothing usable is said about are left out and counted.

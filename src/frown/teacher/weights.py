@@ -21,14 +21,13 @@ class Teacher:
     """
 
     def __init__(self, student: Any, config: TeacherConfig):
-        self._student, self._config = student, config
+        self._student, self._weights, self._rate = student, config.weights, config.ema_rate
+        self.frozen = config.weights == "frozen"
+        """Whether it stays as it is."""
         self._adapters = hasattr(student, "disable_adapter")
         self._copy: Any = None
         if config.weights == "ema" or (config.weights == "frozen" and not self._adapters):
-            source = student.get_base_model() if self._adapters else student
-            self._copy = copy.deepcopy(source).requires_grad_(False)
-            if self._adapters:
-                self._copy = _without_adapters(self._copy)
+            self._copy = plain_copy(student)
             if config.weights == "ema":
                 self._copy.float()  # steps of a running mean are far below what half precision can hold
                 self._follow(1.0)  # adapters that were trained before are part of where the mean begins
@@ -38,7 +37,7 @@ class Teacher:
         """The teacher's model, for forward passes without gradient."""
         if self._copy is not None:
             yield self._copy
-        elif self._config.weights == "frozen":
+        elif self._weights == "frozen":
             with self._student.disable_adapter():
                 yield self._student
         else:
@@ -46,14 +45,38 @@ class Teacher:
 
     def update(self) -> None:
         """Move a running mean one step towards the student: teacher <- (1 - rate) teacher + rate student."""
-        if self._config.weights == "ema":
-            self._follow(self._config.ema_rate)
+        if self._weights == "ema" and not self.frozen:
+            self._follow(self._rate)
+
+    def freeze(self) -> None:
+        """Stay as it is now, whatever becomes of the student."""
+        if self._weights == "live" and not self.frozen:
+            self._copy = plain_copy(self._student).float()
+            self._follow(1.0)
+        self.frozen = True
+
+    def thaw(self) -> None:
+        """Go with the student again, as configured."""
+        self.frozen = self._weights == "frozen"
+        if self._weights == "live":
+            self._copy = None
+
+    def copied_weights(self) -> dict[str, torch.Tensor] | None:
+        """The weights it holds of its own, by name; None where it has the student's, or the student's start."""
+        return None if self._copy is None else dict(self._copy.named_parameters())
 
     @torch.no_grad()
     def _follow(self, rate: float) -> None:
         merged = _merged_weights(self._student) if self._adapters else dict(self._student.named_parameters())
         for name, parameter in self._copy.named_parameters():
             parameter.lerp_(merged[name].to(parameter.dtype), rate)
+
+
+def plain_copy(student: Any) -> Any:
+    """A copy of the student that is not trained; of one with adapters, the model below them."""
+    adapted = hasattr(student, "disable_adapter")
+    copied = copy.deepcopy(student.get_base_model() if adapted else student).requires_grad_(False)
+    return _without_adapters(copied) if adapted else copied
 
 
 def _without_adapters(model: Any) -> Any:
