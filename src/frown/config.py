@@ -83,6 +83,42 @@ class TaskConfig(Config):
     """Settings of a reasoning-gym data set, e.g. min_terms."""
 
 
+class VLLMConfig(Config):
+    """Answers from vLLM, through TRL's client (`frown[vllm]`); docs/scaling.md says how to start a server."""
+
+    mode: Literal["server", "colocate"] = "server"
+    """server: `vllm serve` on other GPUs or nodes, which serves one run at a time. colocate: in this process, on the
+    GPU that trains."""
+    base_url: str = "http://localhost:8000"
+    """Where the server answers, without /v1; no user, password or query in it."""
+    wait: float = Field(240.0, ge=0)
+    """Seconds to wait for the server to come up."""
+    timeout: float = Field(600.0, gt=0)
+    """Seconds without a byte after which a request is given up. Replies come whole, so one is silent for as long as the
+    answers to one prompt take."""
+    concurrency: int = Field(64, ge=1)
+    """Prompts that the server is asked about at once."""
+    group_port: int = Field(51216, ge=1, le=65535)
+    """Port of this machine on which the server's workers fetch the weights."""
+    sync_every: int = Field(1, ge=1)
+    """Optimiser steps after which training samples from the new weights; evaluations always do. Above 1 goes with
+    objective.importance_cap."""
+    memory_share: float = Field(0.3, gt=0, lt=1)
+    """colocate: share of the GPU's memory that vLLM takes."""
+    tensor_parallel: int = Field(1, ge=1)
+    """colocate: GPUs that hold the model together; a server is told when it is started."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _without_slash(cls, base_url: str) -> str:
+        return base_url.rstrip("/").removesuffix("/v1")
+
+    @model_validator(mode="after")
+    def _holds_no_secret(self) -> VLLMConfig:
+        _check_url(self.base_url, "http://localhost:8000", "vLLM is asked without a key")
+        return self
+
+
 class SamplingConfig(Config):
     """How the policy answers while it trains: prompts_per_step x responses_per_prompt rollouts a step."""
 
@@ -90,6 +126,8 @@ class SamplingConfig(Config):
     responses_per_prompt: int = Field(8, ge=1)
     temperature: float = Field(1.0, gt=0)
     max_new_tokens: int = Field(96, ge=1)
+    vllm: VLLMConfig | None = None
+    """None: the policy itself samples, in this process."""
 
     @property
     def rollouts_per_step(self) -> int:
@@ -204,15 +242,7 @@ class EndpointConfig(Config):
     @model_validator(mode="after")
     def _holds_no_secret(self) -> EndpointConfig:
         # A validator of the whole model: the message of a field's own one would repeat the value, which may be a key.
-        try:
-            url = urlsplit(self.base_url)
-            host, _ = url.hostname, url.port
-        except ValueError:
-            host = None
-        if not host or url.scheme not in ("http", "https"):
-            raise ValueError('base_url is no URL; it reads like "http://localhost:8000/v1"')
-        if url.username is not None or url.password is not None or url.query or url.fragment:
-            raise ValueError("base_url holds a user, a password or a query; put the key in an environment variable")
+        _check_url(self.base_url, "http://localhost:8000/v1", "put the key in an environment variable")
         if not re.fullmatch(r"(?:[A-Z_][A-Z0-9_]*)?", self.key_variable):
             raise ValueError(
                 "key_variable is the name of an environment variable in capitals, never the key itself; "
@@ -717,6 +747,19 @@ def _fields(kind: type[Config], path: Iterable[Any]) -> list[str]:
         options = getattr(field.annotation, "__args__", (field.annotation,)) if field else ()
         here = next((o for o in options if isinstance(o, type) and issubclass(o, Config)), None)
     return list(getattr(here, "model_fields", {}))
+
+
+def _check_url(base_url: str, example: str, mend: str) -> None:
+    """ValueError, which does not repeat it, for what is no plain address of a server."""
+    try:
+        url = urlsplit(base_url)
+        host, _ = url.hostname, url.port
+    except ValueError:
+        host = None
+    if not host or url.scheme not in ("http", "https"):
+        raise ValueError(f'base_url is no URL; it reads like "{example}"')
+    if url.username is not None or url.password is not None or url.query or url.fragment:
+        raise ValueError(f"base_url holds a user, a password or a query; {mend}")
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:

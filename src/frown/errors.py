@@ -12,6 +12,11 @@ class NotFinite(FrownError):
     """A number that ought to be finite is not: training has diverged. The loop adds which step it was."""
 
 
+def printable(text: str) -> str:
+    """A text of others as one short line of printable characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
+
+
 def first_line(error: BaseException) -> str:
     """What an exception of another library says, in one line; its type where it says nothing."""
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -35,6 +35,7 @@ def evaluate(
 ) -> GradedSamples:
     """Grade `eval.samples` answers to each task at `eval.temperature`."""
     settings = engine.config.eval
+    engine.sync()
     rollouts = engine.sample(tasks, settings.samples, seed=EVAL_SEED, temperature=settings.temperature)
     judged = judge(rollouts, environment, engine)
     return graded(judged, [t.id for t in tasks], step=step, split=split, cost=cost)

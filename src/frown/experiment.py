@@ -68,6 +68,10 @@ def run_all(todo: Sequence[Cell], workers: int, watch: Callable[[], None], every
     todo = [c for c in todo if not finished(c)]
     if not todo:
         return
+    if workers > 1 and any(c.config.sampling.vllm for c in todo):
+        raise FrownError(
+            "sampling.vllm: one vLLM serves one run at a time, or runs get each other's weights; --workers 1"
+        )
     for cell in todo:
         RunDirectory(cell.path).forget()
     # Workers inherit these: tiny models on several threads each were thirty times slower on a busy machine.

@@ -242,13 +242,14 @@ def own_choices(rollout: Rollout, engine: Reader) -> list[tuple[str, ...]]:
     """For each step what the student wrote, and what it would have been with another token at the one place where the
     likeliest other token was likeliest."""
     top, second = signal(rollout, "top_probability"), signal(rollout, "runner_up")
+    surprisal = signal(rollout, "surprisal")  # not `logp`: that may be another engine's
     found: list[tuple[str, ...]] = []
     for a, b in rollout.steps:
         wrote = completion_text(engine.tokenizer, rollout.ids[a:b])
-        if rollout.alternative is None or top is None or second is None:
+        if rollout.alternative is None or top is None or second is None or surprisal is None:
             found.append((wrote,))
             continue
-        likeliest = np.exp(rollout.logp[a:b]) > top[a:b] * (1.0 - 1e-4)
+        likeliest = np.exp(-surprisal[a:b]) > top[a:b] * (1.0 - 1e-4)
         at = int(np.argmax(np.where(likeliest, second[a:b], top[a:b])))
         changed = rollout.ids[a:b].copy()
         changed[at] = rollout.alternative[a + at]

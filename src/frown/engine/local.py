@@ -1,7 +1,8 @@
 """The engine for one process: any local Hugging Face causal LM, on the CPU or one GPU.
 
-Six verbs: `sample`, `forward_backward`, `step`, `save`, `score` to hear what the teacher makes of answers without
-learning from it, and `contexts` to turn teacher messages into ids.
+Seven verbs: `sample` (and `sync` where vLLM does it), `forward_backward`, `step`, `save`, `score` to hear what the
+teacher makes of answers without learning from it, `read` for the policy's own signals, and `contexts` to turn teacher
+messages into ids.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from frown.engine import trunk
 from frown.engine.allocator import keep_freed_memory
 from frown.engine.head import head_of, why_slow, within
 from frown.engine.packing import LEAST_SHARED, common_prefix
-from frown.engine.sampling import Decoding, sample
+from frown.engine.sampling import Decoding, read_logits, sample
 from frown.engine.schedule import rate
 from frown.engine.text import completion_text, prompt_ids
 from frown.errors import FrownError, NotFinite
@@ -31,6 +32,8 @@ from frown.signals.variance import noise_copies, spread
 from frown.teacher.weights import Teacher
 from frown.types import Floats, Ints, Message, Rollout, Signals, Task, TeacherView
 
+_READ_LOGITS = 1 << 25
+"""Logits that are held at once when signals are read: 128 MiB."""
 TEACHER_SIGNALS = ("teacher_logp", "log_ratio", "teacher_entropy", "divergence")
 
 
@@ -96,6 +99,7 @@ class LocalEngine:
         self.eos_ids = models.end_ids(self.model, self.tokenizer)
         pad = self.tokenizer.pad_token_id
         self.pad_id = pad if pad is not None else self.eos_ids[0]
+        self.vllm = self._vllm()
 
     # -- sample ------------------------------------------------------------------------------------------------
 
@@ -109,20 +113,26 @@ class LocalEngine:
         contexts: Sequence[Ints] | None = None,
         model: Any = None,
     ) -> list[Rollout]:
-        """n answers to each task, in order, under the policy (or another `model`).
+        """n answers to each task, in order, under the policy (or another `model`, which always samples here).
 
         `contexts` replaces the tasks' own prompts, to see what a teacher would answer.
         """
         prompts = contexts if contexts is not None else self.contexts([t.messages for t in tasks])
-        self.generator.manual_seed(seed)
-        groups = sample(
-            self.model if model is None else model,
-            prompts,
-            n,
-            Decoding(temperature, self.config.sampling.max_new_tokens, self.eos_ids, self.pad_id),
-            generator=self.generator,
-            tokens_at_once=self.config.sampling_batch_tokens,
-        )
+        decoding = Decoding(temperature, self.config.sampling.max_new_tokens, self.eos_ids, self.pad_id)
+        if self.vllm is not None and model is None:
+            if self.vllm.due(self.steps_taken):
+                self.sync()
+            groups = self.vllm.sample(prompts, n, decoding, seed=seed, read=self.read)
+        else:
+            self.generator.manual_seed(seed)
+            groups = sample(
+                self.model if model is None else model,
+                prompts,
+                n,
+                decoding,
+                generator=self.generator,
+                tokens_at_once=self.config.sampling_batch_tokens,
+            )
         return [
             Rollout(
                 task=task,
@@ -140,6 +150,48 @@ class LocalEngine:
             for g, (task, prompt, group) in enumerate(zip(tasks, prompts, groups, strict=True))
             for s in group
         ]
+
+    def _vllm(self) -> Any:
+        settings = self.config.sampling.vllm
+        if settings is None:
+            return None
+        from frown.engine.vllm import Sampler
+
+        return Sampler(settings, self.model, self.tokenizer, self.device)
+
+    def sync(self) -> None:
+        """Give vLLM, where it samples, the policy's present weights."""
+        if self.vllm is not None:
+            self.vllm.sync(self.steps_taken)
+
+    @torch.no_grad()
+    def read(
+        self, prompts: Sequence[Ints], answers: Sequence[Ints], temperature: float
+    ) -> list[tuple[dict[str, torch.Tensor], torch.Tensor]]:
+        """The policy's own signals of answers that something else sampled: of each answer name -> [T], exact, and at
+        each token the likeliest other than the sampled one.
+
+        `surprisal` has the policy's log-probabilities with its sign turned. Cost: one forward pass over prompts and
+        answers, packed as for training, and one product with the head; no gradient.
+        """
+        rows = [_plain_row(p, ids) for p, ids in zip(prompts, answers, strict=True)]
+        found: dict[int, tuple[dict[str, torch.Tensor], torch.Tensor]] = {}
+        at_once = max(16, _READ_LOGITS // len(self.tokenizer))
+        for batch in self._batches(rows):
+            used = [np.arange(len(rows[i].ids)) for i in batch]
+            targets = torch.as_tensor(np.concatenate([rows[i].ids for i in batch]), device=self.device)
+            hidden = self._hidden(self.model, [(rows[i].prompt_ids, rows[i].ids) for i in batch], used)
+            parts = [
+                read_logits(self.head.logits(h.float()).float() / temperature, t)
+                for h, t in zip(hidden.split(at_once), targets.split(at_once), strict=True)
+            ]
+            lengths = [len(u) for u in used]
+            if not all(math.isfinite(float(s["entropy"].sum())) for s, _ in parts):
+                raise NotFinite("the model's output is not finite")
+            signals = {k: torch.cat([s[k] for s, _ in parts]).cpu().split(lengths) for k in parts[0][0]}
+            others = torch.cat([other for _, other in parts]).cpu().split(lengths)
+            found |= {i: ({k: v[j] for k, v in signals.items()}, others[j]) for j, i in enumerate(batch)}
+        return [found[i] for i in range(len(rows))]
 
     def contexts(self, conversations: Sequence[Sequence[Message]]) -> list[Ints]:
         """Conversations as token ids up to where the answer begins; one that leaves no room for it is an error."""
@@ -340,8 +392,7 @@ class LocalEngine:
 
         def row(view: TeacherView) -> Row:
             r = rollouts[view.rollout]
-            ones = np.ones(len(r.ids), np.float32)
-            return Row(r.prompt_ids, view.context_ids, r.ids, ones, np.zeros_like(ones))
+            return _plain_row(r.prompt_ids, r.ids)._replace(context_ids=view.context_ids)
 
         rows = [row(view) for view in views]
         found: list[dict[str, Floats]] = [{} for _ in views]
@@ -386,10 +437,7 @@ class LocalEngine:
         (`frown.signals.variance.mutual_information`). Cost: copies + 1 forward passes over the answers.
         """
         found: dict[int, Floats] = {}
-        rows = [
-            Row(r.prompt_ids, None, r.ids, np.ones(len(r.ids), np.float32), np.zeros(len(r.ids), np.float32))
-            for r in rollouts
-        ]
+        rows = [_plain_row(r.prompt_ids, r.ids) for r in rollouts]
         for batch in self._batches(rows):
             used = [np.arange(len(rows[i].ids)) for i in batch]
             pairs = [(rows[i].prompt_ids, rows[i].ids) for i in batch]
@@ -489,6 +537,12 @@ def training_rows(
             advantage = advantages[i] if distillation < 1 else np.zeros(len(r.ids))
             rows.append(_row(r, None, np.zeros(len(r.ids), np.float32), advantage, None, anchored, policy_step))
     return [row for row in rows if len(_counts(row))]
+
+
+def _plain_row(prompt_ids: Ints, ids: Ints) -> Row:
+    """A row without a teacher, all of whose tokens count."""
+    ones = np.ones(len(ids), np.float32)
+    return Row(prompt_ids, None, ids, ones, np.zeros_like(ones))
 
 
 def _row(

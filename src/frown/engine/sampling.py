@@ -156,9 +156,9 @@ class _Record:
         row, alive, token, logits = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
         self._rows.append(row[alive])
         self._tokens.append(token[alive])
-        living = logits[alive]
-        self._others.append(living.scatter(-1, self._tokens[-1][:, None], -torch.inf).argmax(-1))
-        self._signals.append(signals_of_logits(living, self._tokens[-1]))
+        signals, other = read_logits(logits[alive], self._tokens[-1])
+        self._others.append(other)
+        self._signals.append(signals)
         self._waiting, self._bytes = [], 0
 
     def samples(self, prompts: int, n: int) -> list[list[Sample]]:
@@ -199,6 +199,13 @@ def _invert(weights: Tensor, generator: torch.Generator) -> Tensor:
     edges = edges / edges[:, -1:]  # the last one is 1 exactly, and what is drawn is below 1
     point = torch.rand(len(weights), 1, dtype=torch.float64, generator=generator, device=weights.device)
     return torch.searchsorted(edges, point, right=True)[:, 0]
+
+
+def read_logits(logits: Tensor, tokens: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """Signals of logits [C, V] at the sampling temperature, name -> [C], and the likeliest token [C] other than the
+    sampled ones `tokens` [C]."""
+    other = logits.scatter(-1, tokens[:, None], -torch.inf).argmax(-1)
+    return signals_of_logits(logits, tokens), other
 
 
 def left_pad(prompts: Sequence[Ints], pad_id: int, device: Any) -> tuple[Tensor, Tensor]:

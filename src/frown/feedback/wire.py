@@ -12,6 +12,7 @@ import openai
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from frown.config import EndpointConfig
+from frown.errors import printable
 from frown.feedback.retry import retry_after
 
 
@@ -114,13 +115,13 @@ def fault(error: Exception, config: EndpointConfig, hide: Callable[[str], str]) 
         return Fault("timeout", f"it was silent for timeout = {config.timeout:g} s")
     if isinstance(error, openai.APIConnectionError):
         cause = error.__cause__ or error
-        why = f"it cannot be reached, or broke off: {type(cause).__name__}: {_line(hide(str(cause)))}"
+        why = f"it cannot be reached, or broke off: {type(cause).__name__}: {printable(hide(str(cause)))}"
         return Fault("unreachable", why, free=isinstance(cause, httpx2.ConnectError))
     if isinstance(error, _TooLongError):
         return Fault("too large", str(error), again=False)
     if isinstance(error, ValidationError):
         return Fault("malformed", "what it sends is no chat completion; is base_url right?")
-    return Fault("failed", f"{type(error).__name__}: {_line(hide(str(error)))}", again=False)
+    return Fault("failed", f"{type(error).__name__}: {printable(hide(str(error)))}", again=False)
 
 
 def _status_fault(error: openai.APIStatusError, config: EndpointConfig, hide: Callable[[str], str]) -> Fault:
@@ -147,12 +148,7 @@ def _message(body: object, hide: Callable[[str], str]) -> str:
     """What an endpoint says of an error."""
     said = body.get("message") or body.get("detail") if isinstance(body, Mapping) else body
     plain = isinstance(said, str) and said.strip() and not said.lstrip().startswith("<")  # a page says nothing
-    return f": {_line(hide(str(said)))}" if plain else ""
-
-
-def _line(text: str) -> str:
-    """A text of others as one short line of printable characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
+    return f": {printable(hide(str(said)))}" if plain else ""
 
 
 def _usage(said: object) -> Usage | None:

@@ -67,9 +67,9 @@ class Teacher:
 
     @torch.no_grad()
     def _follow(self, rate: float) -> None:
-        merged = _merged_weights(self._student) if self._adapters else dict(self._student.named_parameters())
-        for name, parameter in self._copy.named_parameters():
-            parameter.lerp_(merged[name].to(parameter.dtype), rate)
+        copied = dict(self._copy.named_parameters())
+        for name, weight in merged_weights(self._student) if self._adapters else self._student.named_parameters():
+            copied[name].lerp_(weight.to(copied[name].dtype), rate)
 
 
 def plain_copy(student: Any) -> Any:
@@ -92,15 +92,24 @@ def _without_adapters(model: Any) -> Any:
     return model
 
 
-def _merged_weights(student: Any) -> dict[str, torch.Tensor]:
-    """Base weight plus adapter product for every adapted layer, by the plain model's parameter names."""
-    merged = {}
+def merged_weights(student: Any, *, rounded: bool = False) -> Iterator[tuple[str, torch.Tensor]]:
+    """Name and weight of each parameter of a model with adapters, these merged, by the plain model's names; a tied head
+    with an adapter by its own name.
+
+    Merged weights are float32, or `rounded` to the type they are stored in. The model is not touched: to add adapters
+    to half-precision weights and to take them off again leaves other weights.
+    """
     base = student.get_base_model()
-    for name, parameter in base.named_parameters():
-        if "lora_" not in name:
-            merged[name.replace(".base_layer", "")] = parameter
-    for name, module in base.named_modules():
-        if hasattr(module, "get_delta_weight") and hasattr(module, "lora_A"):
-            weight = module.get_base_layer().weight.float()
-            merged[f"{name}.weight"] = weight + sum(module.get_delta_weight(a).float() for a in module.active_adapters)
-    return merged
+    weights = {name.replace(".base_layer", ""): p for name, p in base.named_parameters() if "lora_" not in name}
+    adapted = {
+        f"{name}.weight": module
+        for name, module in base.named_modules()
+        if hasattr(module, "get_delta_weight") and hasattr(module, "lora_A")
+    }
+    weights |= {name: module.get_base_layer().weight for name, module in adapted.items()}
+    for name, parameter in weights.items():
+        weight = parameter.data
+        if name in adapted:
+            module = adapted[name]
+            weight = weight.float() + sum(module.get_delta_weight(a).float() for a in module.active_adapters)
+        yield name, weight.to(parameter.dtype) if rounded else weight
