@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from frown.config import RunConfig, parse
-from frown.engine.local import LocalEngine, Row, micro_batches, training_rows
+from frown.engine.local import LocalEngine
 from frown.engine.model import backbone
+from frown.engine.rows import Row, micro_batches, training_rows
 from frown.engine.text import prompt_ids, token_steps
 from frown.errors import FrownError, NotFinite
 from frown.types import Rollout, Step, Task, TeacherView

@@ -122,7 +122,7 @@ def test_a_resolved_note_confirms_right_answers_and_never_says_what_a_wrong_one_
         for comment in text.removeprefix("C!").split("!"):
             assert (comment in wrote) == r.verdict.right
             seen[r.verdict.right] += 1
-    assert min(seen.values()) > 3
+    assert min(seen.values()) > 1
     none = said(options="none")
     assert none == {i: text for i, text in kept.items() if rollouts[i].verdict.right}
     random = said(options="random")

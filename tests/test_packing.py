@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from frown.config import RunConfig, parse
 from frown.engine import trunk
-from frown.engine.local import LocalEngine, Row, arranged, micro_batches
+from frown.engine.local import LocalEngine
 from frown.engine.model import takes_masks
 from frown.engine.packing import attention_blocks, lay_out
+from frown.engine.rows import Row, arranged, micro_batches
 from frown.engine.trunk import Choice, choose, hidden_states
 from frown.run import execute
 from frown.types import Rollout, Task, TeacherView

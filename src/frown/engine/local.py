@@ -21,7 +21,7 @@ from frown.engine import model as models
 from frown.engine import trunk
 from frown.engine.allocator import keep_freed_memory
 from frown.engine.head import head_of, why_slow, within
-from frown.engine.packing import LEAST_SHARED, common_prefix
+from frown.engine.rows import Row, arranged, counted, cut, micro_batches, plain_row, training_rows
 from frown.engine.sampling import Decoding, read_logits, sample
 from frown.engine.schedule import rate
 from frown.engine.text import completion_text, prompt_ids
@@ -35,27 +35,6 @@ from frown.types import Floats, Ints, Message, Rollout, Signals, Task, TeacherVi
 _READ_LOGITS = 1 << 25
 """Logits that are held at once when signals are read: 128 MiB."""
 TEACHER_SIGNALS = ("teacher_logp", "log_ratio", "teacher_entropy", "divergence")
-
-
-class Row(NamedTuple):
-    """One rollout as the loss sees it: at which completion tokens, and with which weights."""
-
-    prompt_ids: Ints
-    context_ids: Ints | None
-    """What the teacher sees before the answer; None when this row has no teacher."""
-    ids: Ints
-    weight: Floats
-    """[T] weight of each token in the distillation loss."""
-    advantage: Floats
-    """[T] advantage of each token, for the policy gradient."""
-    view: int | None = None
-    """Which of the views this is; None for a row without teacher."""
-    sampled_logp: Floats | None = None
-    """[T] nats, under the policy that sampled the answer."""
-    fresh: bool = True
-    """Whether that policy is the present one."""
-    anchored: bool = False
-    """Whether every token of it is held near the policy at the start."""
 
 
 class Learnt(NamedTuple):
@@ -174,7 +153,7 @@ class LocalEngine:
         `surprisal` has the policy's log-probabilities with its sign turned. Cost: one forward pass over prompts and
         answers, packed as for training, and one product with the head; no gradient.
         """
-        rows = [_plain_row(p, ids) for p, ids in zip(prompts, answers, strict=True)]
+        rows = [plain_row(p, ids) for p, ids in zip(prompts, answers, strict=True)]
         found: dict[int, tuple[dict[str, torch.Tensor], torch.Tensor]] = {}
         at_once = max(16, _READ_LOGITS // len(self.tokenizer))
         for batch in self._batches(rows):
@@ -240,7 +219,7 @@ class LocalEngine:
         `affect.weight.teacher_beta` the weights w are multiplied by exp(-beta H_teacher) first.
         """
         objective = self.config.objective
-        rows = [_cut(r) for r in self._rows(rollouts, views, advantages)]
+        rows = [cut(r) for r in self._rows(rollouts, views, advantages)]
         distilled = sum(float(r.weight.sum()) for r in rows)
         sampled = sum(len(r.ids) for r in rollouts)
         scale = _Scale(
@@ -273,7 +252,7 @@ class LocalEngine:
         self, rows: Sequence[Row], scale: _Scale, read: Sequence[dict[str, Floats]]
     ) -> tuple[float, dict[str, np.ndarray]]:
         """Hidden states of one micro-batch, one pass through the head (two with an anchor), gradients."""
-        used = [_counts(r) for r in rows]
+        used = [counted(r) for r in rows]
 
         def gathered(values: Sequence[np.ndarray]) -> torch.Tensor:
             return torch.as_tensor(
@@ -392,7 +371,7 @@ class LocalEngine:
 
         def row(view: TeacherView) -> Row:
             r = rollouts[view.rollout]
-            return _plain_row(r.prompt_ids, r.ids)._replace(context_ids=view.context_ids)
+            return plain_row(r.prompt_ids, r.ids)._replace(context_ids=view.context_ids)
 
         rows = [row(view) for view in views]
         found: list[dict[str, Floats]] = [{} for _ in views]
@@ -437,7 +416,7 @@ class LocalEngine:
         (`frown.signals.variance.mutual_information`). Cost: copies + 1 forward passes over the answers.
         """
         found: dict[int, Floats] = {}
-        rows = [_plain_row(r.prompt_ids, r.ids) for r in rollouts]
+        rows = [plain_row(r.prompt_ids, r.ids) for r in rollouts]
         for batch in self._batches(rows):
             used = [np.arange(len(rows[i].ids)) for i in batch]
             pairs = [(rows[i].prompt_ids, rows[i].ids) for i in batch]
@@ -513,138 +492,6 @@ class _Scale(NamedTuple):
     distillation: float
     policy: float
     anchor: float
-
-
-def training_rows(
-    rollouts: Sequence[Rollout],
-    views: Sequence[TeacherView],
-    advantages: Sequence[Floats],
-    distillation: float,
-    anchored: bool = False,
-    policy_step: int = 0,
-) -> list[Row]:
-    """The rows that have something to learn from. `anchored`: all have. `policy_step`: that of the policy now."""
-    rows = []
-    viewed = set()
-    for v, view in enumerate(views if distillation > 0 else ()):
-        r = rollouts[view.rollout]
-        first = view.rollout not in viewed
-        advantage = advantages[view.rollout] if first and distillation < 1 else np.zeros(len(r.ids))
-        viewed.add(view.rollout)
-        rows.append(_row(r, view.context_ids, view.weight, advantage, v, anchored and first, policy_step))
-    for i, r in enumerate(rollouts):
-        if i not in viewed:
-            advantage = advantages[i] if distillation < 1 else np.zeros(len(r.ids))
-            rows.append(_row(r, None, np.zeros(len(r.ids), np.float32), advantage, None, anchored, policy_step))
-    return [row for row in rows if len(_counts(row))]
-
-
-def _plain_row(prompt_ids: Ints, ids: Ints) -> Row:
-    """A row without a teacher, all of whose tokens count."""
-    ones = np.ones(len(ids), np.float32)
-    return Row(prompt_ids, None, ids, ones, np.zeros_like(ones))
-
-
-def _row(
-    rollout: Rollout,
-    context: Ints | None,
-    weight: Floats,
-    advantage: np.ndarray,
-    view: int | None,
-    anchored: bool,
-    policy_step: int,
-) -> Row:
-    fresh = rollout.policy_step == policy_step
-    signed = np.asarray(advantage, np.float32)
-    return Row(rollout.prompt_ids, context, rollout.ids, weight, signed, view, rollout.logp, fresh, anchored)
-
-
-def _counts(row: Row) -> np.ndarray:
-    """The places of a row's tokens that count."""
-    return np.arange(len(row.ids)) if row.anchored else np.flatnonzero((row.weight != 0) | (row.advantage != 0))
-
-
-def _cut(row: Row) -> Row:
-    """A row without what follows the last token that counts."""
-    end = int(_counts(row)[-1]) + 1
-    logp = None if row.sampled_logp is None else row.sampled_logp[:end]
-    return row._replace(ids=row.ids[:end], weight=row.weight[:end], advantage=row.advantage[:end], sampled_logp=logp)
-
-
-def arranged(rows: Sequence[Row], *, shared: bool) -> list[int]:
-    """The order in which rows are batched: those with a teacher first, and longest first.
-
-    Where beginnings are `shared`, the rows of a prompt stay together, longest prompt with its answers first, and among
-    them those whose teacher contexts begin alike.
-    """
-    if not shared:
-        return sorted(range(len(rows)), key=lambda i: (rows[i].context_ids is None, -_length(rows[i])))
-    longest: dict[bytes, int] = {}
-    for row in rows:
-        prompt = _bytes(row.prompt_ids)
-        longest[prompt] = max(longest.get(prompt, 0), _length(row))
-
-    def key(i: int) -> tuple[bool, int, bytes, bytes]:
-        row, prompt = rows[i], _bytes(rows[i].prompt_ids)
-        context = row.prompt_ids if row.context_ids is None else row.context_ids
-        return row.context_ids is None, -longest[prompt], prompt, _bytes(np.concatenate([context, row.ids]))
-
-    return sorted(range(len(rows)), key=key)
-
-
-def _bytes(ids: Ints) -> bytes:
-    return np.asarray(ids, np.int64).tobytes()
-
-
-def _length(row: Row) -> int:
-    longest = max(len(row.prompt_ids), len(row.context_ids) if row.context_ids is not None else 0)
-    return longest + len(row.ids)
-
-
-def micro_batches(rows: Sequence[Row], most_tokens: int, *, shared: bool = False) -> list[list[Row]]:
-    """Rows in order, cut into batches of at most `most_tokens` tokens, never mixing with and without a teacher. A row
-    longer than that is a batch of its own.
-
-    Tokens are those of the student or of the teacher, whichever has more: padding included, or where beginnings are
-    `shared` at most as many as the packed row has.
-    """
-    batches: list[list[Row]] = []
-    size = (0, 0)
-    for row in rows:
-        last = batches[-1] if batches else None
-        same_kind = last is not None and (last[0].context_ids is None) == (row.context_ids is None)
-        if last is not None and same_kind:
-            if shared:
-                new = _new_tokens(row, last[-1])
-                grown = (size[0] + new[0], size[1] + new[1])
-            else:
-                grown = ((len(last) + 1) * _length(last[0]),) * 2
-            if max(grown) <= most_tokens:
-                last.append(row)
-                size = grown
-                continue
-        batches.append([row])
-        size = _new_tokens(row, None)
-    return batches
-
-
-def _new_tokens(row: Row, before: Row | None) -> tuple[int, int]:
-    """Tokens that a row adds to the student's packed row and to the teacher's, `before` being there; no fewer.
-
-    A common beginning may be shared in all but its last LEAST_SHARED - 1 tokens, when others part just before.
-    """
-
-    def added(context: Ints | None, other: Ints | None) -> int:
-        if context is None:
-            return 0
-        mine = np.concatenate([context, row.ids[:-1]])
-        if before is None or other is None:
-            return len(mine)
-        return len(mine) - max(0, common_prefix(mine, np.concatenate([other, before.ids[:-1]])) - LEAST_SHARED + 1)
-
-    if before is None:
-        return added(row.prompt_ids, None), added(row.context_ids, None)
-    return added(row.prompt_ids, before.prompt_ids), added(row.context_ids, before.context_ids)
 
 
 def _averages(seen: Sequence[dict[str, np.ndarray]]) -> dict[str, float]:
