@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -31,13 +31,21 @@ class Cost(NamedTuple):
 
 
 def evaluate(
-    engine: LocalEngine, environment: Environment, tasks: Sequence[Task], *, step: int, split: str, cost: Cost
+    engine: LocalEngine,
+    environment: Environment,
+    tasks: Sequence[Task],
+    *,
+    step: int,
+    split: str,
+    cost: Cost,
+    keep: Callable[[list[Rollout]], None] = lambda answers: None,
 ) -> GradedSamples:
-    """Grade `eval.samples` answers to each task at `eval.temperature`."""
+    """Grade `eval.samples` answers to each task at `eval.temperature`; `keep` is handed the judged answers."""
     settings = engine.config.eval
     engine.sync()
     rollouts = engine.sample(tasks, settings.samples, seed=EVAL_SEED, temperature=settings.temperature)
     judged = judge(rollouts, environment, engine)
+    keep(judged)
     return graded(judged, [t.id for t in tasks], step=step, split=split, cost=cost)
 
 

@@ -71,14 +71,14 @@ def train(
         for line in (*environment.notes, *engine.notes):
             warn(line)
             run.log({"step": 0, "note": line})
-        measure(engine, environment, run, 0, state.cost, warn)
+        measure(engine, environment, run, 0, state.cost, warn, state.normaliser)
         save(state, engine, critic, run, config.checkpoint.keep)
     while state.step < last:
         step, engine.config = state.step + 1, in_force(config, state.guard)
         try:
             state, seen = train_step(state, engine.config, engine, environment, run, warn, critic, feedback)
             if is_due(step, config.eval.every, last):
-                accuracy = measure(engine, environment, run, step, state.cost, warn)
+                accuracy = measure(engine, environment, run, step, state.cost, warn, state.normaliser)
                 seen |= {"dev_accuracy": accuracy.get("dev")}
             guard, trips = watch(state.guard, step, seen, config.guard)
             state = replace(state, guard=guard)

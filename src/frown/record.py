@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from frown.affect.appraisal import appraise
+from frown.affect.normalise import Normaliser
+from frown.affect.rules import rules_named
 from frown.engine.local import LocalEngine
 from frown.engine.text import completion_text, token_texts
 from frown.evals.accuracy import avg_at_k
@@ -86,8 +89,14 @@ def keep_rollouts(
         }
         for v, values in zip(lesson.views, read[: len(lesson.views)], strict=True)
     }
+    told = lesson.appraisals, lesson.feedback, advantages, *readable(rollouts, engine)
+    run.add_rollouts(step, rollouts, *told, seen)
+
+
+def readable(rollouts: Sequence[Rollout], engine: LocalEngine) -> tuple[list[list[str]], list[str]]:
+    """Each answer token by token, and the prompt that the student was shown, as text."""
     tokens = [token_texts(engine.tokenizer, r.ids.tolist()) for r in rollouts]
-    run.add_rollouts(step, rollouts, lesson.appraisals, lesson.feedback, advantages, tokens, seen)
+    return tokens, [completion_text(engine.tokenizer, r.prompt_ids) for r in rollouts]
 
 
 def measure(
@@ -97,19 +106,28 @@ def measure(
     step: int,
     cost: Cost,
     warn: Callable[[str], None],
+    normaliser: Normaliser,
 ) -> dict[str, float]:
     """Evaluate on the test split, on the dev split where the guard watches it, and before and after training on the
-    held-out one. Returns the accuracy on each split; a split of which nothing could be scored is left out."""
+    held-out one. Returns the accuracy on each split; a split of which nothing could be scored is left out.
+    The answers of the test split are kept, appraised with `normaliser`, what was usual in training."""
     settings, last = engine.config.eval, engine.config.optimiser.steps
     heldout = settings.heldout_prompts if step in (0, last) else 0
     splits = {"test": settings.prompts, "dev": settings.dev_prompts, "heldout": heldout}
+    rules = rules_named(engine.config.affect.rules)
     found = {}
+
+    def keep(answers: list[Rollout]) -> None:
+        if split == "test" and engine.config.keep_rollouts:
+            appraisals = [appraise(r, rules, normaliser=normaliser) for r in answers]
+            run.add_answers(step, split, answers, appraisals, *readable(answers, engine))
+
     for split, n in splits.items():
         if n:
             tasks = environment.test_tasks(split, n)
             if len(tasks) < n and step == 0:
                 warn(f"the {split} split has {len(tasks)} tasks, fewer than the {n} asked for; all of them are used")
-            samples = evaluate(engine, environment, tasks, step=step, split=split, cost=cost)
+            samples = evaluate(engine, environment, tasks, step=step, split=split, cost=cost, keep=keep)
             run.add_eval(samples)
             score = float(avg_at_k(samples.score))
             run.log({"step": step, "split": split, "avg_at_k": score if np.isfinite(score) else None})

@@ -4,6 +4,7 @@ config.json        the resolved configuration
 environment.json   versions, machine, and how many threads for which reason
 metrics.jsonl      one line a training step
 rollouts/          step=000001.parquet: every training rollout with its signals, spans, feedback and advantages
+answers/           step=000000-test.parquet: the answers of every evaluation on the test split, in the same columns
 evals/             step=000000-test.parquet: every graded sample
 checkpoints/       step=000010/: all that the run needs to go on from there; the newest few (`frown.state`)
 checkpoint/        a link to the newest one's model folder: the last good weights, an ordinary Hugging Face folder
@@ -31,6 +32,8 @@ from frown.evals.samples import GradedSamples
 from frown.types import Appraisal, Feedback, Floats, Rollout
 
 Status = Literal["new", "running", "finished", "interrupted", "failed"]
+ROW_GROUP = 64
+"""Rollouts of a file that are read at a time, at most, so that one among many opens at once."""
 
 
 class RunDirectory:
@@ -72,7 +75,7 @@ class RunDirectory:
             write_text(self.path / "config.json", to_json(config))  # first: from now on the folder is this run's
             for part in ("metrics.jsonl", "status.json"):
                 (self.path / part).unlink(missing_ok=True)
-            for part in ("rollouts", "evals"):
+            for part in ("rollouts", "answers", "evals"):
                 shutil.rmtree(self.path / part, ignore_errors=True)
                 (self.path / part).mkdir()
             here = {**environment(), "threads": threads}
@@ -93,7 +96,7 @@ class RunDirectory:
             self._link(step)
             if metrics.exists():
                 os.truncate(metrics, metrics_bytes)
-            for file in (f for part in ("rollouts", "evals") for f in (self.path / part).iterdir()):
+            for file in (f for part in ("rollouts", "answers", "evals") for f in (self.path / part).glob("*")):
                 if _is_part(file) or int(file.name.removeprefix("step=")[:6]) > step:
                     file.unlink()
 
@@ -139,19 +142,40 @@ class RunDirectory:
         feedback: Sequence[Feedback],
         advantages: Sequence[Floats],
         tokens: Sequence[Sequence[str]],
+        prompts: Sequence[str],
         seen: Mapping[int, Mapping[str, Any]],
     ) -> None:
         """Write the rollouts of one training step with what was read in them and said about them.
 
-        `advantages`: of each token for the policy gradient, float32[T]. `tokens`: each answer token by token. `seen`:
-        of the rollouts (by index) that the teacher looked at, the `teacher_prompt`, and per token the loss `weight`,
-        `log_ratio`, `teacher_entropy` and `divergence`, NaN at tokens that did not count.
+        `advantages`: of each token for the policy gradient, float32[T]. `tokens`: each answer token by token.
+        `prompts`: what the student was shown, the chat template's marks included. `seen`: of the rollouts (by index)
+        that the teacher looked at, the `teacher_prompt`, and per token the loss `weight`, `log_ratio`,
+        `teacher_entropy` and `divergence`, NaN at tokens that did not count.
         """
+        texts = zip(advantages, tokens, prompts, strict=True)
+        told = [{"advantage": a, "tokens": list(t), "prompt": p} for a, t, p in texts]
         rows = [
-            _row(*x) | {"advantage": advantages[i], "tokens": list(tokens[i])} | dict(seen.get(i, {}))
+            _row(*x) | told[i] | dict(seen.get(i, {}))
             for i, x in enumerate(zip(rollouts, appraisals, feedback, strict=True))
         ]
-        _write_parquet(self.path / "rollouts" / f"step={step:06d}.parquet", rows)
+        write_rollouts(self.path / "rollouts" / f"step={step:06d}.parquet", rows)
+
+    def add_answers(
+        self,
+        step: int,
+        split: str,
+        rollouts: Sequence[Rollout],
+        appraisals: Sequence[Appraisal],
+        tokens: Sequence[Sequence[str]],
+        prompts: Sequence[str],
+    ) -> None:
+        """Write the answers of one evaluation; columns and arguments as of `add_rollouts`."""
+        rows = [
+            _row(rollout, appraisal, Feedback()) | {"tokens": list(pieces), "prompt": prompt}
+            for rollout, appraisal, pieces, prompt in zip(rollouts, appraisals, tokens, prompts, strict=True)
+        ]
+        (self.path / "answers").mkdir(exist_ok=True)  # a run that began before answers were kept may go on
+        write_rollouts(self.path / "answers" / f"step={step:06d}-{split}.parquet", rows)
 
     def add_eval(self, samples: GradedSamples) -> None:
         """Write the graded samples of one evaluation."""
@@ -298,16 +322,17 @@ def _writing(path: Path) -> Iterator[None]:
         raise FrownError(f"cannot write {path}: {error.strerror or first_line(error)}") from error
 
 
-def _write_parquet(path: Path, rows: list[dict[str, Any]]) -> None:
+def write_rollouts(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows of the columns `rollout_columns` and `signal_NAME` (float32[T]); a column that is not given is null."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    signals = {name: pa.list_(pa.float32()) for name in rows[0] if name.startswith("signal_")} if rows else {}
-    table = pa.Table.from_pylist(rows, schema=pa.schema({**_columns(), **signals}))
-    _replace(path, lambda part: pq.write_table(table, part, compression="zstd"))
+    signals = {name: pa.list_(pa.float32()) for row in rows for name in row if name.startswith("signal_")}
+    table = pa.Table.from_pylist(list(rows), schema=pa.schema({**rollout_columns(), **signals}))
+    _replace(path, lambda part: pq.write_table(table, part, compression="zstd", row_group_size=ROW_GROUP))
 
 
-def _columns() -> dict[str, Any]:
+def rollout_columns() -> dict[str, Any]:
     """The columns of a rollout file, the same in every file of a run, so that they can be read together."""
     import pyarrow as pa
 
@@ -316,9 +341,9 @@ def _columns() -> dict[str, Any]:
     span |= {"valence": real, "arousal": real, "dominance": real, "evidence": text}
     return {
         **{"task": text, "question": text, "group": whole, "policy_step": whole, "text": text, "stop": text},
-        **{"temperature": real, "prompt_ids": pa.list_(whole), "ids": pa.list_(whole), "logp": pa.list_(real)},
+        **{"prompt": text, "length": whole, "temperature": real, "prompt_ids": pa.list_(whole), "ids": pa.list_(whole), "logp": pa.list_(real)},
         **{"steps": pa.list_(pa.list_(whole)), "score": real, "verdict": text, "answer": text, "well_formed": flag},
-        **{"step_right": pa.list_(flag), "step_doubt": pa.list_(real), "unread": pa.list_(text)},
+        **{"step_state": pa.list_(text), "step_right": pa.list_(flag), "step_doubt": pa.list_(real), "unread": pa.list_(text)},
         "spans": pa.list_(pa.struct(list(span.items()))),
         "feedback": pa.list_(pa.struct([("kind", text), ("text", text), ("steps", pa.list_(whole))])),
         "advantage": pa.list_(real),
@@ -337,6 +362,7 @@ def _row(rollout: Rollout, appraisal: Appraisal, feedback: Feedback) -> dict[str
         "policy_step": rollout.policy_step,
         "text": rollout.text,
         "stop": rollout.stop,
+        "length": len(rollout.ids),
         "temperature": rollout.temperature,
         "prompt_ids": rollout.prompt_ids,
         "ids": rollout.ids,
@@ -349,6 +375,7 @@ def _row(rollout: Rollout, appraisal: Appraisal, feedback: Feedback) -> dict[str
         "step_doubt": appraisal.step_doubt,
         "unread": appraisal.unread,
         "step_right": list(verdict.step_right) if verdict and verdict.step_right is not None else None,
+        "step_state": list(verdict.step_state) if verdict and verdict.step_state is not None else None,
         **{f"signal_{name}": values for name, values in signals.items()},
         "spans": [
             {

@@ -64,5 +64,12 @@ def token_quadrants(
     known = step_verdicts(verdict, len(steps))
     for (a, b), ok in zip(steps, known or (), strict=known is not None):
         right[a:b] = ok
-    codes = np.where(flags, 0, 2) + right
-    return np.where(right == 2, QUADRANTS.index("unknown"), codes).astype(np.int8)
+    return quadrant_codes(flags, right)
+
+
+def quadrant_codes(doubtful: ArrayLike, right: ArrayLike) -> Codes:
+    """The quadrant of each of many things, int8 positions in `QUADRANTS`: `doubtful` bool, `right` 0 wrong, 1 right,
+    2 where nobody can tell."""
+    known = np.asarray(right)
+    codes = np.where(np.asarray(doubtful, np.bool_), 0, 2) + known
+    return np.where(known == 2, QUADRANTS.index("unknown"), codes).astype(np.int8)
