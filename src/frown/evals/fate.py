@@ -44,6 +44,7 @@ from frown.evals.weights import Array
 DOUBT = float(np.log(2.0))
 """Nats: a sampled token above it had less than even odds. The threshold of the default appraisal."""
 FATES = ("corrected", "settled", "suppressed", "persisted", "avoided")
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +109,16 @@ def spike_fate(base: GradedSamples, trained: GradedSamples, threshold: float = D
     )
 
 
+def fate_masks(right: Flags, same: Flags, doubt2: Flags, right2: Flags) -> tuple[Flags, Flags, Flags, Flags, Flags]:
+    """For doubtful steps, in the order of `FATES`, where each fate holds. Arrays of one shape, or that broadcast.
+
+    `right`: the doubtful step was right. `same`: its place is there in the other answer; `doubt2`, `right2`: what is
+    there is doubtful, is right.
+    """
+    confident = same & ~doubt2
+    return confident & right2 & ~right, confident & right2 & right, confident & ~right2, same & doubt2, ~same
+
+
 def _count(flag: NDArray[np.bool_]) -> Array:
     """[N]: flagged steps of each prompt."""
     return flag.sum(axis=(1, 2)).astype(np.float64)
@@ -149,9 +160,8 @@ def _prompt(before: _Steps, after: _Steps, n: int, states: bool) -> Array:
     same = there & there2
     if states:
         same = same & (before.state[n][:, None] == after.state[n][None])
-    confident = same & ~doubt2
-    suppressed = confident & ~right2
-    fates = (confident & right2 & ~right, confident & right2 & right, suppressed, same & doubt2, ~same)
+    fates = fate_masks(right, same, doubt2, right2)
+    suppressed = fates[FATES.index("suppressed")]
     # A doubtful step is one spike, whatever the number of answers it is followed to.
     each = (pairs / np.maximum(pairs.sum(1, keepdims=True), 1))[:, :, None] * doubt
     back = (pairs / np.maximum(pairs.sum(0, keepdims=True), 1))[:, :, None] * doubt2

@@ -1,0 +1,332 @@
+"""Which rollouts there are: one row a rollout of what a list, a filter and an order need, and no token lists.
+
+Everything comes from the Parquet files, column by column; columns that a file lacks are unknown, not an error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frown.affect.quadrants import QUADRANTS, Quadrant, quadrant_codes
+from frown.errors import FrownError
+from frown.evals.fate import DOUBT
+from frown.types import Label
+
+LABELS: tuple[str, ...] = get_args(Label)
+GRAVITY: tuple[Quadrant, ...] = ("confident-wrong", "doubt-wrong", "doubt-right", "confident-right", "unknown")
+"""Quadrants in the order of the list: the sure mistakes first, which nobody would look for."""
+_FILE = re.compile(r"step=(\d+)(?:-(\w+))?\.parquet")
+_SCALARS = ("task", "question", "group", "policy_step", "score", "stop", "length")
+_LISTS = ("step_doubt", "step_right", "spans.list.element.label", "steps")
+_SNIPPET = 160
+"""Characters of a question that the list knows."""
+
+Codes = NDArray[np.int32]
+Reals = NDArray[np.float32]
+
+
+class Run(NamedTuple):
+    """One run: the arm and seed it is of ("" and None outside of a comparison), and its folder."""
+
+    arm: str
+    seed: int | None
+    path: Path
+
+    @property
+    def key(self) -> str:
+        """What links and columns call it."""
+        return self.arm if self.seed is None else f"{self.arm}/seed{self.seed}"
+
+
+class RolloutFile(NamedTuple):
+    """One Parquet file of rollouts. `step` is None where the name does not tell; `split` is "train" or an evaluation's."""
+
+    run: int
+    split: str
+    step: int | None
+    path: Path
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """N rollouts of some runs. Arrays are [N]; -1 is unknown in whole numbers, NaN in others."""
+
+    name: str
+    runs: tuple[Run, ...]
+    files: tuple[RolloutFile, ...]
+    tasks: tuple[str, ...]
+    questions: tuple[str, ...]
+    """Of each task the first characters of its question."""
+    file: Codes
+    row: Codes
+    """Of the file."""
+    step: Codes
+    """Training step of the policy that answered."""
+    task: Codes
+    group: Codes
+    score: Reals
+    """In [0, 1]; NaN where it was not scored."""
+    length: Codes
+    """Tokens."""
+    doubt: Reals
+    """Nats: the largest surprisal of a sampled token in any step."""
+    quadrant: Codes
+    """Position in `GRAVITY`: of its steps the gravest, or of the answer where no step was judged."""
+    quadrants: Codes
+    """Bits of `GRAVITY`: those that any step, or the answer, is in."""
+    sure: Reals
+    """Nats: the smallest doubt among the wrong steps; the smaller, the surer the mistake."""
+    labels: Codes
+    """Bits of `LABELS`: those that any span has."""
+    cut: Codes
+    """1 where the answer was cut at the token limit."""
+    unread: tuple[str, ...] = ()
+    """Files that could not be read, and why."""
+    order: Codes = field(init=False)
+    """The rollouts from the gravest on."""
+
+    def __post_init__(self) -> None:
+        wrong = self.quadrant <= 1
+        severity = np.where(self.quadrant == 0, self.sure, -self.doubt)
+        keys = (self.row, self.file, np.where(np.isnan(severity), np.inf, severity), ~wrong, self.quadrant)
+        object.__setattr__(self, "order", np.lexsort(keys).astype(np.int32))
+
+    def __len__(self) -> int:
+        return len(self.file)
+
+    def key(self, i: int) -> str:
+        """The permanent name of a rollout: run, split, step and row."""
+        file = self.files[self.file[i]]
+        return f"{self.runs[file.run].key}:{file.split}:{self.step[i]}:{self.row[i]}"
+
+    def same_task(self, i: int) -> NDArray[np.int64]:
+        """Positions of all rollouts of the task of rollout `i`, itself included."""
+        return np.flatnonzero(self.task == self.task[i])
+
+
+def find(path: Path) -> tuple[tuple[Run, ...], tuple[RolloutFile, ...]]:
+    """The runs below a path, and their files: a comparison, a run directory, or one Parquet file of rollouts.
+
+    Raises FrownError where there is none.
+    """
+    if path.is_file():
+        name = _FILE.fullmatch(path.name)
+        named = (name[2] or "train", int(name[1])) if name else ("train", None)
+        return (Run(path.stem, None, path.parent),), (RolloutFile(0, *named, path),)
+    if not path.is_dir():
+        raise FrownError(f"{path} is not there; give a run, a comparison or a file of rollouts")
+    folders = sorted((path / "runs").glob("*/seed*"), key=_by_arm_and_seed) or [path]
+    runs: list[Run] = []
+    files: list[RolloutFile] = []
+    for folder in folders:
+        found = [
+            (match, f)
+            for part in ("rollouts", "answers")
+            for f in sorted((folder / part).glob("step=*.parquet"))
+            if (match := _FILE.fullmatch(f.name))
+        ]
+        if found:
+            runs.append(Run(folder.parent.name, _seed(folder), folder) if folder != path else Run(path.name, None, path))
+            files += [RolloutFile(len(runs) - 1, m[2] or "train", int(m[1]), f) for m, f in found]
+    if not files:
+        raise FrownError(f"{path} holds no rollouts; they are written with keep_rollouts=true, by `frown import`, too")
+    return tuple(runs), tuple(files)
+
+
+def _seed(folder: Path) -> int | None:
+    digits = folder.name.removeprefix("seed")
+    return int(digits) if digits.isdecimal() else None
+
+
+def _by_arm_and_seed(folder: Path) -> tuple[str, int, str]:
+    return folder.parent.name, _seed(folder) or 0, folder.name
+
+
+def read_index(path: Path) -> Index:
+    """The index of everything below a path. Files that cannot be read are named in `unread`.
+
+    Raises FrownError where nothing can be read.
+    """
+    runs, files = find(path)
+    parts: list[_Part] = []
+    unread: list[str] = []
+    for number, file in enumerate(files):
+        try:
+            parts.append(_read(file, number))
+        except (OSError, ValueError, KeyError) as error:
+            unread.append(f"{file.path.name}: {str(error).splitlines()[0]}")
+    if not parts:
+        raise FrownError(f"{path}: no file of rollouts can be read; {unread[0]}")
+    tasks: dict[str, int] = {}
+    questions: list[str] = []
+    codes = []
+    for part in parts:
+        for task, question in zip(part.tasks, part.questions, strict=True):
+            if task not in tasks:
+                tasks[task] = len(tasks)
+                questions.append(question[:_SNIPPET])
+        codes.append(np.array([tasks[t] for t in part.tasks], np.int32)[part.task])
+    joined = {name: np.concatenate([p.columns[name] for p in parts]) for name in parts[0].columns}
+    return Index(
+        path.name or str(path.resolve().name),
+        runs,
+        files,
+        tuple(tasks),
+        tuple(questions),
+        task=np.concatenate(codes) if codes else np.zeros(0, np.int32),
+        unread=tuple(unread),
+        **joined,
+    )
+
+
+class _Part(NamedTuple):
+    """One file: its tasks with their questions, which of them each row answers, and all other columns of `Index`."""
+
+    tasks: list[str]
+    questions: list[str]
+    task: Codes
+    columns: dict[str, Any]
+
+
+def _read(file: RolloutFile, number: int) -> _Part:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(file.path, read_dictionary=["task", "question"]) as source:
+        held = set(source.schema_arrow.names)
+        if not held & {"text", "tokens"}:
+            raise ValueError("no rollouts: it has neither a column `text` nor `tokens`")
+        wanted = [c for c in (*_SCALARS, *_LISTS) if c.partition(".")[0] in held]
+        if "length" in held or "steps" not in held:
+            wanted = [c for c in wanted if c != "steps"]
+        table = source.read(columns=wanted).combine_chunks()
+        n = source.metadata.num_rows
+
+    def whole(name: str, otherwise: int = -1) -> Codes:
+        if name not in held:
+            return np.full(n, otherwise, np.int32)
+        return table[name].fill_null(otherwise).to_numpy().astype(np.int32)
+
+    def texts(name: str) -> tuple[list[str], Codes]:
+        """The distinct values, and which of them each row has."""
+        if name not in held or not n:
+            return [""], np.zeros(n, np.int32)
+        column = table[name].cast(pa.dictionary(pa.int32(), pa.binary())).chunk(0)
+        values = [(v or b"").decode("utf-8", "replace") for v in column.dictionary.to_pylist()]
+        return [*values, ""], column.indices.fill_null(len(values)).to_numpy().astype(np.int32)
+
+    tasks, task = texts("task")
+    questions, question = texts("question")
+    if "task" not in held:  # then what is asked tells tasks apart
+        tasks, task = questions, question
+    first = np.zeros(len(tasks), np.int32)
+    first[task[::-1]] = np.arange(n, dtype=np.int32)[::-1]
+    score = table["score"].to_numpy().astype(np.float32) if "score" in held else np.full(n, np.nan, np.float32)
+    steps = _steps(table, held, n, score)
+    used = np.zeros(len(tasks), bool)
+    used[task] = True
+    keep = np.flatnonzero(used)
+    place = np.zeros(len(tasks), np.int32)
+    place[keep] = np.arange(len(keep))
+    stop, cut = texts("stop")
+    return _Part(
+        [tasks[i] for i in keep],
+        [questions[question[first[i]]] for i in keep],
+        place[task],
+        {
+            "file": np.full(n, number, np.int32),
+            "row": np.arange(n, dtype=np.int32),
+            "step": whole("policy_step", 0) if file.step is None else np.full(n, file.step, np.int32),
+            "group": whole("group"),
+            "score": score,
+            "length": whole("length") if "length" in held else _length(table, held, n),
+            "labels": _labels(table, held, n),
+            "cut": (np.array([s == "length" for s in stop])[cut]).astype(np.int32),
+            **steps,
+        },
+    )
+
+
+def _length(table: Any, held: set[str], n: int) -> Codes:
+    """Tokens, as far as the written-out steps reach; -1 where there are none."""
+    if "steps" not in held:
+        return np.full(n, -1, np.int32)
+    ends = [-1 if not steps else steps[-1][-1] for steps in table["steps"].to_pylist()]
+    return np.array(ends, np.int32)
+
+
+def _ragged(column: Any) -> tuple[Any, NDArray[np.int64]]:
+    """The values of a list column end to end, and how many each row has; null and empty rows have none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    array = column.chunk(0) if column.num_chunks else pa.array([], column.type)
+    return array.flatten(), pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False)
+
+
+def _steps(table: Any, held: set[str], n: int, score: Reals) -> dict[str, Any]:
+    """The columns `doubt`, `quadrant`, `quadrants` and `sure`."""
+    values, counts = _ragged(table["step_doubt"]) if "step_doubt" in held else (None, np.zeros(n, np.int64))
+    doubt = np.zeros(0, np.float32) if values is None else values.to_numpy(zero_copy_only=False).astype(np.float32)
+    owner = np.repeat(np.arange(n), counts)
+    most = np.full(n, -np.inf, np.float32)
+    np.maximum.at(most, owner, np.nan_to_num(doubt, nan=-np.inf))
+    most[np.isinf(most)] = np.nan
+
+    answer = np.where(np.isnan(score), 2, (score >= 1.0).astype(np.int64))
+    right = np.full(len(doubt), 2, np.int64)
+    judged = np.zeros(n, bool)
+    if "step_right" in held:
+        flat, known = _ragged(table["step_right"])
+        judged = (known == counts) & (counts > 0)
+        flags = flat.fill_null(False).to_numpy(zero_copy_only=False).astype(np.int64)
+        right[judged[owner]] = flags[np.repeat(judged, known)]
+    codes = _gravity(quadrant_codes(doubt > DOUBT, right))
+    bits = np.zeros(n, np.int32)
+    np.bitwise_or.at(bits, owner[judged[owner]], 1 << codes[judged[owner]])
+    whole = _gravity(quadrant_codes(np.nan_to_num(most, nan=0.0) > DOUBT, np.where(np.isnan(most), 2, answer)))
+    bits = np.where(judged, bits, 1 << whole).astype(np.int32)
+
+    wrong = right == 0
+    sure = np.full(n, np.inf, np.float32)
+    np.minimum.at(sure, owner[wrong], doubt[wrong])
+    sure = np.where(np.isinf(sure), np.where(answer == 0, most, np.nan), sure).astype(np.float32)
+    lowest = np.argmax((bits[:, None] >> np.arange(len(GRAVITY))) & 1, axis=1) if n else np.zeros(0)
+    return {"doubt": most, "quadrant": lowest.astype(np.int32), "quadrants": bits, "sure": sure}
+
+
+_TO_GRAVITY = np.array([GRAVITY.index(q) for q in QUADRANTS], np.int32)
+
+
+def _gravity(codes: NDArray[np.int8]) -> Codes:
+    """Positions in `QUADRANTS` as positions in `GRAVITY`."""
+    found: Codes = _TO_GRAVITY[codes]
+    return found
+
+
+def _labels(table: Any, held: set[str], n: int) -> Codes:
+    bits = np.zeros(n, np.int32)
+    if "spans" not in held:
+        return bits
+    import pyarrow.compute as pc
+
+    flat, counts = _ragged(table["spans"])
+    owner = np.repeat(np.arange(n), counts)
+    names = pc.struct_field(flat, "label").dictionary_encode()
+    known = [LABELS.index(v) if v in LABELS else -1 for v in names.dictionary.to_pylist()]
+    codes = np.array([*known, -1])[names.indices.fill_null(len(known)).to_numpy()]
+    np.bitwise_or.at(bits, owner[codes >= 0], 1 << codes[codes >= 0])
+    return bits
+
+
+def positions(index: Index, keys: Sequence[str]) -> list[int]:
+    """Where rollouts with these permanent names are; names that nobody has are left out."""
+    wanted = set(keys)
+    return [i for i in range(len(index)) if index.key(i) in wanted]

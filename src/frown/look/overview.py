@@ -1,0 +1,52 @@
+"""What the page knows before any rollout is opened: the index as columns, and how signals are drawn."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from frown.evals.fate import DOUBT, FATES
+from frown.look.index import GRAVITY, LABELS, Index
+from frown.look.page import packed
+from frown.look.scales import SCALES
+
+_WHOLE = ("row", "step", "task", "group", "length", "quadrant", "quadrants", "labels", "cut")
+_REAL = ("score", "doubt", "sure")
+
+
+def overview(index: Index, positions: np.ndarray | None = None, *, left_out: int = 0) -> dict[str, Any]:
+    """The index, or these positions of it, as plain data; whole numbers as packed int32, others as packed float32.
+
+    `left_out`: rollouts of the run that are not in it, which the page says.
+    """
+    at = np.arange(len(index)) if positions is None else np.asarray(positions)
+    place = np.full(len(index), -1)
+    place[at] = np.arange(len(at))
+    order = place[index.order]
+    run = np.array([f.run for f in index.files])[index.file[at]]
+    splits = sorted({f.split for f in index.files}, key=lambda s: (s != "train", s))
+    split = np.array([splits.index(f.split) for f in index.files])[index.file[at]]
+    return {
+        "name": index.name,
+        "runs": [{"key": r.key, "arm": r.arm, "seed": r.seed} for r in index.runs],
+        "splits": splits,
+        "tasks": list(index.tasks),
+        "questions": list(index.questions),
+        "quadrants": list(GRAVITY),
+        "labels": list(LABELS),
+        "fates": list(FATES),
+        "threshold": DOUBT,
+        "scales": [asdict(s) for s in SCALES],
+        "count": len(at),
+        "leftOut": left_out,
+        "unread": list(index.unread),
+        "columns": {
+            "run": packed(run, "<i4"),
+            "split": packed(split, "<i4"),
+            "order": packed(order[order >= 0], "<i4"),
+            **{name: packed(getattr(index, name)[at], "<i4") for name in _WHOLE},
+            **{name: packed(getattr(index, name)[at]) for name in _REAL},
+        },
+    }
