@@ -61,8 +61,8 @@ function drawAnswer(page, overview, state) {
     const s = step === null ? null : page.steps[step], gutter = el("div", { class: "gutter" });
     if (s && !goesOn) {
       gutter.append(el("span", {}, mark(s.quadrant), " ", el("b", {}, `Step ${step + 1}`)), " ",
-        el("span", { class: `said ${s.right === true ? "right" : s.right === false ? "wrong" : ""}` }, s.right === true ? "✓ verifier: right" : s.right === false ? "✗ verifier: wrong" : "not judged"), " ",
-        el("span", { class: "said", title: "the largest surprisal of a token in the step" }, `doubt ${number(s.doubt, 2)}`));
+        el("span", { class: `said ${s.right === true ? "right" : s.right === false ? "wrong" : ""}`, title: "what the verifier said of the step" }, s.right === true ? "✓ right" : s.right === false ? "✗ wrong" : "not judged"), " ",
+        el("span", { class: "said", title: "the largest surprisal of a token in the step, nats" }, `doubt ${nats(s.doubt)}`));
     } else gutter.append(el("span", {}, s ? `token ${start}` : "outside of steps"));
     const tokens = el("div", { class: "tokens", dir: "ltr" });
     const fill = () => tokens.replaceChildren(...tokenNodes(page, start, end, paint, true));
@@ -168,7 +168,7 @@ function drawToken(page, overview, i, current) {
     el("div", { class: "big" }, piece ? ["�", el("span", { class: "soft small" }, ` piece ${i - piece[0] + 1} of ${piece[1] - piece[0]} of `), piece[2] ? shown(piece[2]) : "a character that was not finished"] : page.tokens[i] === "" ? "nothing" : shown(page.tokens[i].slice(0, 2000), { breaks: false })),
     Number.isFinite(p) ? el("p", { class: "small" }, `Its probability was ${number(p)}${p < 0.5 ? ": less than even odds" : ""}.`) : null,
     el("dl", {}, rows),
-    step >= 0 ? el("p", { class: "small" }, mark(page.steps[step].quadrant), ` Step ${step + 1}: ${QUADRANT[page.steps[step].quadrant]}, doubt ${number(page.steps[step].doubt)} nats.`) : null,
+    step >= 0 ? el("p", { class: "small" }, mark(page.steps[step].quadrant), ` Step ${step + 1}: ${QUADRANT[page.steps[step].quadrant]}, doubt ${nats(page.steps[step].doubt)} nats.`) : null,
     ...spansAt(page, i).map((s) => drawSpan(page, s)),
   ];
 }

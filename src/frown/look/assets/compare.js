@@ -23,7 +23,7 @@ function stepMarks(answer, threshold) {
 
 function makeComparison(source, overview, state, link, open) {
   const { columns } = overview;
-  const title = (i) => `${overview.runs[columns.run[i]].key} ${overview.splits[columns.split[i]] === "train" ? "step" : overview.splits[columns.split[i]]} ${columns.step[i]}, row ${columns.row[i]}`;
+  const title = (i) => `${overview.runs[columns.run[i]].key} ${overview.splits[columns.split[i]] === "train" ? "" : `${overview.splits[columns.split[i]]} `}step ${columns.step[i]}, row ${columns.row[i]}`;
   const score = (i) => (Number.isNaN(columns.score[i]) ? "unscored" : columns.score[i] >= 1 ? "right" : columns.score[i] > 0 ? number(columns.score[i], 2) : "wrong");
 
   async function other(i) {
@@ -45,7 +45,7 @@ function makeComparison(source, overview, state, link, open) {
   async function arms(found) {
     const list = found.answers.map((a) => a.position).filter(here), keys = unique(list.map((j) => columns.run[j])).sort((a, b) => a - b);
     if (keys.length < 2) return [el("p", { class: "soft" }, overview.runs.length < 2 ? "There is one run here. Open the folder of a comparison to see its arms side by side." : "No other arm answered this prompt at this step.")];
-    return [el("p", { class: "soft small" }, "The same prompt at the same training step, arm beside arm."), el("div", { class: "others arms" }, await Promise.all(keys.map(async (run) => {
+    return [el("p", { class: "soft small" }, "The same prompt at the same training step, arm beside arm."), el("div", { class: "others arms", role: "region", "aria-label": "Arms side by side", tabindex: "0" }, await Promise.all(keys.map(async (run) => {
       const own = list.filter((j) => columns.run[j] === run), right = own.filter((j) => columns.score[j] >= 1).length;
       return el("div", { class: "arm" }, el("h3", {}, overview.runs[run].key, el("span", { class: "soft small" }, `${right} of ${own.length} right`)), await cards(own, 8));
     })))];
@@ -73,7 +73,7 @@ function makeComparison(source, overview, state, link, open) {
     box.append(el("p", { class: "soft small" }, "Each doubtful step of this answer, in the answers of the same run to the same prompt. The first row is the same policy's other answers: what no training would give."));
     found.fates.forEach((f) => {
       const s = state.page.steps[f.step];
-      box.append(el("h3", {}, mark(s.quadrant), ` Step ${f.step + 1}`, el("span", { class: "soft small" }, `  ${QUADRANT[s.quadrant]}, doubt ${number(s.doubt, 2)} nats`)));
+      box.append(el("h3", {}, mark(s.quadrant), ` Step ${f.step + 1}`, el("span", { class: "soft small" }, `  ${QUADRANT[s.quadrant]}, doubt ${nats(s.doubt)} nats`)));
       f.after.forEach(({ step, counts }) => {
         const total = counts.reduce((a, b) => a + b, 0);
         const bars = overview.fates.map((name, k) => {

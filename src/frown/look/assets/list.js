@@ -37,6 +37,7 @@ function ordered(overview, state) {
 
 function drawFilters(overview, state, change) {
   const { columns } = overview, box = document.getElementById("filters");
+  const unfolded = box.querySelector("details")?.open ?? (innerHeight >= 1000 || ["arm", "seed", "split", "step", "reward"].some((n) => state[n] !== "") || state.label.length > 0);
   const had = document.activeElement?.id; // a filter keeps the focus when it is drawn anew
   const chips = (name, title, names, words, sign, column) => {
     const left = passing(overview, state, name);
@@ -56,6 +57,7 @@ function drawFilters(overview, state, change) {
   const runs = overview.runs, active = ["arm", "seed", "split", "step", "reward", "q"].some((n) => state[n] !== "") || state.quadrant.length || state.label.length;
   box.replaceChildren(
     chips("quadrant", "Quadrant of any step", overview.quadrants, (q) => QUADRANT[q], mark, "quadrants"),
+    el("details", { open: unfolded }, el("summary", { id: "unfold" }, "More filters and order"),
     chips("label", "Label of any span", overview.labels, (l) => l, () => null, "labels"),
     el("div", { class: "selects" }, [
       choose("arm", "Arm", values(unique(runs.map((r) => r.arm)))),
@@ -64,7 +66,7 @@ function drawFilters(overview, state, change) {
       choose("step", "Training step", values(unique(Array.from(columns.step)).sort((a, b) => a - b))),
       choose("reward", "Reward", [["", "all"], ["right", "right"], ["partly", "in between"], ["wrong", "none"], ["unscored", "unscored"]]),
       choose("order", "Order", Object.entries(ORDERS).map(([value, [words]]) => [value, words])),
-    ]),
+    ])),
     active ? el("div", { class: "more" }, el("span", { class: "soft small" }, `${amount(state.shown.length)} of ${amount(overview.count)}`),
       el("button", { type: "button", id: "clear", onclick: () => change({ quadrant: [], label: [], arm: "", seed: "", split: "", step: "", reward: "", q: "" }) }, "Show all")) : "",
   );
@@ -81,8 +83,8 @@ function makeList(overview, state, open) {
     el("div", { class: "ask" }, mark(q), el("span", {}, shown(overview.questions[columns.task[i]].slice(0, 90) || "(no question kept)", { breaks: false }))),
     el("div", { class: "facts" },
       el("span", { class: rewardOf(score) === "right" ? "right" : rewardOf(score) === "wrong" ? "wrong" : "" }, Number.isNaN(score) ? "unscored" : score >= 1 ? "right" : score > 0 ? `reward ${number(score, 2)}` : "wrong"),
-      el("span", {}, `${run.key}`), el("span", {}, `${overview.splits[columns.split[i]] === "train" ? "step" : overview.splits[columns.split[i]]} ${columns.step[i]}`),
-      el("span", { title: "largest doubt, nats" }, number(columns.doubt[i], 2))));
+      el("span", {}, `${run.key}`), el("span", {}, `${overview.splits[columns.split[i]] === "train" ? "" : `${overview.splits[columns.split[i]]} `}step ${columns.step[i]}`),
+      el("span", { title: "largest doubt, nats" }, nats(columns.doubt[i]))));
     node.style.top = `${at * ROW}px`;
     return node;
   };

@@ -133,6 +133,7 @@ function colourBy(name) {
 const tokenNode = (i) => main.querySelector(`#answer .t[data-i="${i}"]`);
 function showToken(i) {
   main.querySelectorAll("#answer .t.here").forEach((n) => n.classList.remove("here"));
+  detail.classList.toggle("idle", i === null);
   if (i === null) { detail.replaceChildren(el("h2", {}, "Details"), el("p", { class: "soft" }, "Point at a token, or press → to go from token to token.")); return; }
   detail.replaceChildren(...drawToken(state.page, overview, i, state.drawn).filter(Boolean));
   tokenNode(i)?.classList.add("here");
@@ -179,7 +180,7 @@ async function throughTime(by) {
   const there = mine.filter((j) => c.step[j] === to), rank = mine.filter((j) => c.step[j] === c.step[state.at]).indexOf(state.at);
   await open(there.find((j) => c.row[j] === c.row[state.at]) ?? there[Math.min(rank, there.length - 1)]);
 }
-const say = (words) => detail.replaceChildren(el("p", {}, words));
+const say = (words) => { detail.classList.remove("idle"); detail.replaceChildren(el("p", {}, words)); };
 
 const KEYS = [
   ["j k", "next, previous rollout in the list"], ["1 … 9", "colour by this signal"], ["← →", "from token to token; ↑ ↓ from step to step"],
@@ -222,7 +223,7 @@ document.addEventListener("keydown", (event) => {
     j: () => list.move(1), k: () => list.move(-1), "/": () => document.getElementById("query").focus(), "?": help,
     "[": () => throughTime(-1), "]": () => throughTime(1),
     n: () => focusToken(starts.find((s) => s > at) ?? -1), p: () => focusToken(starts.filter((s) => s < at).at(-1) ?? -1),
-    ...Object.fromEntries(Object.entries(TABS).map(([tab, [, key]]) => [key, () => { state.tab = tab; remember(); redrawElsewhere(); document.getElementById("elsewhere").scrollIntoView({ block: "start" }); }])),
+    ...Object.fromEntries(Object.entries(TABS).map(([tab, [, key]]) => [key, () => { state.tab = tab; remember(); redrawElsewhere().then(() => document.getElementById("elsewhere").scrollIntoView({ block: "start" })); }])),
   };
   const free = !inList && (onToken || event.target === document.body || event.target === main);
   if (free) Object.assign(acts, {

@@ -47,9 +47,10 @@ const number = (x, digits = 3) => {
   if (x !== 0 && Math.abs(x) < 0.0005) return x.toExponential(1);
   return String(Number(x.toPrecision(digits)));
 };
+const nats = (x) => (x === null || Number.isNaN(x) ? "–" : x.toFixed(2));
 const amount = (n) => n.toLocaleString("en").replaceAll(",", " ");
 const QUADRANT = {
-  "confident-wrong": "sure and wrong", "doubt-wrong": "doubtful and wrong", "doubt-right": "doubtful and right",
-  "confident-right": "sure and right", unknown: "not judged",
+  "confident-wrong": "sure, wrong", "doubt-wrong": "doubtful, wrong", "doubt-right": "doubtful, right",
+  "confident-right": "sure, right", unknown: "not judged",
 };
 const mark = (quadrant) => el("span", { class: `mark ${quadrant}`, role: "img", "aria-label": QUADRANT[quadrant], title: QUADRANT[quadrant] });
