@@ -199,15 +199,16 @@ def _read(file: RolloutFile, number: int) -> _Part:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(file.path, read_dictionary=["task", "question"]) as source:
-        held = set(source.schema_arrow.names)
+    footer = pq.read_metadata(file.path)
+    held = set(footer.schema.to_arrow_schema().names)
+    with pq.ParquetFile(file.path, metadata=footer, read_dictionary=sorted(held & {"task", "question"})) as source:
         if not held & {"text", "tokens"}:
             raise ValueError("no rollouts: it has neither a column `text` nor `tokens`")
         wanted = [c for c in (*_SCALARS, *_LISTS) if c.partition(".")[0] in held]
         if "length" in held or "steps" not in held:
             wanted = [c for c in wanted if c != "steps"]
         table = source.read(columns=wanted).combine_chunks()
-        n = source.metadata.num_rows
+        n = footer.num_rows
 
     def whole(name: str, otherwise: int = -1) -> Codes:
         if name not in held:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from math import floor, isfinite
 from typing import Literal
 
 Direction = Literal["high", "low", "both"]
@@ -50,3 +52,32 @@ def scale(name: str) -> Scale:
 def in_order(names: set[str]) -> list[str]:
     """Signals as they are offered: the known ones in the order of `SCALES`, then others by name."""
     return [s.name for s in SCALES if s.name in names] + sorted(names - set(_KNOWN))
+
+
+def span_of(s: Scale, values: Iterable[float]) -> tuple[float, float]:
+    """Where the colours of a scale begin and end for an answer with these values, NaN among them."""
+    if s.bounds:
+        return s.bounds
+    known = [v for v in values if isfinite(v)]
+    low, high = (min(known), max(known)) if known else (0.0, 1.0)
+    if s.direction == "both":
+        high = max(abs(low), abs(high)) or 1.0
+        return -high, high
+    if s.direction == "high" and low >= 0:
+        low = 0.0
+    return low, high if high > low else low + 1.0
+
+
+def level(value: float, s: Scale, span: tuple[float, float]) -> str:
+    """The step of the colour ramp a value is drawn in: v0 to v8, of signed ones n4 to p4; "none" without a value.
+
+    What colour.js does in the page.
+    """
+    if not isfinite(value):
+        return "none"
+    low, high = span
+    if s.direction == "both":
+        at = floor(max(-1.0, min(1.0, value / high)) * 4 + 0.5)
+        return "v0" if at == 0 else f"p{at}" if at > 0 else f"n{-at}"
+    share = max(0.0, min(1.0, (value - low) / (high - low)))
+    return f"v{floor((1 - share if s.direction == 'low' else share) * 8 + 0.5)}"
