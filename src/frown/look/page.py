@@ -140,7 +140,8 @@ def fragments(tokens: Sequence[str], text: str) -> list[tuple[int, int, str]]:
     """Runs of tokens that hold pieces of characters, each with the text that the run writes.
 
     A token that is part of a character reads as U+FFFD. What it writes with its neighbours is found in the whole
-    text: up to where the next whole token goes on. Runs that cannot be placed have "" for their text.
+    text: up to where the next whole token goes on. Runs that cannot be placed,
+    or whose bytes are no text, have "" for theirs.
     """
     found: list[tuple[int, int, str]] = []
     at, i = 0, 0
@@ -155,7 +156,7 @@ def fragments(tokens: Sequence[str], text: str) -> list[tuple[int, int, str]]:
         ahead = "".join(tokens[end : end + 4])
         stop = len(text) if end == len(tokens) else text.find(ahead.partition(BROKEN)[0] or ahead, at + 1)
         written = text[at:stop] if stop > at else ""
-        found.append((i, end, written if len(written) <= 4 * (end - i) else ""))
+        found.append((i, end, written if len(written) <= 4 * (end - i) and BROKEN not in written else ""))
         at, i = max(at, stop), end
     return found
 

@@ -52,7 +52,7 @@ async function applyFilters() {
   const total = `${amount(overview.count)} rollout${overview.count === 1 ? "" : "s"}`;
   const parts = [state.shown.length === overview.count ? total : `${amount(state.shown.length)} of ${total}`];
   if (overview.leftOut) parts.push(`${amount(overview.leftOut)} more are in the run, not in this file`);
-  if (overview.unread.length) parts.push(`${overview.unread.length} files could not be read`);
+  if (overview.unread.length) parts.push(`${overview.unread.length} file${overview.unread.length === 1 ? "" : "s"} could not be read`);
   const count = document.getElementById("count");
   count.textContent = parts.join("; ");
   count.title = overview.unread.join("\n");
