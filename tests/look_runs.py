@@ -12,11 +12,25 @@ from frown.store import write_rollouts
 
 TAGS = ["<script>window.hit=1</script>", "</script><script>window.hit=2</script>", "<img src=x onerror=window.hit=3>"]
 TAGS += ["<!--", "]]>", "&lt;b&gt;", "{{data}}", "{{script}}", "javascript:window.hit=4", '" onmouseover="window.hit=5']
-UNSEEN = ["a\u200bb", "\u202egnihton", "\u2066x\u2069", "\ufeff", "\x00", "\x1b[31m", "\r", "\u2028", "\u3164", "\ue000", "\xa0"]
+UNSEEN = [
+    "a\u200bb",
+    "\u202egnihton",
+    "\u2066x\u2069",
+    "\ufeff",
+    "\x00",
+    "\x1b[31m",
+    "\r",
+    "\u2028",
+    "\u3164",
+    "\ue000",
+    "\xa0",
+]
 WORDS = ["שלום", "مرحبا", "Z͑ͫ̓ͪ̂ͫ̽", "👩‍👩‍👧", " ", "", "\n", "\t"]
 
 
-def row(task="t0", tokens=("a", "b", "c", "d"), *, steps=((0, 2), (2, 4)), doubt=(0.1, 2.0), right=(False, True), **more):
+def row(
+    task="t0", tokens=("a", "b", "c", "d"), *, steps=((0, 2), (2, 4)), doubt=(0.1, 2.0), right=(False, True), **more
+):
     """A rollout as `write_rollouts` takes it; each token's surprisal is its step's doubt at the step's first token."""
     surprisal = [0.01] * len(tokens)
     for (a, _), d in zip(steps, doubt, strict=True):
@@ -73,8 +87,9 @@ def hostile(folder: Path) -> Path:
     n = len(tokens)
     said = [{"kind": "critique", "text": t, "steps": [0]} for t in TAGS[:3]]
     bad = row(
-        TAGS[0], tokens, steps=((0, n),), doubt=(2.0,), right=(False,), question="".join(TAGS), feedback=said,
-        prompt="".join(TAGS), teacher_prompt="".join(TAGS) + "\u202e", verdict=TAGS[1], answer=TAGS[2], unread=[TAGS[0]],
+        TAGS[0], tokens, steps=((0, n),), doubt=(2.0,), right=(False,), feedback=said, question="".join(TAGS),
+        prompt="".join(TAGS), teacher_prompt="".join(TAGS) + "\u202e", verdict=TAGS[1], answer=TAGS[2],
+        unread=[TAGS[0]],
         spans=[span(0, 2, 0, evidence={TAGS[0]: 1.0}), span(3, 5, 0, label="confusion")], stop="length",
     )  # fmt: skip
     split = row("split", ["Hi ", "\ufffd", "\ufffd", "\ufffd", "\ufffd", "!", "\ufffd"], steps=((0, 7),), doubt=(1.0,),

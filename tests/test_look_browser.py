@@ -112,7 +112,7 @@ def test_the_gravest_answer_is_first_and_its_tokens_have_their_colours(chromium,
         ready(page)
         i = int(index.order[0])
         assert state(page)["id"] == index.key(i)
-        values = token_values(read_row(index.files[index.file[i]].path, int(index.row[i])), int(index.length[i]))
+        values = token_values(read_row(*index.place(i)), int(index.length[i]))
         names = list(page_data(index, i)["signals"])
         for k, name in enumerate(names[:9]):
             page.keyboard.press(str(k + 1))
@@ -162,7 +162,7 @@ def test_spans_steps_feedback_and_both_contexts_are_there(chromium, file, index)
         assert shown["prompt"] in page.locator(".contexts").inner_text()
         assert shown["teacher_prompt"] in page.locator(".contexts .card >> nth=1").inner_text().replace("\n", "")
         page.locator(".spans button >> nth=0").click()
-        evidence = list(shown["spans"][0]["evidence"])[0].replace("_", " ")
+        evidence = next(iter(shown["spans"][0]["evidence"])).replace("_", " ")
         assert evidence in page.locator("#detail").inner_text()
 
 
@@ -179,7 +179,7 @@ def test_filters_search_and_order(chromium, file, index, pictures):
         page.locator("summary").click()
         page.select_option("#choose-arm", "grpo")
         page.select_option("#choose-step", "2")
-        arm = np.array([index.runs[f.run].arm for f in index.files])[index.file]
+        arm = np.array([r.arm for r in index.runs])[index.run]
         left = (index.quadrants >> 2 & 1).astype(bool) & (arm == "grpo") & (index.step == 2)
         assert state(page)["count"].startswith(f"{int(left.sum())} of")
         page.screenshot(path=pictures / "filters.png")
@@ -235,7 +235,7 @@ def test_a_link_restores_everything(chromium, file, index):
 
 def test_one_prompt_through_training_and_the_fate_of_its_doubts(chromium, file, index, pictures):
     def doubtful(i):
-        return index.files[index.file[i]].split == "test" and index.step[i] == 0 and history(index, i)["fates"]
+        return index.splits[index.split[i]] == "test" and index.step[i] == 0 and history(index, i)["fates"]
 
     i = next(i for i in range(len(index)) if doubtful(i))
     told = history(index, i)
@@ -260,21 +260,23 @@ def test_one_prompt_through_training_and_the_fate_of_its_doubts(chromium, file, 
 
 
 def test_arms_side_by_side(chromium, file, index, pictures):
-    i = next(i for i in range(len(index)) if index.files[index.file[i]].split == "test" and index.step[i] == 2)
+    i = next(i for i in range(len(index)) if index.splits[index.split[i]] == "test" and index.step[i] == 2)
     with opened(chromium, f"{file}#id={index.key(i)}", theme="dark", height=1300) as page:
         ready(page)
         page.keyboard.press("a")
         page.wait_for_selector(".arm")
         assert page.locator(".arm h3").count() == 3
         assert page.locator(".arm .other").count() == 12
-        tops = page.evaluate("[...document.querySelectorAll('.arm')].map(a => Math.round(a.getBoundingClientRect().top))")
+        tops = page.evaluate(
+            "[...document.querySelectorAll('.arm')].map(a => Math.round(a.getBoundingClientRect().top))"
+        )
         assert len(set(tops)) == 1
         page.wait_for_timeout(300)
         page.screenshot(path=pictures / "arms-dark.png")
         page.locator(".arm >> nth=2").locator(".other a >> nth=0").click()
         wait_until(page, f"!location.hash.includes(encodeURIComponent({index.key(i)!r}))")
         ready(page)
-        assert index.runs[index.files[index.file[at(index, state(page)["id"])]].run].arm != index.runs[index.files[index.file[i]].run].arm
+        assert index.run[at(index, state(page)["id"])] != index.run[i]
 
 
 def test_the_served_page_does_the_same(chromium, file, index, pictures):
@@ -343,7 +345,9 @@ def test_a_character_of_four_tokens_and_a_megabyte(chromium, bad, tmp_path, pict
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize(("name", "width", "height"), [("narrow", 390, 844), ("middle", 1000, 800), ("wide", 1680, 1000)])
+@pytest.mark.parametrize(
+    ("name", "width", "height"), [("narrow", 390, 844), ("middle", 1000, 800), ("wide", 1680, 1000)]
+)
 def test_nothing_sticks_out(chromium, file, index, pictures, theme, name, width, height):
     with opened(chromium, file, width=width, height=height, theme=theme) as page:
         ready(page)

@@ -23,7 +23,7 @@ def index(tmp_path_factory):
 def test_runs_and_files_of_a_comparison(index):
     assert [r.key for r in index.runs] == ["aimed/seed0", "grpo/seed0"]
     assert len(index.files) == 8 and len(index) == 2 * (2 * 4 + 2 * 3)
-    assert {f.split for f in index.files} == {"train", "test"}
+    assert set(index.splits) == {"train", "test"}
     assert index.tasks == ("t0", "t1", "t9")
     assert len({index.key(i) for i in range(len(index))}) == len(index)
 
@@ -50,7 +50,11 @@ def test_quadrants_are_those_of_the_appraisal(index):
 
 
 def test_an_answer_without_judged_steps_stands_as_a_whole(tmp_path):
-    rows = [row("a", right=None, score=0.0), row("b", right=None, score=None), row("c", right=None, score=1.0, doubt=(0.1, 0.2))]
+    rows = [
+        row("a", right=None, score=0.0),
+        row("b", right=None, score=None),
+        row("c", right=None, score=1.0, doubt=(0.1, 0.2)),
+    ]
     write_rollouts(tmp_path / "step=000004.parquet", rows)
     found = read_index(tmp_path / "step=000004.parquet")
     assert [GRAVITY[q] for q in found.quadrant] == ["doubt-wrong", "unknown", "confident-right"]
@@ -116,5 +120,8 @@ def test_the_fate_of_a_doubt(index):
     assert found["all"] == 12 and len(found["answers"]) == 12
     first, second = found["fates"]
     # Its own other answers still doubt; at step 2 the first step is right and sure, the second sure and wrong.
-    assert first == {"step": 0, "after": [{"step": 0, "counts": [0, 0, 0, 2, 0]}, {"step": 2, "counts": [2, 0, 0, 0, 0]}]}
+    assert first == {
+        "step": 0,
+        "after": [{"step": 0, "counts": [0, 0, 0, 2, 0]}, {"step": 2, "counts": [2, 0, 0, 0, 0]}],
+    }
     assert second["after"][1]["counts"] == [0, 0, 2, 0, 0]

@@ -5,6 +5,7 @@ import io
 import json
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -39,9 +40,23 @@ def test_a_page_holds_what_was_written(index):
     i = next(i for i in range(len(index)) if index.key(i) == "aimed/seed0:train:1:0")
     shown = page(index, i)
     assert shown["tokens"] == ["a", "b", "c", "d"] and shown["prompt"].startswith("<user>")
-    assert list(shown["signals"]) == ["surprisal", "entropy", "margin", "teacher_entropy", "log_ratio", "weight", "divergence"]
+    assert list(shown["signals"]) == [
+        "surprisal",
+        "entropy",
+        "margin",
+        "teacher_entropy",
+        "log_ratio",
+        "weight",
+        "divergence",
+    ]
     np.testing.assert_array_equal(unpack(shown["signals"]["log_ratio"]), np.float32([np.nan, np.nan, -1.5, 2.5]))
-    assert shown["steps"][0] == {"start": 0, "end": 2, "doubt": pytest.approx(0.1), "right": True, "quadrant": "confident-right"}
+    assert shown["steps"][0] == {
+        "start": 0,
+        "end": 2,
+        "doubt": pytest.approx(0.1),
+        "right": True,
+        "quadrant": "confident-right",
+    }
     assert shown["feedback"][0] == {"kind": "critique", "text": "look at <b>b</b>", "steps": [1]}
     assert shown["spans"][0]["evidence"] == {"surprisal": 2.0}
     json.dumps(shown, allow_nan=False)
@@ -64,7 +79,7 @@ def test_fragments_tell_what_broken_tokens_write(text, data):
     """Cut the bytes of a text anywhere: each run of broken tokens gets the very characters that its bytes touch."""
     raw = text.encode()
     cuts = sorted({0, len(raw), *data.draw(st.lists(st.integers(0, len(raw)), max_size=8))})
-    tokens = [raw[a:b].decode("utf-8", "replace") for a, b in zip(cuts, cuts[1:])]
+    tokens = [raw[a:b].decode("utf-8", "replace") for a, b in pairwise(cuts)]
     for start, end, written in fragments(tokens, text):
         assert all("\ufffd" in t for t in tokens[start:end])
         assert written == "" or written in text
@@ -95,8 +110,10 @@ def test_hostile_texts_make_no_element_and_no_handler(bad, tmp_path):
     assert found.seen == plain.seen and found.seen.count("script") == 2
     assert not [name for name, _ in found.attributes if name.startswith("on")]
     assert all(tag not in text for tag in TAGS[:3])
-    policy = dict(found.attributes)["content"] if False else re.search(r'Policy" content="([^"]*)"', text)[1]
-    assert "default-src &#x27;none&#x27;" in policy and "unsafe" not in policy and "connect-src &#x27;none&#x27;" in policy
+    policy = re.search(r'Policy" content="([^"]*)"', text)[1]
+    assert (
+        "default-src &#x27;none&#x27;" in policy and "unsafe" not in policy and "connect-src &#x27;none&#x27;" in policy
+    )
 
 
 def test_the_name_of_a_run_is_text(tmp_path):
@@ -139,16 +156,24 @@ def test_ramps_go_one_way(theme):
     colours = palette(theme)
     for ramp in ([f"v{k}" for k in range(1, 9)], [f"p{k}" for k in range(1, 5)], [f"n{k}" for k in range(1, 5)]):
         away = [contrast(colours["page"], colours[name]) for name in ramp]
-        assert away == sorted(away) and min(b / a for a, b in zip(away, away[1:])) > 1.03
+        assert away == sorted(away) and min(b / a for a, b in pairwise(away)) > 1.03
 
 
 def test_contrast_of_black_and_white():
-    assert contrast("#000000", "#ffffff") == pytest.approx(21) and contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
+    assert contrast("#000000", "#ffffff") == pytest.approx(21) and contrast("#777777", "#ffffff") == pytest.approx(
+        4.48, abs=0.01
+    )
 
 
 def test_levels():
     doubt, margin, word = scale("surprisal"), scale("margin"), scale("log_ratio")
-    assert [level(v, doubt, span_of(doubt, [])) for v in (0.0, 1.5, 3.0, 99.0, float("nan"))] == ["v0", "v4", "v8", "v8", "none"]
+    assert [level(v, doubt, span_of(doubt, [])) for v in (0.0, 1.5, 3.0, 99.0, float("nan"))] == [
+        "v0",
+        "v4",
+        "v8",
+        "v8",
+        "none",
+    ]
     assert [level(v, margin, (0.0, 1.0)) for v in (1.0, 0.0)] == ["v0", "v8"]
     assert [level(v, word, (-3.0, 3.0)) for v in (-9.0, 0.0, 3.0)] == ["n4", "v0", "p4"]
     assert scale("mine").bounds is None and span_of(scale("mine"), [2.0, 5.0]) == (0.0, 5.0)

@@ -250,7 +250,7 @@ def probe(
 
 @app.command
 def read(
-    model: str,
+    what: str,
     *,
     prompt: str | None = None,
     prompt_file: Path | None = None,
@@ -260,12 +260,13 @@ def read(
     steps: Literal["auto", "tagged", "numbered", "lines", "sentences"] = "auto",
     json_: Annotated[bool, Parameter("--json")] = False,
 ) -> None:
-    """Show what a model's own distribution says, token by token, about any completion.
+    """Show what a model's distribution says, token by token, about a completion; or how calibrated logged answers are.
 
     Parameters
     ----------
-    model
-        A local Hugging Face causal-LM folder with a chat template, or lab:NAME.
+    what
+        A local Hugging Face causal-LM folder with a chat template, or lab:NAME; or, without a prompt and a completion,
+        a run, a file of rollouts, a chat log (.jsonl) or TRL's completions.
     prompt
         The question, as a user turn.
     prompt_file
@@ -279,20 +280,148 @@ def read(
     steps
         What counts as a written-out step.
     json_
-        Print tokens, ids, signals and spans as JSON.
+        Print tokens, ids, signals and spans, or the measures of the log, as JSON.
     """
     from rich.console import Console
+
+    if Path(what).exists() and all(x is None for x in (prompt, prompt_file, completion, completion_file)):
+        from frown.interchange.imports import as_run
+        from frown.interchange.measures import measure, table
+        from frown.look.index import read_index
+
+        with as_run(Path(what)) as path:
+            measured = measure(read_index(path))
+        if json_:
+            print(json.dumps(measured, allow_nan=False))
+        else:
+            Console().print(table(measured))
+        return
 
     from frown.read import read as read_signals
 
     texts = [_text("prompt", prompt, prompt_file), _text("completion", completion, completion_file)]
-    found = read_signals(model, *texts, temperature=temperature, steps=steps)
+    found = read_signals(what, *texts, temperature=temperature, steps=steps)
     if json_:
         print(json.dumps(found, allow_nan=False))
         return
     from frown.report.reading import render
 
     Console().print(render(found))
+
+
+@app.command
+def look(
+    run: Path,
+    *,
+    text: bool = False,
+    out: Path | None = None,
+    most: int | None = None,
+    signal: str = "surprisal",
+    port: int = 0,
+    open_: Annotated[bool, Parameter("--open")] = True,
+) -> None:
+    """Look at rollouts: what was asked, answered, doubted, said and learnt, token by token.
+
+    Serves a page on this machine alone until Ctrl-C, for runs of any size.
+
+    Parameters
+    ----------
+    run
+        A run, a comparison, a file of rollouts, a chat log (.jsonl) or TRL's completions.
+    text
+        Show it in the terminal instead.
+    out
+        Write one self-contained HTML file instead, to send to somebody.
+    most
+        Rollouts in the file (default 300) or in the terminal (default 10), the gravest first.
+    signal
+        What the terminal's colours show.
+    port
+        Port of the page. Default: any free one.
+    open_
+        Open a browser.
+    """
+    from rich.console import Console
+
+    from frown.interchange.imports import as_run
+    from frown.look.index import read_index
+
+    if most is not None and most < 1:
+        raise FrownError(f"--most is at least 1, got {most}")
+    if text and out is not None:
+        raise FrownError("--text shows rollouts here and --out writes a page; give one of them")
+    with as_run(run) as path:
+        index = read_index(path)
+        for line in index.unread:
+            print(f"frown: not read: {line}", file=sys.stderr)
+        if text:
+            from frown.look.text import render
+
+            chosen = index.order[: most or 10].tolist()
+            console = Console()
+            for i in chosen:
+                console.print(render(index, i, signal))
+            console.print(f"{len(chosen)} of {len(index)} rollouts, the gravest first", highlight=False)
+        elif out is not None:
+            from frown.look.file import MOST, write_file
+
+            held = write_file(index, out, most or MOST)
+            print(f"{out}: {held} of {len(index)} rollouts")
+        else:
+            from frown.look.server import serve
+
+            def ready(url: str) -> None:
+                print(f"{len(index)} rollouts at {url}\nOnly this machine can open it. Ctrl-C ends it.", flush=True)
+                if open_ and _has_display():
+                    import webbrowser
+
+                    webbrowser.open(url)
+
+            serve(index, port, ready)
+
+
+@app.command(name="import")
+def import_(source: Path, *, out: Path, score: str | None = None) -> None:
+    """Make a run directory of answers that another program logged, for look, read and export.
+
+    Parameters
+    ----------
+    source
+        Chat logs of an OpenAI-style server or vLLM (.jsonl), TRL's completions (.parquet), or TRL's output folder.
+    out
+        Where to write it.
+    score
+        Of TRL's rewards, the one that says whether an answer is right.
+    """
+    from frown.interchange.imports import import_rollouts
+
+    counts = import_rollouts(source, out, score=score)
+    print(f"{out}: " + ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in counts.items()))
+
+
+@app.command
+def export(run: Path, *, to: Literal["parquet", "inspect"], out: Path) -> None:
+    """Write the rollouts of a run or comparison for other programs.
+
+    Parameters
+    ----------
+    run
+        A run, a comparison or a file of rollouts.
+    to
+        parquet (one file) or inspect (a folder with one log a run, for inspect_ai).
+    out
+        Where to write it.
+    """
+    from frown.interchange.exports import to_inspect, to_parquet
+    from frown.interchange.imports import as_run
+    from frown.look.index import read_index
+
+    with as_run(run) as path:
+        index = read_index(path)
+        if to == "parquet":
+            print(f"{out}: {to_parquet(index, out)} rollouts")
+        else:
+            print("\n".join(str(log) for log in to_inspect(index, out)))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -309,6 +438,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _has_display() -> bool:
+    """Whether a browser would have somewhere to show itself."""
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def _fail(message: str) -> None:

@@ -155,7 +155,7 @@ class RunDirectory:
         texts = zip(advantages, tokens, prompts, strict=True)
         told = [{"advantage": a, "tokens": list(t), "prompt": p} for a, t, p in texts]
         rows = [
-            _row(*x) | told[i] | dict(seen.get(i, {}))
+            rollout_row(*x) | told[i] | dict(seen.get(i, {}))
             for i, x in enumerate(zip(rollouts, appraisals, feedback, strict=True))
         ]
         write_rollouts(self.path / "rollouts" / f"step={step:06d}.parquet", rows)
@@ -171,7 +171,7 @@ class RunDirectory:
     ) -> None:
         """Write the answers of one evaluation; columns and arguments as of `add_rollouts`."""
         rows = [
-            _row(rollout, appraisal, Feedback()) | {"tokens": list(pieces), "prompt": prompt}
+            rollout_row(rollout, appraisal, Feedback()) | {"tokens": list(pieces), "prompt": prompt}
             for rollout, appraisal, pieces, prompt in zip(rollouts, appraisals, tokens, prompts, strict=True)
         ]
         (self.path / "answers").mkdir(exist_ok=True)  # a run that began before answers were kept may go on
@@ -323,7 +323,7 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def write_rollouts(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows of the columns `rollout_columns` and `signal_NAME` (float32[T]); a column that is not given is null."""
+    """Write rows of the columns `rollout_columns` and `signal_NAME` (float32[T]); what a row lacks is null."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -341,18 +341,31 @@ def rollout_columns() -> dict[str, Any]:
     span |= {"valence": real, "arousal": real, "dominance": real, "evidence": text}
     return {
         **{"task": text, "question": text, "group": whole, "policy_step": whole, "text": text, "stop": text},
-        **{"prompt": text, "length": whole, "temperature": real, "prompt_ids": pa.list_(whole), "ids": pa.list_(whole), "logp": pa.list_(real)},
+        **{
+            "prompt": text,
+            "length": whole,
+            "temperature": real,
+            "prompt_ids": pa.list_(whole),
+            "ids": pa.list_(whole),
+            "logp": pa.list_(real),
+        },
         **{"steps": pa.list_(pa.list_(whole)), "score": real, "verdict": text, "answer": text, "well_formed": flag},
-        **{"step_state": pa.list_(text), "step_right": pa.list_(flag), "step_doubt": pa.list_(real), "unread": pa.list_(text)},
+        **{
+            "step_state": pa.list_(text),
+            "step_right": pa.list_(flag),
+            "step_doubt": pa.list_(real),
+            "unread": pa.list_(text),
+        },
         "spans": pa.list_(pa.struct(list(span.items()))),
         "feedback": pa.list_(pa.struct([("kind", text), ("text", text), ("steps", pa.list_(whole))])),
         "advantage": pa.list_(real),
-        **{"tokens": pa.list_(text), "teacher_prompt": text, "weight": pa.list_(real)},
+        **{"source": text, "tokens": pa.list_(text), "teacher_prompt": text, "weight": pa.list_(real)},
         **{name: pa.list_(real) for name in ("log_ratio", "teacher_entropy", "divergence")},
     }
 
 
-def _row(rollout: Rollout, appraisal: Appraisal, feedback: Feedback) -> dict[str, Any]:
+def rollout_row(rollout: Rollout, appraisal: Appraisal, feedback: Feedback) -> dict[str, Any]:
+    """A rollout as `write_rollouts` takes it, without the texts that need a tokenizer."""
     verdict = rollout.verdict
     signals = rollout.signals.values if rollout.signals else {}
     return {
@@ -376,6 +389,7 @@ def _row(rollout: Rollout, appraisal: Appraisal, feedback: Feedback) -> dict[str
         "unread": appraisal.unread,
         "step_right": list(verdict.step_right) if verdict and verdict.step_right is not None else None,
         "step_state": list(verdict.step_state) if verdict and verdict.step_state is not None else None,
+        "source": rollout.signals.source if rollout.signals else None,
         **{f"signal_{name}": values for name, values in signals.items()},
         "spans": [
             {

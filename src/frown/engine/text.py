@@ -45,12 +45,16 @@ def token_steps(tokenizer: Any, ids: Sequence[int] | Ints, text: str, steps: Seq
     A token belongs to the step in which its first character lies; the last step also takes the tokens after it
     that write nothing, the end-of-sequence token among them. A step that no token begins in is left out.
     """
+    return steps_of_tokens(_token_starts(tokenizer, ids, text), text, steps) if steps else ()
+
+
+def steps_of_tokens(starts: Sequence[int], text: str, steps: Sequence[Step]) -> tuple[Step, ...]:
+    """`token_steps`, where it is known at which character of the text each token begins."""
     if not steps:
         return ()
-    starts = _token_starts(tokenizer, ids, text)
     bounds = [bisect_left(starts, step.start) for step in steps] + [bisect_left(starts, steps[-1].end)]
     if steps[-1].end >= len(text):
-        bounds[-1] = len(ids)
+        bounds[-1] = len(starts)
     return tuple(Step(a, b) for a, b in pairwise(bounds) if b > a)
 
 

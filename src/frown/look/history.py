@@ -27,20 +27,16 @@ def history(index: Index, i: int) -> dict[str, Any]:
     `fates`: for each doubtful, judged step of rollout `i`, by training step the number of answers of each fate, in the
     order of `FATES`; `all`: how many answers there are, of which at most `MOST` are in `answers`.
     """
-    files = [index.files[f] for f in index.file[index.same_task(i)]]
-    own = index.files[index.file[i]]
-    seed = index.runs[own.run].seed
-    alike = [
-        int(j)
-        for j, f in zip(index.same_task(i), files, strict=True)
-        if f.split == own.split and index.runs[f.run].seed == seed
-    ]
+    seeds = np.array([-1 if r.seed is None else r.seed for r in index.runs])[index.run]
+    same = index.same_task(i)
+    alike = same[(index.split[same] == index.split[i]) & (seeds[same] == seeds[i])].tolist()
     # The nearest in training time first, so that what is left out is what is farthest.
     near = sorted(alike, key=lambda j: (abs(int(index.step[j]) - int(index.step[i])), j))[:MOST]
-    seen = {j: _read(index.files[index.file[j]].path, int(index.row[j])) for j in sorted({*near, i})}
-    mine = [j for j in seen if index.files[index.file[j]].run == own.run and index.step[j] >= index.step[i]]
+    seen = {j: _read(*index.place(j)) for j in sorted({*near, i})}
+    mine = [j for j in seen if index.run[j] == index.run[i] and index.step[j] >= index.step[i]]
     # Evaluations draw with the same random numbers: their answers in the same row are no independent draws.
-    others = [j for j in mine if j != i and (own.split == "train" or index.row[j] != index.row[i])]
+    training = index.splits[index.split[i]] == "train"
+    others = [j for j in mine if j != i and (training or index.row[j] != index.row[i])]
     return {
         "all": len(alike),
         "answers": [{"position": j, "doubt": s["doubt"], "right": s["right"]} for j, s in seen.items()],

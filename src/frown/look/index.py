@@ -6,7 +6,6 @@ Everything comes from the Parquet files, column by column; columns that a file l
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -24,6 +23,8 @@ GRAVITY: tuple[Quadrant, ...] = ("confident-wrong", "doubt-wrong", "doubt-right"
 """Quadrants in the order of the list: the sure mistakes first, which nobody would look for."""
 _FILE = re.compile(r"step=(\d+)(?:-(\w+))?\.parquet")
 _SCALARS = ("task", "question", "group", "policy_step", "score", "stop", "length")
+_OWN = ("arm", "seed", "split", "step")
+"""Columns of an export: where its rollouts are from."""
 _LISTS = ("step_doubt", "step_right", "spans.list.element.label", "steps")
 _SNIPPET = 160
 """Characters of a question that the list knows."""
@@ -33,11 +34,10 @@ Reals = NDArray[np.float32]
 
 
 class Run(NamedTuple):
-    """One run: the arm and seed it is of ("" and None outside of a comparison), and its folder."""
+    """One run: the arm and seed it is of; outside of a comparison its name, and None."""
 
     arm: str
     seed: int | None
-    path: Path
 
     @property
     def key(self) -> str:
@@ -46,9 +46,12 @@ class Run(NamedTuple):
 
 
 class RolloutFile(NamedTuple):
-    """One Parquet file of rollouts. `step` is None where the name does not tell; `split` is "train" or an evaluation's."""
+    """One Parquet file of rollouts, and what its name says of them: `step` None where it does not tell.
 
-    run: int
+    `split` is "train" or an evaluation's. Columns `arm`, `seed`, `split` and `step` of the file have the last word.
+    """
+
+    run: Run
     split: str
     step: int | None
     path: Path
@@ -64,6 +67,9 @@ class Index:
     tasks: tuple[str, ...]
     questions: tuple[str, ...]
     """Of each task the first characters of its question."""
+    splits: tuple[str, ...]
+    run: Codes
+    split: Codes
     file: Codes
     row: Codes
     """Of the file."""
@@ -103,41 +109,38 @@ class Index:
 
     def key(self, i: int) -> str:
         """The permanent name of a rollout: run, split, step and row."""
-        file = self.files[self.file[i]]
-        return f"{self.runs[file.run].key}:{file.split}:{self.step[i]}:{self.row[i]}"
+        return f"{self.runs[self.run[i]].key}:{self.splits[self.split[i]]}:{self.step[i]}:{self.row[i]}"
+
+    def place(self, i: int) -> tuple[Path, int]:
+        """The file that holds a rollout, and its row there."""
+        return self.files[self.file[i]].path, int(self.row[i])
 
     def same_task(self, i: int) -> NDArray[np.int64]:
         """Positions of all rollouts of the task of rollout `i`, itself included."""
         return np.flatnonzero(self.task == self.task[i])
 
 
-def find(path: Path) -> tuple[tuple[Run, ...], tuple[RolloutFile, ...]]:
-    """The runs below a path, and their files: a comparison, a run directory, or one Parquet file of rollouts.
+def find(path: Path) -> tuple[RolloutFile, ...]:
+    """The files of rollouts below a path: of a comparison, of a run directory, or one Parquet file alone.
 
     Raises FrownError where there is none.
     """
     if path.is_file():
         name = _FILE.fullmatch(path.name)
-        named = (name[2] or "train", int(name[1])) if name else ("train", None)
-        return (Run(path.stem, None, path.parent),), (RolloutFile(0, *named, path),)
+        split, step = (name[2] or "train", int(name[1])) if name else ("train", None)
+        return (RolloutFile(Run(path.stem, None), split, step, path),)
     if not path.is_dir():
         raise FrownError(f"{path} is not there; give a run, a comparison or a file of rollouts")
     folders = sorted((path / "runs").glob("*/seed*"), key=_by_arm_and_seed) or [path]
-    runs: list[Run] = []
     files: list[RolloutFile] = []
     for folder in folders:
-        found = [
-            (match, f)
-            for part in ("rollouts", "answers")
-            for f in sorted((folder / part).glob("step=*.parquet"))
-            if (match := _FILE.fullmatch(f.name))
-        ]
-        if found:
-            runs.append(Run(folder.parent.name, _seed(folder), folder) if folder != path else Run(path.name, None, path))
-            files += [RolloutFile(len(runs) - 1, m[2] or "train", int(m[1]), f) for m, f in found]
+        run = Run(path.name, None) if folder == path else Run(folder.parent.name, _seed(folder))
+        for file in (f for part in ("rollouts", "answers") for f in sorted((folder / part).glob("step=*.parquet"))):
+            if name := _FILE.fullmatch(file.name):
+                files.append(RolloutFile(run, name[2] or "train", int(name[1]), file))
     if not files:
         raise FrownError(f"{path} holds no rollouts; they are written with keep_rollouts=true, by `frown import`, too")
-    return tuple(runs), tuple(files)
+    return tuple(files)
 
 
 def _seed(folder: Path) -> int | None:
@@ -154,7 +157,9 @@ def read_index(path: Path) -> Index:
 
     Raises FrownError where nothing can be read.
     """
-    runs, files = find(path)
+    files = find(path)
+    runs: dict[Run, int] = {}
+    splits: dict[str, int] = {}
     parts: list[_Part] = []
     unread: list[str] = []
     for number, file in enumerate(files):
@@ -166,8 +171,10 @@ def read_index(path: Path) -> Index:
         raise FrownError(f"{path}: no file of rollouts can be read; {unread[0]}")
     tasks: dict[str, int] = {}
     questions: list[str] = []
-    codes = []
+    codes, of_run, of_split = [], [], []
     for part in parts:
+        of_run.append(np.array([runs.setdefault(r, len(runs)) for r in part.runs], np.int32)[part.run])
+        of_split.append(np.array([splits.setdefault(s, len(splits)) for s in part.splits], np.int32)[part.split])
         for task, question in zip(part.tasks, part.questions, strict=True):
             if task not in tasks:
                 tasks[task] = len(tasks)
@@ -176,19 +183,26 @@ def read_index(path: Path) -> Index:
     joined = {name: np.concatenate([p.columns[name] for p in parts]) for name in parts[0].columns}
     return Index(
         path.name or str(path.resolve().name),
-        runs,
+        tuple(runs),
         files,
         tuple(tasks),
         tuple(questions),
-        task=np.concatenate(codes) if codes else np.zeros(0, np.int32),
+        tuple(splits),
+        np.concatenate(of_run),
+        np.concatenate(of_split),
+        task=np.concatenate(codes),
         unread=tuple(unread),
         **joined,
     )
 
 
 class _Part(NamedTuple):
-    """One file: its tasks with their questions, which of them each row answers, and all other columns of `Index`."""
+    """One file: its runs, splits and tasks, which of them each row is of, and all other columns of `Index`."""
 
+    runs: list[Run]
+    run: Codes
+    splits: list[str]
+    split: Codes
     tasks: list[str]
     questions: list[str]
     task: Codes
@@ -204,7 +218,7 @@ def _read(file: RolloutFile, number: int) -> _Part:
     with pq.ParquetFile(file.path, metadata=footer, read_dictionary=sorted(held & {"task", "question"})) as source:
         if not held & {"text", "tokens"}:
             raise ValueError("no rollouts: it has neither a column `text` nor `tokens`")
-        wanted = [c for c in (*_SCALARS, *_LISTS) if c.partition(".")[0] in held]
+        wanted = [c for c in (*_SCALARS, *_OWN, *_LISTS) if c.partition(".")[0] in held]
         if "length" in held or "steps" not in held:
             wanted = [c for c in wanted if c != "steps"]
         table = source.read(columns=wanted).combine_chunks()
@@ -237,14 +251,27 @@ def _read(file: RolloutFile, number: int) -> _Part:
     place = np.zeros(len(tasks), np.int32)
     place[keep] = np.arange(len(keep))
     stop, cut = texts("stop")
+    runs, run = [file.run], np.zeros(n, np.int32)
+    if "arm" in held:
+        arms, arm = texts("arm")
+        pairs, run = np.unique(np.stack([arm, whole("seed")], 1), axis=0, return_inverse=True)
+        runs, run = [Run(arms[a], int(s) if s >= 0 else None) for a, s in pairs], run.reshape(-1).astype(np.int32)
+    splits, split = texts("split") if "split" in held else ([file.split], np.zeros(n, np.int32))
+    used_splits, split = np.unique(split, return_inverse=True)
     return _Part(
+        runs,
+        run,
+        [splits[s] for s in used_splits],
+        split.reshape(-1).astype(np.int32),
         [tasks[i] for i in keep],
         [questions[question[first[i]]] for i in keep],
         place[task],
         {
             "file": np.full(n, number, np.int32),
             "row": np.arange(n, dtype=np.int32),
-            "step": whole("policy_step", 0) if file.step is None else np.full(n, file.step, np.int32),
+            "step": np.full(n, file.step, np.int32)
+            if file.step is not None
+            else whole("step" if "step" in held else "policy_step", 0),
             "group": whole("group"),
             "score": score,
             "length": whole("length") if "length" in held else _length(table, held, n),
@@ -325,9 +352,3 @@ def _labels(table: Any, held: set[str], n: int) -> Codes:
     codes = np.array([*known, -1])[names.indices.fill_null(len(known)).to_numpy()]
     np.bitwise_or.at(bits, owner[codes >= 0], 1 << codes[codes >= 0])
     return bits
-
-
-def positions(index: Index, keys: Sequence[str]) -> list[int]:
-    """Where rollouts with these permanent names are; names that nobody has are left out."""
-    wanted = set(keys)
-    return [i for i in range(len(index)) if index.key(i) in wanted]

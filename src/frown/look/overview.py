@@ -12,7 +12,7 @@ from frown.look.index import GRAVITY, LABELS, Index
 from frown.look.page import packed
 from frown.look.scales import SCALES
 
-_WHOLE = ("row", "step", "task", "group", "length", "quadrant", "quadrants", "labels", "cut")
+_WHOLE = ("run", "split", "row", "step", "task", "group", "length", "quadrant", "quadrants", "labels", "cut")
 _REAL = ("score", "doubt", "sure")
 
 
@@ -25,13 +25,10 @@ def overview(index: Index, positions: np.ndarray | None = None, *, left_out: int
     place = np.full(len(index), -1)
     place[at] = np.arange(len(at))
     order = place[index.order]
-    run = np.array([f.run for f in index.files])[index.file[at]]
-    splits = sorted({f.split for f in index.files}, key=lambda s: (s != "train", s))
-    split = np.array([splits.index(f.split) for f in index.files])[index.file[at]]
     return {
         "name": index.name,
         "runs": [{"key": r.key, "arm": r.arm, "seed": r.seed} for r in index.runs],
-        "splits": splits,
+        "splits": list(index.splits),
         "tasks": list(index.tasks),
         "questions": list(index.questions),
         "quadrants": list(GRAVITY),
@@ -43,8 +40,6 @@ def overview(index: Index, positions: np.ndarray | None = None, *, left_out: int
         "leftOut": left_out,
         "unread": list(index.unread),
         "columns": {
-            "run": packed(run, "<i4"),
-            "split": packed(split, "<i4"),
             "order": packed(order[order >= 0], "<i4"),
             **{name: packed(getattr(index, name)[at], "<i4") for name in _WHOLE},
             **{name: packed(getattr(index, name)[at]) for name in _REAL},

@@ -33,7 +33,7 @@ def page(index: Index, i: int) -> dict[str, Any]:
     `steps`, each with its tokens, doubt, verdict and quadrant; `spans`, `feedback`, `prompt`, `teacher_prompt`, and
     what the list knows too. A column that the file lacks is None or empty.
     """
-    row = read_row(index.files[index.file[i]].path, int(index.row[i]))
+    row = read_row(*index.place(i))
     tokens = row.get("tokens") or ([row["text"]] if row.get("text") else [])
     signals = token_values(row, len(tokens))
     return {
@@ -60,7 +60,9 @@ def read_row(path: Path, row: int, columns: Sequence[str] | None = None) -> dict
     for group in range(source.metadata.num_row_groups):
         size = source.metadata.row_group(group).num_rows
         if row < start + size:
-            table = source.read_row_group(group, columns=None if columns is None else list(columns)).slice(row - start, 1)
+            table = source.read_row_group(group, columns=None if columns is None else list(columns)).slice(
+                row - start, 1
+            )
             return {name: _value(table[name].chunk(0)) for name in table.column_names}
         start += size
     raise IndexError(f"{path} has {start} rows; there is no row {row}")

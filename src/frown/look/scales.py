@@ -29,6 +29,7 @@ class Scale:
 SCALES = (
     Scale("surprisal", "Doubt", "nats", "high", (0.0, 3.0), "-log p of the token that was sampled"),
     Scale("entropy", "Entropy", "nats", "high", (0.0, 3.0), "of the student's next-token distribution"),
+    Scale("entropy_lower", "Entropy, at least", "nats", "high", (0.0, 3.0), "of the top K, the others taken as one"),
     Scale("margin", "Margin", "probability", "low", (0.0, 1.0), "of the likeliest token over the second"),
     Scale("teacher_entropy", "Teacher entropy", "nats", "high", (0.0, 3.0), "of the teacher's distribution"),
     Scale("log_ratio", "Teacher's word", "nats", "both", (-3.0, 3.0), "log q - log p of the sampled token: "

@@ -11,6 +11,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -144,3 +145,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Requests are nobody's business: the secret would stand in the log."""
+
+
+def serve(index: Index, port: int, ready: Callable[[str], None]) -> None:
+    """Serve until Ctrl-C. `ready` is given the link. Raises FrownError where the port is taken."""
+    with LookServer(index, port) as server:
+        ready(server.url)
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()

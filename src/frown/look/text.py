@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 WORDS = {"confident-wrong": "sure, wrong", "doubt-wrong": "doubtful, wrong", "doubt-right": "doubtful, right",
          "confident-right": "sure, right", "unknown": "not judged"}  # fmt: skip
-_INVERSE = {"confident-wrong": "bold red", "doubt-wrong": "red", "doubt-right": "green", "confident-right": "bold green"}
+_INVERSE = {
+    "confident-wrong": "bold red",
+    "doubt-wrong": "red",
+    "doubt-right": "green",
+    "confident-right": "bold green",
+}
 
 
 def render(index: Index, i: int, signal: str) -> RenderableType:
@@ -34,7 +39,7 @@ def render(index: Index, i: int, signal: str) -> RenderableType:
     from rich.text import Text
 
     data = page(index, i)
-    row = read_row(index.files[index.file[i]].path, int(index.row[i]))
+    row = read_row(*index.place(i))
     values = token_values(row, len(data["tokens"]))
     if values and signal not in values:
         raise FrownError(f"no signal {signal!r} in {data['key']}; there are {', '.join(in_order(set(values)))}")
@@ -42,7 +47,10 @@ def render(index: Index, i: int, signal: str) -> RenderableType:
     head = Text.assemble(("● ", _INVERSE.get(quadrant, "dim")), (visible(data["question"] or ""), "bold"))
     reward = "unscored" if data["score"] is None else f"reward {data['score']:g}"
     facts = f"{visible(data['key'])}   {WORDS[quadrant]}   {reward}   {len(data['tokens'])} tokens"
-    parts: list[RenderableType] = [head, Text(facts + (", cut at the limit" if data["stop"] == "length" else ""), "dim")]
+    parts: list[RenderableType] = [
+        head,
+        Text(facts + (", cut at the limit" if data["stop"] == "length" else ""), "dim"),
+    ]
     if data["verdict"]:
         parts.append(Text(f"verifier: {visible(data['verdict'])}", "dim"))
     if values:
