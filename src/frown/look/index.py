@@ -227,7 +227,7 @@ def _read(file: RolloutFile, number: int) -> _Part:
     def whole(name: str, otherwise: int = -1) -> Codes:
         if name not in held:
             return np.full(n, otherwise, np.int32)
-        return table[name].fill_null(otherwise).to_numpy().astype(np.int32)
+        return filled(table[name].combine_chunks(), otherwise).astype(np.int32)
 
     def texts(name: str) -> tuple[list[str], Codes]:
         """The distinct values, and which of them each row has."""
@@ -235,7 +235,7 @@ def _read(file: RolloutFile, number: int) -> _Part:
             return [""], np.zeros(n, np.int32)
         column = table[name].cast(pa.dictionary(pa.int32(), pa.binary())).chunk(0)
         values = [(v or b"").decode("utf-8", "replace") for v in column.dictionary.to_pylist()]
-        return [*values, ""], column.indices.fill_null(len(values)).to_numpy().astype(np.int32)
+        return [*values, ""], filled(column.indices, len(values)).astype(np.int32)
 
     tasks, task = texts("task")
     questions, question = texts("question")
@@ -243,7 +243,9 @@ def _read(file: RolloutFile, number: int) -> _Part:
         tasks, task = questions, question
     first = np.zeros(len(tasks), np.int32)
     first[task[::-1]] = np.arange(n, dtype=np.int32)[::-1]
-    score = table["score"].to_numpy().astype(np.float32) if "score" in held else np.full(n, np.nan, np.float32)
+    score = np.full(n, np.nan, np.float32)
+    if "score" in held:
+        score = filled(table["score"].combine_chunks(), np.nan).astype(np.float32)
     steps = _steps(table, held, n, score)
     used = np.zeros(len(tasks), bool)
     used[task] = True
@@ -290,19 +292,30 @@ def _length(table: Any, held: set[str], n: int) -> Codes:
     return np.array(ends, np.int32)
 
 
+def filled(array: Any, otherwise: float) -> NDArray[Any]:
+    """An arrow array as numpy, with a value for null. Arrow's own fill_null would import pandas."""
+    if not array.null_count:
+        values: NDArray[Any] = array.to_numpy(zero_copy_only=False)
+        return values
+    known = array.drop_null().to_numpy(zero_copy_only=False)
+    out = np.full(len(array), otherwise, known.dtype)
+    out[array.is_valid().to_numpy(zero_copy_only=False)] = known
+    return out
+
+
 def _ragged(column: Any) -> tuple[Any, NDArray[np.int64]]:
     """The values of a list column end to end, and how many each row has; null and empty rows have none."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     array = column.chunk(0) if column.num_chunks else pa.array([], column.type)
-    return array.flatten(), pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False)
+    return array.flatten(), filled(pc.list_value_length(array), 0)
 
 
 def _steps(table: Any, held: set[str], n: int, score: Reals) -> dict[str, Any]:
     """The columns `doubt`, `quadrant`, `quadrants` and `sure`."""
     values, counts = _ragged(table["step_doubt"]) if "step_doubt" in held else (None, np.zeros(n, np.int64))
-    doubt = np.zeros(0, np.float32) if values is None else values.to_numpy(zero_copy_only=False).astype(np.float32)
+    doubt = np.zeros(0, np.float32) if values is None else filled(values, np.nan).astype(np.float32)
     owner = np.repeat(np.arange(n), counts)
     most = np.full(n, -np.inf, np.float32)
     np.maximum.at(most, owner, np.nan_to_num(doubt, nan=-np.inf))
@@ -314,7 +327,7 @@ def _steps(table: Any, held: set[str], n: int, score: Reals) -> dict[str, Any]:
     if "step_right" in held:
         flat, known = _ragged(table["step_right"])
         judged = (known == counts) & (counts > 0)
-        flags = flat.fill_null(False).to_numpy(zero_copy_only=False).astype(np.int64)
+        flags = filled(flat, False).astype(np.int64)
         right[judged[owner]] = flags[np.repeat(judged, known)]
     codes = _gravity(quadrant_codes(doubt > DOUBT, right))
     bits = np.zeros(n, np.int32)
@@ -349,6 +362,6 @@ def _labels(table: Any, held: set[str], n: int) -> Codes:
     owner = np.repeat(np.arange(n), counts)
     names = pc.struct_field(flat, "label").dictionary_encode()
     known = [LABELS.index(v) if v in LABELS else -1 for v in names.dictionary.to_pylist()]
-    codes = np.array([*known, -1])[names.indices.fill_null(len(known)).to_numpy()]
+    codes = np.array([*known, -1])[filled(names.indices, len(known))]
     np.bitwise_or.at(bits, owner[codes >= 0], 1 << codes[codes >= 0])
     return bits

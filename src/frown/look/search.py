@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from frown.look.index import Index
+from frown.look.index import Index, filled
 
 _TEXTS = ("question", "text", "verdict")
 
@@ -32,8 +32,7 @@ def _hits(batch: Any, query: str) -> np.ndarray:
     import pyarrow.compute as pc
 
     def matches(texts: Any) -> np.ndarray:
-        flags = pc.match_substring(texts, query, ignore_case=True).fill_null(False)
-        return np.asarray(flags.to_numpy(zero_copy_only=False), np.bool_)
+        return filled(pc.match_substring(texts, query, ignore_case=True), False).astype(np.bool_)
 
     hits = np.zeros(batch.num_rows, np.bool_)
     for name in batch.schema.names:
