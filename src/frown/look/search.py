@@ -40,6 +40,6 @@ def _hits(batch: Any, query: str) -> np.ndarray:
         if name != "feedback":
             hits |= matches(column)
             continue
-        owner = pc.list_parent_indices(column).to_numpy()
+        owner = filled(pc.list_parent_indices(column), 0)
         hits[owner[matches(pc.struct_field(column.flatten(), "text"))]] = True
     return hits
