@@ -47,7 +47,7 @@ function drawFilters(overview, state, change) {
       if (!counts[k] && !on) return null;
       return el("button", { type: "button", id: `${name}-${value}`, class: "chip", "aria-pressed": String(on),
         onclick: () => change({ [name]: on ? state[name].filter((v) => v !== value) : [...state[name], value] }) },
-      sign(value), words(value), el("span", { class: "count" }, amount(counts[k])));
+      sign(value), el("span", { class: "words" }, words(value)), el("span", { class: "count", title: `${amount(counts[k])} rollouts` }, short(counts[k])));
     }));
   };
   const choose = (name, title, options) => options.length < 3 ? null : el("label", {}, title, el("select", { id: `choose-${name}`,

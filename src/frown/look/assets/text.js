@@ -8,7 +8,7 @@ function el(tag, attributes = {}, ...children) {
     else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children.flat().filter((c) => c !== null && c !== undefined && c !== false));
+  node.append(...children.flat(Infinity).filter((c) => c !== null && c !== undefined && c !== false));
   return node;
 }
 function svg(tag, attributes = {}, ...children) {
@@ -49,6 +49,7 @@ const number = (x, digits = 3) => {
 };
 const nats = (x) => (x === null || Number.isNaN(x) ? "–" : x.toFixed(2));
 const amount = (n) => n.toLocaleString("en").replaceAll(",", " ");
+const short = (n) => (n < 10000 ? String(n) : `${number(n / 1000, 3)}k`);
 const QUADRANT = {
   "confident-wrong": "sure, wrong", "doubt-wrong": "doubtful, wrong", "doubt-right": "doubtful, right",
   "confident-right": "sure, right", unknown: "not judged",
