@@ -103,16 +103,17 @@ def _table(
         **{f"signal_{s}": lists(rng.random(n * tokens, np.float32), pa.float32()) for s in SIGNALS[1:]},
         **{s: lists(rng.standard_normal(n * tokens, np.float32), pa.float32()) for s in TEACHER},
     }
-    arrays = [
-        pa.nulls(n, f.type) if f.name not in columns
-        else columns[f.name].cast(f.type) if isinstance(columns[f.name], pa.Array) else pa.array(columns[f.name], f.type)
-        for f in schema
-    ]  # fmt: skip
+    arrays = []
+    for f in schema:
+        column = columns.get(f.name)
+        given = pa.nulls(n, f.type) if column is None else column
+        arrays.append(given.cast(f.type) if isinstance(given, pa.Array) else pa.array(given, f.type))
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def measure(folder: Path, opens: int) -> None:
     """Start `frown look` on a run and time it."""
+    print(f"{os.getloadavg()[0]:.1f} processes ran on {os.cpu_count()} cores when this began")
     began = time.perf_counter()
     command = [sys.executable, "-m", "frown.cli", "look", str(folder), "--no-open"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -121,6 +122,7 @@ def measure(folder: Path, opens: int) -> None:
         first = server.stdout.readline().split()
         url, count = first[-1], int(first[0])
         _say("from the command to its link", [time.perf_counter() - began])
+        print(f"{'... in processor time':42} {_processor_seconds(server.pid):.3f} s")
         rng = np.random.default_rng(1)
         looks = rng.integers(0, count, opens)
         if CHROMIUM.is_file():
@@ -129,11 +131,18 @@ def measure(folder: Path, opens: int) -> None:
         _say("a random rollout over HTTP", [_timed(f"{url}api/page?at={i}") for i in looks])
         _say("its history over HTTP", [_timed(f"{url}api/history?at={i}") for i in looks[: opens // 4]])
         _say("a search through all texts", [_timed(f"{url}api/search?q=word123%20word77")])
+        print(f"{'processor time of the server, start included':42} {_processor_seconds(server.pid):.2f} s")
         peak = Path(f"/proc/{server.pid}/status").read_text().split("VmHWM:")[1].split("\n")[0].strip()
         print(f"{'peak memory of the server':42} {peak}")
     finally:
         server.terminate()
         server.wait()
+
+
+def _processor_seconds(process: int) -> float:
+    """Of a running process, in user and system mode."""
+    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _timed(url: str) -> float:
@@ -166,7 +175,8 @@ def _browse(url: str, began: float, looks: np.ndarray) -> None:
                       const rows = document.querySelectorAll('#list .row[aria-selected=false]');
                       const was = {name}, began = performance.now();
                       rows[Math.floor(rows.length / 2)].click();
-                      while ({name} === was && performance.now() - began < 10000) await new Promise((done) => setTimeout(done, 1));
+                      const next = () => new Promise((done) => setTimeout(done, 1));
+                      while ({name} === was && performance.now() - began < 10000) await next();
                       await new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0)));
                       return (performance.now() - began) / 1000;
                     }}"""

@@ -3,6 +3,7 @@
 import http.client
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -102,6 +103,15 @@ def test_it_only_reads(server, method):
 def test_head_has_no_body(server):
     status, headers, body = ask(server, "api/overview", "HEAD")
     assert status == 200 and body == b"" and int(headers["Content-Length"]) > 100
+
+
+def test_many_ask_at_once(server):
+    """The browser opens a group's answers side by side; one file is read by all of them."""
+    expected = [json.loads(json.dumps(page(server.index, i))) for i in range(len(server.index))]
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(lambda k: ask(server, f"api/page?at={k % len(expected)}"), range(300)))
+    assert all(status == 200 for status, _, _ in found)
+    assert [json.loads(body) for _, _, body in found] == [expected[k % len(expected)] for k in range(300)]
 
 
 def test_a_file_that_goes_away_is_an_answer(tmp_path):

@@ -6,6 +6,7 @@ Everything comes from the Parquet files, column by column; columns that a file l
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -162,11 +163,9 @@ def read_index(path: Path) -> Index:
     splits: dict[str, int] = {}
     parts: list[_Part] = []
     unread: list[str] = []
-    for number, file in enumerate(files):
-        try:
-            parts.append(_read(file, number))
-        except (OSError, ValueError, KeyError) as error:
-            unread.append(f"{file.path.name}: {str(error).splitlines()[0]}")
+    with ThreadPoolExecutor() as pool:  # arrow reads without Python's lock
+        for part in pool.map(_attempt, files, range(len(files))):
+            (unread if isinstance(part, str) else parts).append(part)  # type: ignore[arg-type]
     if not parts:
         raise FrownError(f"{path}: no file of rollouts can be read; {unread[0]}")
     tasks: dict[str, int] = {}
@@ -207,6 +206,14 @@ class _Part(NamedTuple):
     questions: list[str]
     task: Codes
     columns: dict[str, Any]
+
+
+def _attempt(file: RolloutFile, number: int) -> _Part | str:
+    """What a file holds, or why it cannot be read."""
+    try:
+        return _read(file, number)
+    except (OSError, ValueError, KeyError) as error:
+        return f"{file.path.name}: {str(error).splitlines()[0]}"
 
 
 def _read(file: RolloutFile, number: int) -> _Part:
@@ -300,7 +307,11 @@ def filled(array: Any, otherwise: float) -> NDArray[Any]:
     import pyarrow as pa
 
     def plain(a: Any) -> NDArray[Any]:
-        return np.from_dlpack(a.cast(pa.uint8()) if pa.types.is_boolean(a.type) else a) if len(a) else np.zeros(0, np.int64)
+        return (
+            np.from_dlpack(a.cast(pa.uint8()) if pa.types.is_boolean(a.type) else a)
+            if len(a)
+            else np.zeros(0, np.int64)
+        )
 
     if not array.null_count:
         return plain(array)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from frown.look.scales import in_order
 
 _TOKEN_COLUMNS = ("log_ratio", "teacher_entropy", "divergence", "advantage", "weight")
 """Columns other than `signal_NAME` with a number a token."""
+_ONE_READER = Lock()
+"""An open Parquet file is read by one thread at a time; two at once may end the process."""
 BROKEN = "�"
 
 
@@ -55,17 +58,18 @@ def page(index: Index, i: int) -> dict[str, Any]:
 
 def read_row(path: Path, row: int, columns: Sequence[str] | None = None) -> dict[str, Any]:
     """One row of a Parquet file; only the row group that it lies in is read."""
-    source = _opened(path, path.stat().st_mtime_ns)
-    start = 0
-    for group in range(source.metadata.num_row_groups):
-        size = source.metadata.row_group(group).num_rows
-        if row < start + size:
-            table = source.read_row_group(group, columns=None if columns is None else list(columns)).slice(
-                row - start, 1
-            )
-            return {name: _value(table[name].chunk(0)) for name in table.column_names}
-        start += size
-    raise IndexError(f"{path} has {start} rows; there is no row {row}")
+    with _ONE_READER:
+        source = _opened(path, path.stat().st_mtime_ns)
+        start = 0
+        for group in range(source.metadata.num_row_groups):
+            size = source.metadata.row_group(group).num_rows
+            if row < start + size:
+                break
+            start += size
+        else:
+            raise IndexError(f"{path} has {start} rows; there is no row {row}")
+        table = source.read_row_group(group, columns=None if columns is None else list(columns)).slice(row - start, 1)
+    return {name: _value(table[name].chunk(0)) for name in table.column_names}
 
 
 @lru_cache(maxsize=64)

@@ -29,7 +29,7 @@ function makeComparison(source, overview, state, link, open) {
   async function other(i) {
     const page = await source.page(i), { paint } = painter(page, overview, state.signal), until = Math.min(page.tokens.length, 400);
     return el("div", { class: `other${i === state.at ? " this" : ""}` },
-      el("a", { href: link(i), "aria-current": i === state.at ? "true" : null }, mark(overview.quadrants[columns.quadrant[i]]), el("span", {}, title(i)),
+      el("a", { href: link(i), "aria-current": i === state.at ? "true" : null }, mark(overview.quadrants[columns.quadrant[i]]), el("span", { title: title(i) }, `Answer ${columns.row[i] + 1}`),
         el("span", { class: score(i) === "right" ? "right" : score(i) === "wrong" ? "wrong" : "soft" }, score(i))),
       el("div", { class: "tokens", dir: "ltr" }, tokenNodes(page, 0, until, paint, false), until < page.tokens.length ? el("span", { class: "soft" }, ` … ${page.tokens.length - until} more tokens`) : null));
   }
