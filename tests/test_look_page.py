@@ -128,7 +128,7 @@ def test_a_file_holds_whole_prompts_and_says_what_it_left_out(index, tmp_path):
     write_file(index, tmp_path / "x.html", 10)
     data = json.loads(re.search(r'id="data">(.*?)</script>', (tmp_path / "x.html").read_text(encoding="utf-8"))[1])
     assert data["overview"]["count"] == 10 and data["overview"]["leftOut"] == len(index) - 10
-    assert [p["position"] for p in data["pages"]] == list(range(10))
+    assert [p["key"] for p in data["pages"]] == [index.key(int(i)) for i in chosen]
     order = np.frombuffer(base64.b64decode(data["overview"]["columns"]["order"]), "<i4")
     assert sorted(order.tolist()) == list(range(10))
     with pytest.raises(FrownError, match="cannot write"):

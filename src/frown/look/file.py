@@ -62,7 +62,7 @@ def write_file(index: Index, target: Path, most: int = MOST) -> int:
     """
     chosen = choose(index, most)
     held: dict[str, Any] = {"overview": overview(index, chosen, left_out=len(index) - len(chosen))}
-    held["pages"] = [page(index, int(i)) | {"position": k} for k, i in enumerate(chosen)]
+    held["pages"] = [page(index, int(i)) for i in chosen]
     held["fates"] = [
         {name: told[name] for name in ("all", "fates")} for told in (history(index, int(i)) for i in chosen)
     ]

@@ -12,7 +12,7 @@ from frown.look.index import GRAVITY, LABELS, Index
 from frown.look.page import packed
 from frown.look.scales import SCALES
 
-_WHOLE = ("run", "split", "row", "step", "task", "group", "length", "quadrant", "quadrants", "labels", "cut")
+_WHOLE = ("run", "split", "row", "step", "group", "length", "quadrant", "quadrants", "labels", "cut")
 _REAL = ("score", "doubt", "sure")
 
 
@@ -25,12 +25,12 @@ def overview(index: Index, positions: np.ndarray | None = None, *, left_out: int
     place = np.full(len(index), -1)
     place[at] = np.arange(len(at))
     order = place[index.order]
+    tasks, task = np.unique(index.task[at], return_inverse=True)
     return {
         "name": index.name,
         "runs": [{"key": r.key, "arm": r.arm, "seed": r.seed} for r in index.runs],
         "splits": list(index.splits),
-        "tasks": list(index.tasks),
-        "questions": list(index.questions),
+        "questions": [index.questions[t] for t in tasks],
         "quadrants": list(GRAVITY),
         "labels": list(LABELS),
         "fates": list(FATES),
@@ -40,6 +40,7 @@ def overview(index: Index, positions: np.ndarray | None = None, *, left_out: int
         "leftOut": left_out,
         "unread": list(index.unread),
         "columns": {
+            "task": packed(task, "<i4"),
             "order": packed(order[order >= 0], "<i4"),
             **{name: packed(getattr(index, name)[at], "<i4") for name in _WHOLE},
             **{name: packed(getattr(index, name)[at]) for name in _REAL},

@@ -41,7 +41,6 @@ def page(index: Index, i: int) -> dict[str, Any]:
     signals = token_values(row, len(tokens))
     return {
         "key": index.key(i),
-        "position": int(i),
         **{name: row.get(name) for name in ("task", "question", "prompt", "teacher_prompt", "text", "verdict")},
         **{name: row.get(name) for name in ("answer", "well_formed", "stop", "temperature", "group", "source")},
         "score": _number(row.get("score")),

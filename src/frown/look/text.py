@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-WORDS = {"confident-wrong": "sure, wrong", "doubt-wrong": "doubtful, wrong", "doubt-right": "doubtful, right",
+WORDS = {"confident-wrong": "sure, wrong", "doubt-wrong": "unsure, wrong", "doubt-right": "unsure, right",
          "confident-right": "sure, right", "unknown": "not judged"}  # fmt: skip
 _INVERSE = {
     "confident-wrong": "bold red",

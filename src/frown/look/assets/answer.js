@@ -112,10 +112,10 @@ function drawCurve(page, overview, state) {
   return drawing;
 }
 
-function drawSpans(page, go) {
+function drawSpans(page, go, peek) {
   if (!page.spans.length) return el("p", { class: "soft small" }, page.unread.length ? "No span. " : "No span was read in this answer.");
   const shownSpans = page.spans.slice(0, 60);
-  return el("div", { class: "spans", role: "group", "aria-label": "Spans of affect" }, shownSpans.map((s) => el("button", { type: "button", onclick: () => go(s) },
+  return el("div", { class: "spans", role: "group", "aria-label": "Spans of affect" }, shownSpans.map((s) => el("button", { type: "button", onclick: () => go(s), onfocus: () => peek(s), onmouseenter: () => peek(s) },
     el("i", { class: `l-${s.label} u-${s.label}` }, s.label), el("span", { class: "num" }, number(s.intensity, 2)),
     el("span", { class: "mono soft" }, shown(page.tokens.slice(s.start, Math.min(s.end, s.start + 12)).join("") + (s.end - s.start > 12 ? "…" : ""), { breaks: false })))),
   page.spans.length > 60 ? el("span", { class: "soft small" }, `and ${page.spans.length - 60} more, below their tokens`) : null);

@@ -107,7 +107,7 @@ function draw() {
         el("div", { class: "signals", role: "group", "aria-label": "Colour the tokens by" }, names.map((name, k) => el("button", { type: "button", "aria-pressed": String(name === view.signal), onclick: () => colourBy(name) },
           scaleOf(overview, name).title, k < 9 ? el("kbd", { "aria-hidden": "true" }, String(k + 1)) : null)))),
       names.length ? legend(scale, range) : el("p", { class: "soft small" }, "No number a token was kept with this rollout."),
-      drawCurve(page, overview, view), drawAnswer(page, overview, view), drawSpans(page, (s) => focusToken(s.start)),
+      drawCurve(page, overview, view), drawAnswer(page, overview, view), drawSpans(page, (s) => focusToken(s.start), (s) => { detail.classList.remove("idle"); detail.replaceChildren(drawSpan(page, s)); }),
       page.unread.length ? el("p", { class: "soft small" }, `Not read: ${page.unread.join("; ")}.`) : null),
     drawContexts(page), drawFeedback(page), elsewhere.node);
   elsewhere.fill();
@@ -251,8 +251,8 @@ async function start() {
   document.getElementById("theme").addEventListener("click", () => setTheme(THEMES[(theme = (theme + 1) % 3)]));
   document.getElementById("help-open").addEventListener("click", help);
   document.getElementById("link").addEventListener("click", async (event) => {
-    await navigator.clipboard?.writeText(location.href).catch(() => {});
-    event.target.textContent = "Copied";
+    const done = await navigator.clipboard?.writeText(location.href).then(() => true, () => false);
+    event.target.textContent = done ? "Copied" : "It is the address";
     setTimeout(() => { event.target.textContent = "Copy link"; }, 1500);
   });
   document.getElementById("toggle-list").addEventListener("click", (event) => {

@@ -51,7 +51,7 @@ const nats = (x) => (x === null || Number.isNaN(x) ? "–" : x.toFixed(2));
 const amount = (n) => n.toLocaleString("en").replaceAll(",", " ");
 const short = (n) => (n < 10000 ? String(n) : `${number(n / 1000, 3)}k`);
 const QUADRANT = {
-  "confident-wrong": "sure, wrong", "doubt-wrong": "doubtful, wrong", "doubt-right": "doubtful, right",
+  "confident-wrong": "sure, wrong", "doubt-wrong": "unsure, wrong", "doubt-right": "unsure, right",
   "confident-right": "sure, right", unknown: "not judged",
 };
 const mark = (quadrant) => el("span", { class: `mark ${quadrant}`, role: "img", "aria-label": QUADRANT[quadrant], title: QUADRANT[quadrant] });
