@@ -17,6 +17,7 @@ from frown.look.page import page as page_data
 from frown.look.page import read_row, token_values
 from frown.look.scales import level, scale, span_of
 from frown.look.server import LookServer
+from frown.store import RunDirectory
 from look_runs import UNSEEN, hostile
 
 __all__ = ["chromium", "pictures"]
@@ -79,6 +80,18 @@ def serving(index):
 @pytest.fixture(scope="module")
 def bad(tmp_path_factory):
     return read_index(hostile(tmp_path_factory.mktemp("look") / "<img src=x onerror=window.hit=6>"))
+
+
+def test_a_run_keeps_what_the_viewer_shows(run, index):
+    """Every rollout has its prompt; the answers of an evaluation are those that were graded, in their order."""
+    rows = [read_row(*index.place(i)) for i in range(len(index))]
+    assert all(r["prompt"].startswith("<bos>" + r["question"]) and r["length"] == len(r["tokens"]) for r in rows)
+    assert all(len(r["step_state"]) == len(r["step_right"]) for r in rows if r["step_right"])
+    for n, label in enumerate(index.runs):
+        for graded in RunDirectory(run / "runs" / label.arm / "seed0").evals("test"):
+            kept = (index.run == n) & (index.split == index.splits.index("test")) & (index.step == graded.step)
+            np.testing.assert_array_equal(index.score[kept], graded.score.ravel())
+            assert [index.tasks[t] for t in index.task[kept]] == [t for t in graded.task_ids for _ in range(graded.k)]
 
 
 def ready(page):
