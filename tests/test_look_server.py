@@ -2,7 +2,10 @@
 
 import http.client
 import json
+import socket
+import struct
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -112,6 +115,18 @@ def test_many_ask_at_once(server):
         found = list(pool.map(lambda k: ask(server, f"api/page?at={k % len(expected)}"), range(300)))
     assert all(status == 200 for status, _, _ in found)
     assert [json.loads(body) for _, _, body in found] == [expected[k % len(expected)] for k in range(300)]
+
+
+def test_a_reader_who_goes_away_is_no_error(server, capsys):
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", server.server_port)) as link:
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset, not closed
+            link.sendall(
+                f"GET /{server.secret}/ HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\n\r\n".encode() * 50
+            )
+    assert ask(server, "api/page?at=0")[0] == 200
+    time.sleep(0.2)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_file_that_goes_away_is_an_answer(tmp_path):

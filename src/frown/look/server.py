@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
@@ -53,6 +54,11 @@ class LookServer(ThreadingHTTPServer):
         except (OSError, OverflowError) as error:
             raise FrownError(f"cannot listen on port {port}: {error}; choose another --port") from None
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A reader who went away in the middle of an answer is no error."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
+
     @property
     def url(self) -> str:
         """The link to open."""
@@ -84,24 +90,26 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer, or say why not."""
+        self._send(*self._reply())
+
+    do_HEAD = do_GET
+
+    def _reply(self) -> tuple[HTTPStatus, bytes, str]:
+        """Status, body and media type."""
         if not self._trusted():
-            self._send(HTTPStatus.FORBIDDEN, b"not from here", "text/plain")
-            return
+            return HTTPStatus.FORBIDDEN, b"not from here", "text/plain"
         where = urlsplit(self.path)
         _, secret, path = [*where.path.split("/", 2), "", ""][:3]
         known = hmac.compare_digest(secret.encode(), self.server.secret.encode()) and where.path.count("/") >= 2
         answer = self._answers().get(path) if known else None
         if answer is None:
-            self._send(HTTPStatus.NOT_FOUND, b"nothing here; open the link that frown look printed", "text/plain")
-            return
+            return HTTPStatus.NOT_FOUND, b"nothing here; open the link that frown look printed", "text/plain"
         try:
-            self._send(HTTPStatus.OK, answer(parse_qs(where.query)), "application/json" if path else "text/html")
+            return HTTPStatus.OK, answer(parse_qs(where.query)), "application/json" if path else "text/html"
         except (ValueError, IndexError, KeyError) as error:
-            self._send(HTTPStatus.BAD_REQUEST, first_line(error).encode("utf-8", "replace"), "text/plain")
+            return HTTPStatus.BAD_REQUEST, first_line(error).encode("utf-8", "replace"), "text/plain"
         except OSError as error:
-            self._send(HTTPStatus.INTERNAL_SERVER_ERROR, first_line(error).encode("utf-8", "replace"), "text/plain")
-
-    do_HEAD = do_GET
+            return HTTPStatus.INTERNAL_SERVER_ERROR, first_line(error).encode("utf-8", "replace"), "text/plain"
 
     def _trusted(self) -> bool:
         """Whether this machine is asked under its own name, and by its own page or by nobody's."""

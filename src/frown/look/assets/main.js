@@ -110,9 +110,15 @@ function draw() {
       drawCurve(page, overview, view), drawAnswer(page, overview, view), drawSpans(page, (s) => focusToken(s.start), (s) => { detail.classList.remove("idle"); detail.replaceChildren(drawSpan(page, s)); }),
       page.unread.length ? el("p", { class: "soft small" }, `Not read: ${page.unread.join("; ")}.`) : null),
     drawContexts(page), drawFeedback(page), elsewhere.node);
-  elsewhere.fill();
+  afterPaint(() => { if (state.page === page) elsewhere.fill(); prefetch(); });
   showToken(state.token !== null && state.token < page.tokens.length ? state.token : null);
   document.title = `${(page.question ?? "").slice(0, 40) || overview.name} - frown look`;
+}
+// What a reader is not yet looking at waits until what they are looking at is on the screen.
+const afterPaint = (act) => requestAnimationFrame(() => setTimeout(act, 0));
+function prefetch() {
+  const k = state.shown.indexOf(state.at);
+  if (k >= 0) [state.shown[k + 1], state.shown[k - 1]].filter((i) => i !== undefined).forEach((i) => source.page(i).catch(() => {}));
 }
 function redrawElsewhere(focus) {
   comparison = makeComparison(source, overview, { ...state, signal: state.drawn }, (j) => hashOf({ id: keyOf(j), token: null }), open);
