@@ -51,7 +51,7 @@ def run(tmp_path_factory):
     settings = CompareConfig.model_validate(SETTINGS)
     cells = begin(settings, folder)
     for cell in cells:
-        execute(cell.config, cell.path, restart=True)
+        execute(cell.config, cell.path)
     summary(settings, cells, folder, "frown compare")
     write_report(folder)
     return folder
