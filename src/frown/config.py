@@ -43,13 +43,18 @@ class ModelConfig(Config):
     """Which model learns."""
 
     path: str = "lab:chains-0"
-    """A local Hugging Face causal-LM folder with a chat template, or "lab:NAME" for an embedded base model."""
+    """A Hugging Face causal-LM folder with a chat template, a folder of LoRA adapters (merged into their base model), a
+    hub name ("org/name" or "org/name@revision", from the hub's cache or downloaded), or "lab:NAME" for an embedded
+    base model."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type the weights are held in; the loss is float32 whatever it is. bfloat16 goes with LoRA alone, whose adapters
     stay in float32: at useful learning rates most full-weight updates are below what bfloat16 can hold."""
     device: str = "auto"
     """"auto" is CUDA where there is a device, else the CPU."""
     lora: LoraConfig | None = None
+    gradient_checkpointing: bool = False
+    """Compute each layer again in the backward pass instead of keeping what it needs: a third more time, and memory for
+    one layer's activations instead of all."""
 
     @model_validator(mode="after")
     def _weights_can_move(self) -> ModelConfig:

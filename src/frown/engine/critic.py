@@ -40,7 +40,7 @@ class LocalModel:
     def __init__(self, config: LocalModelConfig, sees: Sequence[str], max_new_tokens: int) -> None:
         self._config, self._sees, self._max_new_tokens = config, sees, max_new_tokens
         # Past the check that refuses bfloat16 for training: nothing is trained here.
-        plain = ModelConfig.model_construct(path=config.path, dtype=config.dtype, device=config.device, lora=None)
+        plain = ModelConfig.model_construct(path=config.path, dtype=config.dtype, device=config.device)
         self._model, self._tokenizer, self._device = load(plain)
         self._model.eval().requires_grad_(False)
         self._eos = end_ids(self._model, self._tokenizer)

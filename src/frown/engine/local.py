@@ -440,7 +440,8 @@ class LocalEngine:
         """[N, H] final hidden states from which the used answer tokens are predicted, row after row."""
         inputs = [np.concatenate([before, ids[:-1]]) for before, ids in sequences]
         at = [len(before) - 1 + u for (before, _), u in zip(sequences, used, strict=True)]
-        return trunk.hidden_states(model, inputs, at, self.trunk.way, self.pad_id)
+        with models.recomputing(model):
+            return trunk.hidden_states(model, inputs, at, self.trunk.way, self.pad_id)
 
     def _batches(self, rows: Sequence[Row]) -> list[list[int]]:
         """Which rows are computed together."""

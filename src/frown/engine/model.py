@@ -1,11 +1,16 @@
-"""Loading a local causal language model and its tokenizer, with errors that say what is missing."""
+"""Loading a causal language model and its tokenizer, with errors that say what is missing."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from frown.config import ModelConfig
+from frown.engine.hub import is_hub_name, snapshot
 from frown.errors import FrownError, first_line
 
 
@@ -17,16 +22,14 @@ class Loaded(NamedTuple):
     device: Any
 
 
-def resolve(path: str) -> Path:
-    """The folder of a model: an embedded one for "lab:NAME", else the path itself."""
-    if path.startswith("lab:"):
-        from frown.lab.base import model_path
+ADAPTER = "adapter_config.json"
+"""What makes a folder one of LoRA adapters (peft)."""
 
-        return model_path(path.removeprefix("lab:"))
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        raise FrownError(f"model folder {path} does not exist; give a local Hugging Face folder or lab:NAME")
-    if not (folder / "config.json").is_file():
+
+def resolve(path: str) -> Path:
+    """The folder of a model: an embedded one for "lab:NAME", a folder as it is, or that of a hub name."""
+    folder = located(path)
+    if not any((folder / name).is_file() for name in ("config.json", ADAPTER)):
         raise FrownError(f"model folder {path} has no config.json; is it a Hugging Face model folder?")
     if not any(folder.glob("*.safetensors")):
         pickled = " (pickled weights are not loaded: convert them to safetensors)" if any(folder.glob("*.bin")) else ""
@@ -34,25 +37,48 @@ def resolve(path: str) -> Path:
     return folder
 
 
+def located(path: str, *, weights: bool = True) -> Path:
+    """The folder that "lab:NAME", a path or a hub name stands for, whatever is in it; `weights`: a hub model whole."""
+    if path.startswith("lab:"):
+        from frown.lab.base import model_path
+
+        return model_path(path.removeprefix("lab:"))
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        return folder
+    if is_hub_name(path):
+        return snapshot(path, weights=weights)
+    raise FrownError(f"model folder {path} does not exist; give a Hugging Face folder, a hub name or lab:NAME")
+
+
 def load(config: ModelConfig) -> Loaded:
     """Model in training precision on its device (with fresh LoRA adapters if configured), and tokenizer.
 
-    Nothing is downloaded and no code from the folder is run.
+    A folder of LoRA adapters is loaded as its base model with the adapters merged into it, so that "the model at the
+    start" (a frozen teacher) is what the adapters had made of it. No code from a folder is run.
     """
     folder = resolve(config.path)
+    is_adapter = (folder / ADAPTER).is_file()
+    if is_adapter and config.lora is not None:
+        raise FrownError(
+            f"model {config.path} is a folder of LoRA adapters, and new ones on top of it would name a base model that "
+            "is in no folder: leave out model.lora, or merge them first (merge_and_unload and save_pretrained of peft)"
+        )
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     device = _device(config.device)
-    local = {"local_files_only": True, "trust_remote_code": False}
+    base = _base(config.path, folder) if is_adapter else folder
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **local)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=getattr(torch, config.dtype), use_safetensors=True, output_loading_info=True, **local
-        )
-        model, found = loaded
+        has_tokenizer = (folder / "tokenizer_config.json").is_file()
+        tokenizer = AutoTokenizer.from_pretrained(folder if has_tokenizer else base, **_LOCAL)
+        model, found = _weights(base, getattr(torch, config.dtype))
+        if is_adapter:
+            model = _merged(model, folder)
+    except FrownError:
+        raise
     except Exception as error:  # whatever a broken folder makes the libraries raise
         raise FrownError(f"cannot load model {config.path}: {first_line(error)}") from error
     absent = sorted({*found["missing_keys"], *(str(key[0]) for key in found["mismatched_keys"])})
@@ -65,9 +91,48 @@ def load(config: ModelConfig) -> Loaded:
         raise FrownError(f"model {config.path} has no chat template; add chat_template.jinja to the folder")
     if tokenizer.eos_token_id is None:
         raise FrownError(f"model {config.path}: its tokenizer has no end-of-sequence token; set eos_token")
+    if config.gradient_checkpointing:
+        _mark_for_recomputation(model)
     if config.lora is not None:
         model = _with_adapters(model, config)
     return Loaded(model.to(device), tokenizer, device)
+
+
+_LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+
+
+def _weights(folder: Path, dtype: Any) -> tuple[Any, dict[str, Any]]:
+    """The model in a folder, and what transformers found missing in it."""
+    from transformers import AutoModelForCausalLM
+
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **_LOCAL
+    )
+    return loaded[0], loaded[1]
+
+
+def _base(path: str, folder: Path) -> Path:
+    """The folder of the model that adapters were trained on."""
+    try:
+        named = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))["base_model_name_or_path"]
+    except (OSError, ValueError, KeyError, TypeError):
+        named = None
+    if not isinstance(named, str):
+        raise FrownError(f"model {path}: its {ADAPTER} names no base model")
+    try:
+        base = resolve(named)
+    except FrownError as error:
+        raise FrownError(f"model {path} holds adapters; their base model cannot be loaded: {error}") from None
+    if (base / ADAPTER).is_file():
+        raise FrownError(f"model {path} holds adapters of adapters ({named}); merge those first")
+    return base
+
+
+def _merged(model: Any, folder: Path) -> Any:
+    """The model with the adapters in a folder added to its weights."""
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise FrownError(f"{folder} has no adapter_model.safetensors")
+    return _peft(f"the adapters in {folder} need").PeftModel.from_pretrained(model, folder).merge_and_unload()
 
 
 def _device(name: str) -> Any:
@@ -83,16 +148,21 @@ def _device(name: str) -> Any:
     return device
 
 
-def _with_adapters(model: Any, config: ModelConfig) -> Any:
+def _peft(what_needs: str) -> Any:
     try:
         import peft
     except ImportError:
-        raise FrownError('model.lora needs the peft package: pip install "frown[lora]"') from None
+        raise FrownError(f'{what_needs} the peft package: pip install "frown[lora]"') from None
+    return peft
+
+
+def _with_adapters(model: Any, config: ModelConfig) -> Any:
+    peft = _peft("model.lora needs")
     lora = config.lora
     assert lora is not None
     targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
     try:
-        return peft.get_peft_model(
+        adapted = peft.get_peft_model(
             model,
             peft.LoraConfig(
                 task_type="CAUSAL_LM",
@@ -103,6 +173,56 @@ def _with_adapters(model: Any, config: ModelConfig) -> Any:
         )
     except ValueError as error:
         raise FrownError(f"model.lora.targets = {lora.targets!r}: {first_line(error)}") from None
+    # What saved adapters say of their base: a hub name as it was given, which means something elsewhere, too, and not
+    # the folder of a cache; of a local model the whole path.
+    known = adapted.peft_config["default"]
+    if is_hub_name(config.path) and not Path(config.path).expanduser().is_dir():
+        known.base_model_name_or_path, _, revision = config.path.partition("@")
+        known.revision = revision or None
+    else:
+        known.base_model_name_or_path = str(resolve(config.path).resolve())
+    return adapted
+
+
+def _mark_for_recomputation(model: Any) -> None:
+    """Have each decoder layer computed again in the backward pass, wherever `recomputing` says so."""
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    layers: list[Any] = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
+    if not layers:
+        raise FrownError(
+            f"{type(model).__name__} has no layers that can be computed again: leave out model.gradient_checkpointing"
+        )
+    for layer in layers:
+        layer.gradient_checkpointing = True
+        layer._gradient_checkpointing_func = partial(_checkpointed, layer)
+
+
+def _checkpointed(layer: Any, call: Any, *inputs: Any) -> Any:
+    from torch.utils.checkpoint import checkpoint
+
+    layer.training = False  # transformers asks for it to checkpoint; nothing inside may take it for a call for dropout
+    return checkpoint(call, *inputs, use_reentrant=False)
+
+
+@contextmanager
+def recomputing(model: Any) -> Iterator[None]:
+    """A forward pass that keeps only what enters each layer, if the model was loaded with gradient checkpointing.
+
+    Without gradients, and in a model loaded otherwise, nothing changes. Outside of it the layers behave as ever: with
+    checkpointing on, transformers would take the cache away from sampling.
+    """
+    import torch
+
+    marked = [m for m in model.modules() if getattr(m, "_gradient_checkpointing_func", None) is not None]
+    marked = marked if torch.is_grad_enabled() else []
+    for layer in marked:
+        layer.training = True
+    try:
+        yield
+    finally:
+        for layer in marked:
+            layer.training = False
 
 
 def plain(model: Any) -> Any:
@@ -137,4 +257,4 @@ def end_ids(model: Any, tokenizer: Any) -> list[int]:
 
 def context_length(model: Any) -> int | None:
     """Most tokens the model can attend to, or None where its config does not say."""
-    return getattr(plain(model).config, "max_position_embeddings", None)
+    return getattr(plain(model).config.get_text_config(), "max_position_embeddings", None)

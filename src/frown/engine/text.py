@@ -14,12 +14,30 @@ from frown.types import Ints, Message, Step
 
 
 def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> Ints:
-    """The conversation under the model's chat template, up to where its answer begins."""
-    try:
-        ids = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, return_dict=False)
-    except Exception as error:  # a template may raise anything, jinja2's own errors and TypeErrors among them
-        raise FrownError(f"the model's chat template failed: {first_line(error)}") from error
+    """The conversation under the model's chat template, up to where its answer begins.
+
+    A template that refuses system messages (Gemma's of the first two generations) gets the system text in front of the
+    first user turn, as the template of the third does it.
+    """
+    ways = [list(messages), without_system(messages)]
+    for i, conversation in enumerate(ways):
+        try:
+            ids = tokenizer.apply_chat_template(conversation, add_generation_prompt=True, return_dict=False)
+        except Exception as error:  # a template may raise anything, jinja2's own errors and TypeErrors among them
+            if i or ways[0] == ways[1]:
+                raise FrownError(f"the model's chat template failed: {first_line(error)}") from error
+        else:
+            break
     return np.asarray(ids, dtype=np.int64)
+
+
+def without_system(messages: Sequence[Message]) -> list[Message]:
+    """The conversation with a leading system message written in front of the user turn behind it, a blank line
+    between them; as it is where there is none."""
+    if len(messages) < 2 or messages[0]["role"] != "system" or messages[1]["role"] != "user":
+        return list(messages)
+    system, user, *rest = messages
+    return [Message(role="user", content=f"{system['content']}\n\n{user['content']}"), *rest]
 
 
 def completion_text(tokenizer: Any, ids: Sequence[int] | Ints) -> str:
