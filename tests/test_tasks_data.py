@@ -8,9 +8,10 @@ import pytest
 
 from frown.config import TaskConfig
 from frown.errors import FrownError
-from frown.tasks.data import read_rows, read_tasks, share, split_tasks, task_id
+from frown.tasks.data import read_tasks, share, split_tasks, task_id
 from frown.tasks.environment import validate
 from frown.tasks.load import load_environment
+from frown.tasks.rows import read_rows
 
 COLUMNS = {"question": "question", "answer": "answer"}
 
@@ -84,7 +85,7 @@ def test_rows_end_at_newlines_alone(tmp_path):
     row = {"question": "one\u2028two\x85three\u2029", "answer": "x"}
     path = write(tmp_path / "rows.jsonl", row, row | {"answer": "y"})
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))  # byte-order mark, CRLF
-    assert [r for _, r in read_rows(path)] == [row, row | {"answer": "y"}]
+    assert [r.values for r in read_rows(path)] == [row, row | {"answer": "y"}]
 
 
 def test_numbers_solutions_and_systems(tmp_path):

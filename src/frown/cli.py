@@ -123,11 +123,11 @@ def train(
     config
         A TOML file of settings.
     model
-        A local Hugging Face causal-LM folder with a chat template, or lab:NAME.
+        A Hugging Face causal-LM folder with a chat template, one of LoRA adapters, a hub name, or lab:NAME.
     task
         math, choice, exact, gym:NAME, lab:chains or lab:columns.
     data
-        JSONL file of training rows.
+        Training rows: a JSONL, JSON, Parquet or CSV file, a folder saved by datasets, or org/name:config@split.
     columns
         Which column holds what, e.g. question=problem,answer=final
     track
@@ -180,12 +180,12 @@ def grade(
     out: Path | None = None,
     json_: Annotated[bool, Parameter("--json")] = False,
 ) -> None:
-    """Grade the completions in a JSONL file.
+    """Grade the completions in a file.
 
     Parameters
     ----------
     file
-        JSONL with a completion and a reference answer in each row.
+        JSONL, JSON, Parquet or CSV with a completion and a reference answer in each row.
     task
         math, choice or exact.
     columns
@@ -265,8 +265,8 @@ def read(
     Parameters
     ----------
     what
-        A local Hugging Face causal-LM folder with a chat template, or lab:NAME; or, without a prompt and a completion,
-        a run, a file of rollouts, a chat log (.jsonl) or TRL's completions.
+        A Hugging Face causal-LM folder with a chat template, one of LoRA adapters, a hub name, or lab:NAME; or, without
+        a prompt and a completion, a run, a file of rollouts, a chat log (.jsonl) or TRL's completions.
     prompt
         The question, as a user turn.
     prompt_file

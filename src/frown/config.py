@@ -72,9 +72,10 @@ class TaskConfig(Config):
     kind: str = "lab:chains"
     """"lab:chains", "lab:columns", "math", "choice", "exact", or "gym:NAME" for a reasoning-gym data set."""
     data: Path | None = None
-    """JSONL file of training rows (math, choice, exact)."""
+    """Training rows (math, choice, exact): a JSONL, JSON, Parquet or CSV file, a folder that `datasets` saved, or a hub
+    name, "org/name:config@split" (`frown.tasks.rows`)."""
     test_data: Path | None = None
-    """JSONL file of test rows; without it a part of `data` is held back."""
+    """Test rows, likewise; without them a part of `data` is held back."""
     columns: dict[str, str] = Field(default_factory=dict)
     """Which column holds what: question, answer, and optionally solution, system, and tests (of programs)."""
     steps: int = Field(5, ge=2, le=15)

@@ -1,4 +1,4 @@
-"""`frown grade`: judge the completions in a JSONL file and count right, wrong and unscored."""
+"""`frown grade`: judge the completions in a file and count right, wrong and unscored."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from frown.errors import FrownError
-from frown.tasks.data import read_rows, text_of
 from frown.tasks.load import make_grader
+from frown.tasks.rows import read_rows, text_of
 from frown.types import Verdict
 
 FIELDS = ("completion", "answer")
@@ -59,14 +59,14 @@ def grade_file(path: Path, *, task: str, columns: Mapping[str, str] | None = Non
         _check_out(path, out)
     grader = make_grader(task)
     rows = read_rows(path)
-    texts = [text_of(path, line, row, names["completion"]) for line, row in rows]
-    golds = [text_of(path, line, row, names["answer"], numbers=True) for line, row in rows]
+    texts = [text_of(row, names["completion"]) for row in rows]
+    golds = [text_of(row, names["answer"], numbers=True) for row in rows]
     try:
         verdicts = grader.grade(golds, texts)
     finally:
         grader.close()
     if out is not None:
-        _write(out, [row | _scored(v) for (_, row), v in zip(rows, verdicts, strict=True)])
+        _write(out, [row.values | _scored(v) for row, v in zip(rows, verdicts, strict=True)])
     return count(verdicts)
 
 
@@ -108,7 +108,7 @@ def _write(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         try:
             with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
                 # ASCII only: whatever the rows hold (line separators, half surrogates) can be read back
-                file.writelines(json.dumps(row) + "\n" for row in rows)
+                file.writelines(json.dumps(row, default=str) + "\n" for row in rows)
             os.chmod(name, 0o666 & ~_umask())
             os.replace(name, out)
         except BaseException:

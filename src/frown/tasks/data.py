@@ -1,18 +1,16 @@
-"""Reading tasks from JSONL: a mistake in a file is one error line with file, line number and mend."""
+"""Tasks from rows of data: a mistake in a row is one error line with file, row and mend."""
 
 from __future__ import annotations
 
 import difflib
 import hashlib
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from frown.errors import FrownError
+from frown.tasks.rows import SourceRow, kind_of, read_rows, text_of
 from frown.types import Message, Task
 
 REQUIRED = ("question", "answer")
@@ -41,77 +39,6 @@ class DataReport:
         return [f"{self.path}: {n} of {self.rows} rows {what}" for what, n in told.items() if n]
 
 
-def read_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    r"""The objects of a JSONL file with their line numbers (from 1); blank lines are skipped.
-
-    Lines end at "\n" alone: U+2028 and its like may stand inside a row. Raises FrownError for a file that is
-    missing, unreadable, not UTF-8 or without rows, and for a line that is not one JSON object.
-    """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise FrownError(f"data {path} does not exist") from None
-    except UnicodeDecodeError as e:
-        line = e.object.count(b"\n", 0, e.start) + 1
-        raise FrownError(f"data {path}, line {line} is not UTF-8 text; save the file as UTF-8") from None
-    except OSError as e:
-        raise FrownError(f"data {path} cannot be read: {e.strerror or e}") from None
-    rows = []
-    for number, content in enumerate(text.split("\n"), start=1):
-        if content.strip():
-            rows.append((number, _parse(path, number, content)))
-    if not rows:
-        raise FrownError(f"data {path} has no rows")
-    return rows
-
-
-def _parse(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as e:  # ValueError: bad JSON, and integers too long to convert
-        why = f"{e.msg} at character {e.pos + 1}" if isinstance(e, json.JSONDecodeError) else str(e)
-        raise FrownError(f"data {path}, line {number} is not JSON: {why}; each line holds one object") from None
-    if not isinstance(row, dict):
-        raise FrownError(f"data {path}, line {number} is a JSON {_kind(row)}; each line holds one object")
-    return row
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "null"
-    names = {bool: "boolean", int: "number", float: "number", str: "string", list: "array", dict: "object"}
-    return names[type(value)]
-
-
-def text_of(path: Path, number: int, row: Mapping[str, Any], column: str, *, numbers: bool = False) -> str:
-    """The text in a column of a row; with `numbers`, a JSON number is taken as its decimal text.
-
-    Raises FrownError for a missing column (naming those that are there) and for another type of value.
-    """
-    if column not in row:
-        raise FrownError(f"data {path}, line {number} has no column {column!r}; {_columns(column, row)}")
-    value = row[column]
-    if numbers and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return format(Decimal(str(value)), "f")  # 1e+22 written out
-    if not isinstance(value, str):
-        wanted = "a string or a finite number" if numbers else "a string"
-        shown = json.dumps(value)[:40]
-        raise FrownError(f"data {path}, line {number}: column {column!r} is {_kind(value)} {shown}, not {wanted}")
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        raise FrownError(
-            f"data {path}, line {number}: column {column!r} holds half a surrogate pair, which is not text"
-        ) from None
-    return value
-
-
-def _columns(column: str, row: Mapping[str, Any]) -> str:
-    there = ", ".join(map(str, row)) or "none"
-    close = difflib.get_close_matches(column, list(row), n=1)
-    return f"columns there: {there}" + (f"; did you mean {close[0]!r}?" if close else "")
-
-
 def column_names(columns: Mapping[str, str]) -> dict[str, str]:
     """The column for each field: `question` and `answer` default to their own names, the others to none.
 
@@ -138,7 +65,7 @@ def read_tasks(
     gold: Callable[[str], str] = str,
     worked: Callable[[str], str | None] = lambda raw: None,
 ) -> tuple[list[Task], DataReport]:
-    """The tasks of a JSONL file in its order, each once.
+    """The tasks of a source of rows (`frown.tasks.rows.read_rows`) in its order, each once.
 
     `columns` maps question, answer and optionally solution, system and tests to column names; tests, a list of what a
     program has to pass, is kept as it is for a critic that runs it. `gold` takes the
@@ -148,36 +75,33 @@ def read_tasks(
     names = column_names(columns)
     rows = read_rows(path)
     tasks: dict[str, Task] = {}
-    for number, row in rows:
-        task = _task(path, number, row, names, gold, worked)
+    for row in rows:
+        task = _task(path.name, row, names, gold, worked)
         tasks.setdefault(task.id, task)
     return list(tasks.values()), DataReport(str(path), len(rows), len(rows) - len(tasks))
 
 
 def _task(
-    path: Path,
-    number: int,
-    row: Mapping[str, Any],
+    file: str,
+    row: SourceRow,
     names: Mapping[str, str],
     gold: Callable[[str], str],
     worked: Callable[[str], str | None],
 ) -> Task:
-    question = text_of(path, number, row, names["question"])
-    raw = text_of(path, number, row, names["answer"], numbers=True)
+    question = text_of(row, names["question"])
+    raw = text_of(row, names["answer"], numbers=True)
     for field, value in (("question", question), ("answer", raw)):
         if not value.strip():
-            raise FrownError(f"data {path}, line {number}: column {names[field]!r} is empty")
+            raise FrownError(f"{row.place}: column {names[field]!r} is empty")
     try:
         answer = gold(raw)
     except ValueError as e:
-        raise FrownError(f"data {path}, line {number}: column {names['answer']!r}: {e}") from None
-    system = _optional(path, number, row, names, "system")
-    solution = _optional(path, number, row, names, "solution")
-    tests = row.get(names["tests"]) if "tests" in names else None
+        raise FrownError(f"{row.place}: column {names['answer']!r}: {e}") from None
+    system = _optional(row, names, "system")
+    solution = _optional(row, names, "solution")
+    tests = row.values.get(names["tests"]) if "tests" in names else None
     if tests is not None and not isinstance(tests, list):
-        raise FrownError(
-            f"data {path}, line {number}: column {names['tests']!r} is {_kind(tests)}, not a list of tests"
-        )
+        raise FrownError(f"{row.place}: column {names['tests']!r} is {kind_of(tests)}, not a list of tests")
     messages: tuple[Message, ...] = (Message(role="user", content=question),)
     if system:
         messages = (Message(role="system", content=system), *messages)
@@ -186,14 +110,14 @@ def _task(
         messages=messages,
         answer=answer,
         solution=solution if "solution" in names else worked(raw),
-        data={"file": path.name, "line": number, **({} if tests is None else {"tests": tests})},
+        data={"file": file, "line": row.number, **({} if tests is None else {"tests": tests})},
     )
 
 
-def _optional(path: Path, number: int, row: Mapping[str, Any], names: Mapping[str, str], field: str) -> str | None:
-    if field not in names or (names[field] in row and row[names[field]] is None):
+def _optional(row: SourceRow, names: Mapping[str, str], field: str) -> str | None:
+    if field not in names or (names[field] in row.values and row.values[names[field]] is None):
         return None
-    return text_of(path, number, row, names[field])
+    return text_of(row, names[field])
 
 
 def share(seed: int, task: Task) -> float:

@@ -72,7 +72,7 @@ def make_grader(kind: str) -> Grader:
 
 def _from_data(config: TaskConfig, seed: int, splitter: Splitter) -> DataEnvironment:
     if config.data is None and config.test_data is None:
-        raise FrownError(f"task.kind = {config.kind!r} needs task.data, a JSONL file with questions and answers")
+        raise FrownError(f"task.kind = {config.kind!r} needs task.data, rows with questions and answers")
     grader = make_grader(config.kind)
     worked: Callable[[str], str | None] = math_solution if config.kind == "math" else lambda raw: None
     reports: list[DataReport] = []
