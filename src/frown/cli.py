@@ -17,7 +17,7 @@ from frown.errors import FrownError
 from frown.threads import wait_asleep
 
 if TYPE_CHECKING:
-    from frown.config import CompareConfig
+    from frown.config import CompareConfig, RunConfig
 
 app = App(
     name="frown",
@@ -112,6 +112,10 @@ def train(
     track: str | None = None,
     out: Path = Path("runs/train"),
     resume: Annotated[bool, Parameter(negative="")] = False,
+    plan: bool = False,
+    processes: int | None = None,
+    sharded: bool = False,
+    card: float | None = None,
     json_: Annotated[bool, Parameter("--json")] = False,
 ) -> None:
     """Train one model.
@@ -137,8 +141,16 @@ def train(
     resume
         Go on with the run that the directory holds, from its last checkpoint, to the same end as if it had not been
         stopped; begin it where there is none.
+    plan
+        Train nothing: say what the run would take in memory, disk and time, and how its batch comes out.
+    processes
+        With --plan: as many processes side by side.
+    sharded
+        With --plan: weights, gradients, optimiser and teacher dealt out over them.
+    card
+        With --plan: GiB of memory of the CUDA cards that are planned for, instead of this machine.
     json_
-        Print the final evaluation as JSON on standard output.
+        Print the final evaluation (or the plan) as JSON on standard output.
     """
     from rich.console import Console
 
@@ -153,6 +165,11 @@ def train(
     if track is not None:
         flags.append(f"track={json.dumps([name.strip() for name in track.split(',')])}")
     settings = load(RunConfig, config, [*flags, *overrides])
+    if plan:
+        _plan(settings, 1 if processes is None else processes, sharded, card, json_)
+        return
+    if processes is not None or sharded or card is not None:
+        raise FrownError("--processes, --sharded and --card go with --plan")
 
     console = Console(stderr=True)
 
@@ -443,6 +460,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _has_display() -> bool:
     """Whether a browser would have somewhere to show itself."""
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def _plan(settings: RunConfig, processes: int, sharded: bool, card: float | None, as_json: bool) -> None:
+    from rich.console import Console
+
+    from frown.plan import make
+    from frown.report.plan import plan_table
+
+    found = make(settings, processes=processes, sharded=sharded, card=card)
+    if as_json:
+        print(json.dumps(found.as_json(), allow_nan=False))
+        return
+    console = Console()
+    console.print(plan_table(found))
+    for line in found.warnings:
+        console.print(f"warning: {line}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _fail(message: str) -> None:

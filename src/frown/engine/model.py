@@ -69,7 +69,7 @@ def load(config: ModelConfig) -> Loaded:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    device = _device(config.device)
+    device = device_named(config.device)
     base = _base(config.path, folder) if is_adapter else folder
     try:
         has_tokenizer = (folder / "tokenizer_config.json").is_file()
@@ -94,7 +94,7 @@ def load(config: ModelConfig) -> Loaded:
     if config.gradient_checkpointing:
         _mark_for_recomputation(model)
     if config.lora is not None:
-        model = _with_adapters(model, config)
+        model = adapted(model, config)
     return Loaded(model.to(device), tokenizer, device)
 
 
@@ -135,7 +135,8 @@ def _merged(model: Any, folder: Path) -> Any:
     return _peft(f"the adapters in {folder} need").PeftModel.from_pretrained(model, folder).merge_and_unload()
 
 
-def _device(name: str) -> Any:
+def device_named(name: str) -> Any:
+    """The torch device of a name; "auto" is CUDA where there is a device, else the CPU."""
     import torch
 
     if name == "auto":
@@ -156,13 +157,14 @@ def _peft(what_needs: str) -> Any:
     return peft
 
 
-def _with_adapters(model: Any, config: ModelConfig) -> Any:
+def adapted(model: Any, config: ModelConfig) -> Any:
+    """The model with fresh LoRA adapters, which alone are learnt."""
     peft = _peft("model.lora needs")
     lora = config.lora
     assert lora is not None
     targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
     try:
-        adapted = peft.get_peft_model(
+        found = peft.get_peft_model(
             model,
             peft.LoraConfig(
                 task_type="CAUSAL_LM",
@@ -175,25 +177,30 @@ def _with_adapters(model: Any, config: ModelConfig) -> Any:
         raise FrownError(f"model.lora.targets = {lora.targets!r}: {first_line(error)}") from None
     # What saved adapters say of their base: a hub name as it was given, which means something elsewhere, too, and not
     # the folder of a cache; of a local model the whole path.
-    known = adapted.peft_config["default"]
+    known = found.peft_config["default"]
     if is_hub_name(config.path) and not Path(config.path).expanduser().is_dir():
         known.base_model_name_or_path, _, revision = config.path.partition("@")
         known.revision = revision or None
     else:
-        known.base_model_name_or_path = str(resolve(config.path).resolve())
-    return adapted
+        known.base_model_name_or_path = str(located(config.path).resolve())
+    return found
+
+
+def layers(model: Any) -> list[Any]:
+    """The decoder layers, in order; [] where transformers does not mark them."""
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    return [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
 
 
 def _mark_for_recomputation(model: Any) -> None:
     """Have each decoder layer computed again in the backward pass, wherever `recomputing` says so."""
-    from transformers.modeling_layers import GradientCheckpointingLayer
-
-    layers: list[Any] = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
-    if not layers:
+    found = layers(model)
+    if not found:
         raise FrownError(
             f"{type(model).__name__} has no layers that can be computed again: leave out model.gradient_checkpointing"
         )
-    for layer in layers:
+    for layer in found:
         layer.gradient_checkpointing = True
         layer._gradient_checkpointing_func = partial(_checkpointed, layer)
 

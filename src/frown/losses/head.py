@@ -46,6 +46,11 @@ needs more of them for a product to be worth its launch."""
 _CHUNK_BYTES_ELSEWHERE = 1 << 30
 
 
+def chunk_bytes(device: str) -> int:
+    """Logits of one model in one chunk, on a kind of device."""
+    return _CHUNK_BYTES.get(device, _CHUNK_BYTES_ELSEWHERE)
+
+
 @dataclass(frozen=True, eq=False)
 class Leaves:
     """What a token's loss may be computed from: C tokens of one chunk, all [C].
@@ -254,7 +259,7 @@ def _chunks(
     stacked = isinstance(head, LinearHead) and head.same_as(taught)
     n = hidden.shape[0]
     dtype, device = compute_dtype(hidden), hidden.device.type
-    chunk = chunk or _even(n, max(1, _CHUNK_BYTES.get(device, _CHUNK_BYTES_ELSEWHERE) // (v * dtype.itemsize)))
+    chunk = chunk or _even(n, max(1, chunk_bytes(device) // (v * dtype.itemsize)))
     chunk = min(chunk, max(n, 1))
     # One buffer for all chunks: fresh pages for every chunk cost as much as the arithmetic on them.
     copies = 1 if teacher_hidden is None else 2
