@@ -56,6 +56,7 @@ FAMILIES = {
     "llama": Family("Llama", LLAMA, LLAMA_MARKERS, "<|begin_of_text|>", False, {}),
     "llama-tied": Family("Llama", LLAMA, LLAMA_MARKERS, "<|begin_of_text|>", True, {}),
     "gemma": Family("Gemma", GEMMA, GEMMA_MARKERS, "<bos>", True, {}),
+    "gemma2": Family("Gemma2", GEMMA, GEMMA_MARKERS, "<bos>", True, SLIDING | {"query_pre_attn_scalar": 16}),
     "gemma3": Family("Gemma3", GEMMA, GEMMA_MARKERS, "<bos>", True, SLIDING | {"query_pre_attn_scalar": 16}),
     "olmo2": Family("Olmo2", OLMO, ("<|endoftext|>", "<|pad|>"), "<|endoftext|>", False, {}),
     "olmo3": Family("Olmo3", OLMO, ("<|endoftext|>", "<|pad|>"), "<|endoftext|>", False, SLIDING),

@@ -181,8 +181,12 @@ class ObjectiveConfig(Config):
 class TeacherConfig(Config):
     """Whose weights the self-teacher has."""
 
-    weights: Literal["live", "frozen", "ema"] = "ema"
-    """live: the student's own; frozen: the student's at the start; ema: a running mean of the student's."""
+    weights: Literal["live", "frozen", "ema", "trust_region"] = "ema"
+    """live: the student's own; frozen: the student's at the start; ema: a running mean of the student's; trust_region:
+    both the first two, each looking for itself, log q = (1 - a) log q_start + a log q_student up to a constant, with
+    a = student_share (SDPO, arXiv 2601.20802, eq. 10), which costs one further forward pass."""
+    student_share: float = Field(0.01, ge=0, le=1)
+    """The student's share a in a trust_region teacher: 0 is frozen, 1 is live."""
     ema_rate: float = Field(0.01, gt=0, le=1)
     """teacher <- (1 - rate) teacher + rate student, in weight space, once a step. 0.05 collapsed by step 80."""
     temperature: float = Field(1.0, gt=0)
@@ -200,6 +204,7 @@ Aim = Literal[
     "variance",
     "learnable",
     "tempered",
+    "own",
     "random",
     "domain_rule",
     "oracle",
@@ -322,6 +327,7 @@ class CritiqueConfig(Config):
     ask: Aim = "all"
     """all: every step; doubt: the steps with the largest surprisal of a sampled token; entropy, margin, varentropy,
     disagreement (of siblings), variance (of copies with noisy weights), learnable, tempered: other readings of doubt;
+    own: a function given in Python (`execute(..., signal=function)`);
     random: as many steps, drawn evenly; domain_rule: an expert's choice; oracle, first_wrong: the truly wrong steps;
     first, last: by place. The last six are controls."""
     steps_per_rollout: int = Field(1, ge=1)

@@ -8,7 +8,7 @@ views      <- the same answers behind a context that holds the feedback, with a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -33,6 +33,9 @@ from frown.signals.group import sibling_disagreement, step_tokens
 from frown.tasks.base import Environment
 from frown.teacher.views import views as teacher_views
 from frown.types import Appraisal, Feedback, Floats, Part, Rollout, Step, TeacherView
+
+SignalFunction = Callable[[Rollout], Floats]
+"""A signal of one's own: rollout -> one value a token [T], the largest first to be asked about."""
 
 COPIES = 4
 """Copies with noisy weights from which the variance of a prediction is read."""
@@ -61,15 +64,17 @@ def prepare(
     critic: Critic | None,
     normaliser: Normaliser | None = None,
     function: FeedbackFunction | None = None,
+    signal: SignalFunction | None = None,
 ) -> Lesson:
     """The lesson of one batch. What is drawn on the way comes from `rng`.
 
     `function` says what each teacher is told, instead of `feedback.parts`; the rest of the policy holds for it, too.
+    `signal` scores steps for `feedback.critique.ask = "own"`.
     """
     affect, told = config.affect, config.feedback
     courses = told.courses if config.objective.distillation > 0 else ()
     kinds = {kind for course in courses for kind in course}
-    given = step_scores(rollouts, told.critique, engine, rng)
+    given = step_scores(rollouts, told.critique, engine, rng, signal)
     contested = [{} if row is None else {"disagreement": row} for row in given["disagreement"]]
     rules = rules_named(affect.rules)
     appraisals = [
@@ -123,9 +128,14 @@ def within_policy(
 
 
 def step_scores(
-    rollouts: Sequence[Rollout], critique: CritiqueConfig, engine: Reader, rng: np.random.Generator
+    rollouts: Sequence[Rollout],
+    critique: CritiqueConfig,
+    engine: Reader,
+    rng: np.random.Generator,
+    own: SignalFunction | None = None,
 ) -> dict[str, list[Sequence[float] | None]]:
-    """What others than the answer itself say of its steps: its siblings, the task's own rule of thumb, noisy copies."""
+    """What others than the answer itself say of its steps: its siblings, the task's own rule of thumb, noisy copies,
+    and a signal of one's `own`."""
     contested: dict[int, Sequence[float]] = {}
     for members in groups(rollouts).values():
         if len(members) > 1:
@@ -143,7 +153,16 @@ def step_scores(
     if critique.ask == "variance":
         spread = engine.prediction_variance(rollouts, copies=COPIES, seed=int(rng.integers(2**31)))
         found["variance"] = [step_peaks(v, r.steps) for r, v in zip(rollouts, spread, strict=True)]
+    if own is not None and critique.ask == "own":
+        found["own"] = [step_peaks(_own_signal(own, r), r.steps) for r in rollouts]
     return found
+
+
+def _own_signal(own: SignalFunction, rollout: Rollout) -> Floats:
+    values = np.asarray(own(rollout), np.float32)
+    if values.shape != rollout.ids.shape:
+        raise FrownError(f"a signal has one value a token, {rollout.ids.shape} here; yours has {values.shape}")
+    return values
 
 
 def _states(rollout: Rollout) -> list[str | None]:

@@ -24,14 +24,14 @@ from frown import curriculum, streams
 from frown.affect import rehearsal
 from frown.config import RunConfig
 from frown.credit import advantages
-from frown.engine.local import LocalEngine
+from frown.engine.local import LocalEngine, ObjectiveFunction
 from frown.errors import FrownError, NotFinite
 from frown.evaluate import judge
 from frown.feedback.compose import FeedbackFunction
 from frown.feedback.critic import Critic
 from frown.feedback.model_critic import ModelCritic
 from frown.guard import Trip, in_force, watch
-from frown.lesson import prepare
+from frown.lesson import SignalFunction, prepare
 from frown.preflight import teacher_gap
 from frown.record import keep_rollouts, measure, spend, step_metrics
 from frown.rescue import rescue
@@ -59,11 +59,13 @@ def train(
     critic: Critic | None = None,
     feedback: FeedbackFunction | None = None,
     state: LoopState | None = None,
+    signal: SignalFunction | None = None,
+    objective: ObjectiveFunction | None = None,
 ) -> None:
     """Train one policy, writing everything to its run directory.
 
-    `critic`: who comments on single steps. `feedback`: a function of one's own that says what each rollout's teacher is
-    told, instead of `feedback.parts`. `state`: where to go on (`frown.state.load`); None begins.
+    `critic`: who comments on single steps. `state`: where to go on (`frown.state.load`); None begins. The functions of
+    one's own (`feedback`, `signal`, `objective`) are those of `frown.run.execute`.
     """
     last = config.optimiser.steps
     if state is None:
@@ -76,7 +78,9 @@ def train(
     while state.step < last:
         step, engine.config = state.step + 1, in_force(config, state.guard)
         try:
-            state, seen = train_step(state, engine.config, engine, environment, run, warn, critic, feedback)
+            state, seen = train_step(
+                state, engine.config, engine, environment, run, warn, critic, feedback, signal, objective
+            )
             if is_due(step, config.eval.every, last):
                 accuracy = measure(engine, environment, run, step, state.cost, warn, state.normaliser)
                 seen |= {"dev_accuracy": accuracy.get("dev")}
@@ -106,6 +110,8 @@ def train_step(
     warn: Warn,
     critic: Critic | None,
     feedback: FeedbackFunction | None,
+    signal: SignalFunction | None,
+    objective: ObjectiveFunction | None,
 ) -> tuple[LoopState, dict[str, Any]]:
     """One batch of fresh answers, one step of the optimiser: the state after it, and its metrics. Both and the rollouts
     are in the run directory.
@@ -131,6 +137,7 @@ def train_step(
         critic=critic,
         normaliser=normaliser,
         function=feedback,
+        signal=signal,
     )
     if step == 1 and config.objective.distillation > 0:
         began = time.perf_counter()
@@ -145,7 +152,7 @@ def train_step(
         lesson = lesson._replace(views=taught)
     rehearsed = [state.kept[i].rollout for i in again]
     nothing = [np.zeros(len(r.ids), np.float32) for r in rehearsed]  # rehearsed: distilled alone
-    learnt = engine.forward_backward([*rollouts, *rehearsed], [*lesson.views, *old], [*credit, *nothing])
+    learnt = engine.forward_backward([*rollouts, *rehearsed], [*lesson.views, *old], [*credit, *nothing], objective)
     norm = engine.step() if learnt.averages["rows"] else 0.0
 
     kept, level = state.kept, state.level

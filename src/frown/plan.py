@@ -235,7 +235,8 @@ def work_of(config: RunConfig, shapes: Shapes, batch: Batch, lengths: Lengths) -
     computed again (Kaplan et al. 2020, arXiv 2001.08361, section 2.1; attention's own share is left out)."""
     sampled = config.rollouts_per_step * lengths.student
     learnt = batch.total * lengths.student
-    taught = batch.total * (lengths.context + lengths.answer) if lengths.context else 0
+    looks = 2 if config.teacher.weights == "trust_region" else 1
+    taught = looks * batch.total * (lengths.context + lengths.answer) if lengths.context else 0
     backward = 2 if config.model.lora is not None else 4
     again = 2 if config.model.gradient_checkpointing else 0
     flop = float(shapes.parameters) * (2 * sampled + (2 + backward + again) * learnt + 2 * taught)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from frown.config import RunConfig
 from frown.errors import first_line
@@ -11,6 +13,10 @@ from frown.feedback.compose import FeedbackFunction
 from frown.feedback.critic import Critic
 from frown.store import RunDirectory
 from frown.tasks.base import Environment
+
+if TYPE_CHECKING:
+    from frown.engine.local import ObjectiveFunction
+    from frown.lesson import SignalFunction
 
 
 def execute(
@@ -20,6 +26,9 @@ def execute(
     *,
     resume: bool = False,
     feedback: FeedbackFunction | None = None,
+    critic: Critic | None = None,
+    signal: SignalFunction | None = None,
+    objective: ObjectiveFunction | None = None,
 ) -> None:
     """Load everything, train, and leave a readable directory that says how it ended.
 
@@ -28,8 +37,10 @@ def execute(
     directory holds this very run, to the same end as if it had never stopped: on the CPU everything that is written
     afterwards is equal, but for seconds. Where there is no checkpoint yet it begins; a finished run is left alone.
 
-    `feedback`: what each rollout's teacher is told, by a function of one's own instead of `feedback.parts`; see
-    `frown.feedback.compose.FeedbackFunction`.
+    Of one's own, each instead of what the configuration names: `feedback`, what each rollout's teacher is told
+    (`frown.feedback.compose.FeedbackFunction`); `critic`, who comments on steps (`frown.feedback.critic.Critic`);
+    `signal`, a value a token by which steps are chosen to be asked about, for `feedback.critique.ask = "own"`
+    (`frown.lesson.SignalFunction`); `objective`, the loss of each token (`frown.engine.local.ObjectiveFunction`).
     """
     from frown.critics import opened
     from frown.tasks.load import load_environment
@@ -40,8 +51,9 @@ def execute(
         return
     environment = load_environment(config.task)
     try:
-        with opened(config.feedback.critique, environment) as critic:
-            _execute(config, environment, critic, run, warn, resume, feedback)
+        with nullcontext(critic) if critic else opened(config.feedback.critique, environment) as asked:
+            own = {"feedback": feedback, "signal": signal, "objective": objective}
+            _execute(config, environment, asked, run, warn, resume, own)
     finally:
         environment.close()
 
@@ -53,7 +65,7 @@ def _execute(
     run: RunDirectory,
     warn: Callable[[str], None],
     resume: bool,
-    feedback: FeedbackFunction | None,
+    own: dict[str, Any],
 ) -> None:
     import torch
 
@@ -63,7 +75,7 @@ def _execute(
     from frown.threads import settle
     from frown.track import tracking
 
-    if feedback is None:
+    if own["feedback"] is None:
         check(config, critic)
     found = run.newest_checkpoint(warn) if resume else None
     torch.manual_seed(config.seed)
@@ -76,7 +88,7 @@ def _execute(
     try:
         with tracking(config, run.path, warn, first_step=found.step + 1 if found else 0) as run.hear:
             state = load(found, engine, critic, run) if found else None
-            train(config, engine, environment, run, warn, critic, feedback, state)
+            train(config, engine, environment, run, warn, critic, state=state, **own)
     except KeyboardInterrupt:
         run.mark("interrupted", "stopped by hand")
         raise

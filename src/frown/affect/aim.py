@@ -57,6 +57,7 @@ _WHY = {
     "oracle": "this task has no verdicts on single steps; use doubt",
     "first_wrong": "this task has no verdicts on single steps; use doubt",
     "domain_rule": "this task has no rule of its own; use doubt",
+    "own": "it needs a signal of your own: execute(..., signal=function)",
     "disagreement": "it needs the disagreement of siblings, which nobody measured; use doubt or entropy",
 }
 

@@ -76,6 +76,19 @@ def within(context: Callable[[], AbstractContextManager[Any]], head: Head) -> He
     return OwnHead(call, head.parameters, head.dtype)
 
 
+def mixed(start: Head, student: Head, width: int, share: float) -> Head:
+    """The head of a trust-region teacher: logits (1 - share) z_start + share z_student, which after the softmax is the
+    geometric mixture of the two distributions, normalised (SDPO, arXiv 2601.20802, eq. 10).
+
+    It takes hidden states [C, 2 width], those of the start before the student's.
+    """
+
+    def call(hidden: Tensor) -> Tensor:
+        return torch.lerp(start.logits(hidden[:, :width]), student.logits(hidden[:, width:]), share)
+
+    return OwnHead(call, (), torch.float32)
+
+
 def logits_of(model: Any, hidden: Tensor) -> Tensor:
     """What a causal language model makes of final hidden states: [C, H] -> [C, V], whatever its head does.
 

@@ -8,7 +8,7 @@ messages into ids.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from frown.config import RunConfig, TeacherConfig
 from frown.engine import model as models
 from frown.engine import trunk
 from frown.engine.allocator import keep_freed_memory
-from frown.engine.head import head_of, why_slow, within
+from frown.engine.head import head_of, mixed, why_slow, within
 from frown.engine.rows import Row, arranged, counted, cut, micro_batches, plain_row, training_rows
 from frown.engine.sampling import Decoding, read_logits, sample
 from frown.engine.schedule import rate
@@ -35,6 +35,12 @@ from frown.types import Floats, Ints, Message, Rollout, Signals, Task, TeacherVi
 _READ_LOGITS = 1 << 25
 """Logits that are held at once when signals are read: 128 MiB."""
 TEACHER_SIGNALS = ("teacher_logp", "log_ratio", "teacher_entropy", "divergence")
+
+
+ObjectiveFunction = Callable[[Leaves, torch.Tensor, torch.Tensor], torch.Tensor]
+"""(what the pass read of C tokens, weight [C], advantage [C]) -> the loss of each token [C], one's own. The built-in is
+`weight * leaves.divergence - advantage * ratio`; the factors that average over the batch are in weight and advantage.
+Gradients flow through `leaves.divergence` (None in rows without a teacher), `leaves.logp` and `leaves.entropy`."""
 
 
 class Learnt(NamedTuple):
@@ -207,7 +213,11 @@ class LocalEngine:
     # -- learn -------------------------------------------------------------------------------------------------
 
     def forward_backward(
-        self, rollouts: Sequence[Rollout], views: Sequence[TeacherView], advantages: Sequence[Floats]
+        self,
+        rollouts: Sequence[Rollout],
+        views: Sequence[TeacherView],
+        advantages: Sequence[Floats],
+        own: ObjectiveFunction | None = None,
     ) -> Learnt:
         """Gradients of one batch, and what the pass saw.
 
@@ -216,7 +226,8 @@ class LocalEngine:
         float[T] for each rollout. Rows that carry neither weight nor advantage nor an anchor are not computed at all,
         every row is cut after its last token that counts, and what rows share at
         their beginning is computed once where the model allows it (`frown.engine.trunk`). With
-        `affect.weight.teacher_beta` the weights w are multiplied by exp(-beta H_teacher) first.
+        `affect.weight.teacher_beta` the weights w are multiplied by exp(-beta H_teacher) first. `own`: the loss of each
+        token by a function of one's own, in place of the first two terms.
         """
         objective = self.config.objective
         rows = [cut(r) for r in self._rows(rollouts, views, advantages)]
@@ -233,7 +244,7 @@ class LocalEngine:
         ]
         loss = 0.0
         for batch in self._batches(rows):
-            value, stats = self._backward([rows[i] for i in batch], scale, read)
+            value, stats = self._backward([rows[i] for i in batch], scale, read, own)
             loss += value
             seen.append(stats)
         if beta := self.config.affect.weight.teacher_beta:
@@ -249,7 +260,11 @@ class LocalEngine:
         return Learnt({"loss": loss, "rows": float(len(rows)), **_averages(seen)}, read)
 
     def _backward(
-        self, rows: Sequence[Row], scale: _Scale, read: Sequence[dict[str, Floats]]
+        self,
+        rows: Sequence[Row],
+        scale: _Scale,
+        read: Sequence[dict[str, Floats]],
+        own: ObjectiveFunction | None,
     ) -> tuple[float, dict[str, np.ndarray]]:
         """Hidden states of one micro-batch, one pass through the head (two with an anchor), gradients."""
         used = [counted(r) for r in rows]
@@ -269,6 +284,8 @@ class LocalEngine:
         beta, cap = self.config.affect.weight.teacher_beta, self.config.objective.importance_cap
 
         def token_loss(leaves: Leaves, at: slice) -> torch.Tensor:
+            if own is not None:
+                return own(leaves, weight[at], advantage[at])
             loss = policy_gradient(leaves.logp, None, advantage[at])  # one update a batch: the ratio is one
             if leaves.divergence is not None:
                 gate = torch.exp(-beta * leaves.signals["teacher_entropy"]) if beta else 1.0
@@ -311,6 +328,9 @@ class LocalEngine:
             with torch.no_grad(), self.teacher.model() as teacher:
                 pairs = [(r.context_ids, r.ids) for r in rows if r.context_ids is not None]
                 teacher_hidden = self._hidden(teacher, pairs, used)
+            if self.teacher.mixes:
+                with torch.no_grad():
+                    teacher_hidden = torch.cat([teacher_hidden, self._hidden(self.model, pairs, used)], -1)
         return head_pass(
             hidden,
             self.head,
@@ -480,6 +500,9 @@ class LocalEngine:
     def _find_teacher_head(self) -> None:
         with self.teacher.model() as teacher:
             self.teacher_head = within(self.teacher.model, head_of(teacher))
+        if self.teacher.mixes:
+            width = models.plain(self.model).get_output_embeddings().weight.shape[1]
+            self.teacher_head = mixed(self.teacher_head, self.head, width, self.config.teacher.student_share)
 
     def save(self, folder: Path) -> None:
         """The student as an ordinary Hugging Face folder (with LoRA: its adapters)."""

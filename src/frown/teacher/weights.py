@@ -15,9 +15,13 @@ from frown.config import TeacherConfig
 class Teacher:
     """The self-teacher of one student.
 
-    `live` costs nothing. `frozen` costs a copy of the weights, or nothing with LoRA, whose adapters are switched
-    off for the teacher. `ema` costs a copy; with LoRA the copy holds the *merged* weights, because averaging the
-    two factors of an adapter separately is not the average of their product.
+    `live` costs nothing. `frozen` and `trust_region` cost a copy of the weights, or nothing with LoRA, whose adapters
+    are switched off for the teacher. `ema` costs a copy; with LoRA the copy holds the *merged* weights, because
+    averaging the two factors of an adapter separately is not the average of their product.
+
+    `trust_region` here is its half at the start: the student looks for itself, and the two are mixed where the logits
+    are (`frown.engine.head.mixed`). Whoever wants one model to answer as the teacher (the check before the first step,
+    when the two are still the same) gets that half, and so does a run whose teacher is frozen on the way.
     """
 
     def __init__(self, student: Any, config: TeacherConfig):
@@ -26,7 +30,8 @@ class Teacher:
         """Whether it stays as it is."""
         self._adapters = hasattr(student, "disable_adapter")
         self._copy: Any = None
-        if config.weights == "ema" or (config.weights == "frozen" and not self._adapters):
+        self._starts = config.weights in ("frozen", "trust_region")
+        if config.weights == "ema" or (self._starts and not self._adapters):
             self._copy = plain_copy(student)
             if config.weights == "ema":
                 self._copy.float()  # steps of a running mean are far below what half precision can hold
@@ -37,11 +42,16 @@ class Teacher:
         """The teacher's model, for forward passes without gradient."""
         if self._copy is not None:
             yield self._copy
-        elif self._weights == "frozen":
+        elif self._starts:
             with self._student.disable_adapter():
                 yield self._student
         else:
             yield self._student
+
+    @property
+    def mixes(self) -> bool:
+        """Whether the student's own word is mixed in."""
+        return self._weights == "trust_region" and not self.frozen
 
     def update(self) -> None:
         """Move a running mean one step towards the student: teacher <- (1 - rate) teacher + rate student."""
