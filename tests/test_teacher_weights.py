@@ -1,4 +1,4 @@
-"""Whose weights the teacher has: a running mean under LoRA is that of the weights, and a trust region is the mixture."""
+"""Whose weights the teacher has: under LoRA a running mean is that of the weights; a trust region is the mixture."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_running_mean_of_a_student_that_stays_comes_at_the_rate_it_says(folder
     for _ in range(STEPS):
         e.teacher.update()
     with e.teacher.model() as teacher:
-        share = _share({n: p for n, p in teacher.named_parameters()}, start, end)
+        share = _share(dict(teacher.named_parameters()), start, end)
     assert share == pytest.approx(1 - (1 - RATE) ** STEPS, abs=1e-4) == pytest.approx(0.40, abs=0.005)
 
 
@@ -84,13 +84,8 @@ def test_trl_averages_the_factors_from_zero_and_has_16_percent(folder):
 
     e = engine(folder, model={"lora": LORA}, teacher={"weights": "live"})
     start = {n: p.detach().clone() for n, p in merged_weights(e.model)}
-    plain_accelerator = SimpleNamespace(
-        unwrap_model=lambda model, **_: model, distributed_type=None, state=SimpleNamespace(deepspeed_plugin=None)
-    )
-    shadow = sync.PEFTAdapterEMACallback(
-        e.model, "teacher", update_rate=RATE, sync_steps=1, accelerator=plain_accelerator
-    )
-    e.model.set_adapter("default")
+    shadow = sync.PEFTAdapterEMACallback(e.model, "teacher", update_rate=RATE)
+    shadow.on_train_begin(None, None, None)
     wander([p for n, p in e.model.named_parameters() if "lora_" in n and ".default." in n])
     end = {n: p.detach().clone() for n, p in merged_weights(e.model)}
     for step in range(1, STEPS + 1):
@@ -107,7 +102,7 @@ def _share(teacher, start, end) -> float:
     assert names
     way = torch.cat([(end[n] - start[n]).flatten() for n in names]).double()
     gone = torch.cat([(teacher[n].detach() - start[n]).flatten() for n in names]).double()
-    return float(way @ gone / (way @ way))
+    return float((way @ gone / (way @ way)).detach())
 
 
 # -- trust region --------------------------------------------------------------------------------------------------

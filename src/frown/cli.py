@@ -441,6 +441,22 @@ def export(run: Path, *, to: Literal["parquet", "inspect"], out: Path) -> None:
             print("\n".join(str(log) for log in to_inspect(index, out)))
 
 
+@app.command
+def doctor(*, json_: Annotated[bool, Parameter("--json")] = False) -> None:
+    """Say what is installed and what is missing for which extra.
+
+    Parameters
+    ----------
+    json_
+        Print everything as JSON.
+    """
+    from frown.doctor import examine
+    from frown.report.doctor import doctor_lines
+
+    found = examine()
+    print(json.dumps(found) if json_ else "\n".join(doctor_lines(found)))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. A mistake is one line on standard error and status 2; Ctrl-C is status 130."""
     wait_asleep()

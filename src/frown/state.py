@@ -23,11 +23,12 @@ from frown.affect.normalise import Normaliser
 from frown.affect.practice import Difficulty
 from frown.config import RunConfig
 from frown.engine.local import LocalEngine
-from frown.engine.state import load_engine, save_engine
+from frown.engine.state import MODEL, load_engine, save_engine
 from frown.evaluate import Cost
 from frown.feedback.critic import Critic
 from frown.feedback.model_critic import ModelCritic
 from frown.guard import Guard
+from frown.model_card import model_card
 from frown.store import RunDirectory
 from frown.tasks.base import Environment
 
@@ -74,6 +75,7 @@ def save(state: LoopState, engine: LocalEngine, critic: Critic | None, run: RunD
             "critic": critic.account() if isinstance(critic, ModelCritic) else None,
             "metrics_bytes": run.metrics_bytes,
         }
+        (folder / MODEL / "README.md").write_text(model_card(engine.config, run), encoding="utf-8")
         rehearsal.write(state.kept, folder / "rehearsal.parquet")
         (folder / "state.json").write_text(json.dumps(rest), encoding="utf-8")
 
