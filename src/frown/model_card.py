@@ -28,11 +28,11 @@ def model_card(config: RunConfig, run: RunDirectory) -> str:
     """
     from huggingface_hub import ModelCardData
 
-    adapters = config.model.lora is not None
-    base = config.model.path
-    head: dict[str, Any] = {"library_name": "peft" if adapters else "transformers", "pipeline_tag": "text-generation"}
     from frown.engine.hub import is_hub_name
 
+    adapters, sampling, optimiser = config.model.lora is not None, config.sampling, config.optimiser
+    base = config.model.path
+    head: dict[str, Any] = {"library_name": "peft" if adapters else "transformers", "pipeline_tag": "text-generation"}
     if is_hub_name(base) and not Path(base).is_dir():
         head["base_model"] = base.partition("@")[0]
     head["tags"] = ["frown", "self-distillation", *(["lora"] if adapters else [])]
@@ -45,12 +45,11 @@ def model_card(config: RunConfig, run: RunDirectory) -> str:
             f"# {_text(Path(base).name)}, post-trained by frown",
             "",
             f"- base model: {_text(base)}" + (" (this folder holds LoRA adapters)" if adapters else ""),
-            f"- task: {_text(config.task.kind)}"
-            + (f", data: {_text(str(config.task.data))}" if config.task.data else ""),
+            f"- task: {_text(config.task.kind)}; data: {_text(str(config.task.data or 'made by the task'))}",
             f"- objective: {_objective(config)}",
             f"- told to the teacher: {_text(', '.join(config.feedback.parts))}",
-            f"- batch: {config.sampling.prompts_per_step} prompts x {config.sampling.responses_per_prompt} answers a step, "
-            f"{config.optimiser.steps} steps asked for, learning rate {config.optimiser.lr:g}, seed {config.seed}",
+            f"- batch: {sampling.prompts_per_step} prompts x {sampling.responses_per_prompt} answers a step, "
+            f"{optimiser.steps} steps asked for, learning rate {optimiser.lr:g}, seed {config.seed}",
             "- licence: that of the base model and the data; frown knows neither",
             "",
             "## Evaluations",
