@@ -173,6 +173,7 @@ def test_adapters_of_a_hub_model_name_the_model_and_not_the_cache(tmp_path, monk
     told = json.loads((tmp_path / "saved" / "adapter_config.json").read_text())
     assert told["base_model_name_or_path"] == "some-org/tiny-model"
     models.load(ModelConfig(path=str(tmp_path / "saved")))
+    assert models.described(str(tmp_path / "saved")) == models.resolve("some-org/tiny-model")
     with pytest.raises(FrownError, match="leave out model.lora"):
         models.load(ModelConfig(path=str(tmp_path / "saved"), lora=LORA))
     told["base_model_name_or_path"] = "some-org/gone"

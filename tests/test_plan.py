@@ -184,3 +184,21 @@ def test_the_flags_of_a_plan_are_refused_without_one(capsys):
     with pytest.raises(SystemExit):
         main(["train", "--plan", "--processes", "0"])
     assert "at least 1" in capsys.readouterr().err
+
+
+def test_the_page_on_scaling_says_what_the_plan_says(tmp_path, capsys):
+    """The first column of its table, from the command and the config.json that stand there."""
+    page = (Path(__file__).resolve().parents[1] / "docs" / "scaling.md").read_text()
+    (tmp_path / "config.json").write_text(page.split("```json\n")[1].split("```")[0])
+    command = page.split("    frown train --plan")[1].split("\n\n")[0].replace("\\\n", " ").split()
+    main(["train", "--plan", "--json", *(str(tmp_path) if word == "shape" else word for word in command)])
+    found = json.loads(capsys.readouterr().out)
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    column = {row[0].strip("*").split(" (")[0]: float(row[1].strip("*")) for row in rows[2:9]}
+    items = {
+        item["name"]: item["bytes"] for phase in ("always", "sampling", "learning") for item in found["memory"][phase]
+    }
+    for name in ("weights", "optimiser", "teacher", "keys and values", "activations", "gradients"):
+        assert column[name] == round(items[name] / 2**30, 1)
+    assert column["peak"] == round(found["memory"]["peak"] / 2**30, 1)
+    assert found["batch"]["sentence"] in " ".join(page.split())

@@ -389,10 +389,10 @@ def _longest_prompt(config: RunConfig) -> int | None:
 
 def _pace(config: RunConfig, shapes: Shapes, work: Work) -> Pace:
     """Timed on this machine where the weights are there and small, else from the rate of a matrix product."""
-    from frown.engine.model import located
+    from frown.engine.model import described
     from frown.engine.pace import of_products, timed
 
-    folder: Path = located(config.model.path, weights=False)
+    folder: Path = described(config.model.path)
     answerable = config.task.data is not None or config.task.kind not in ("math", "choice", "exact")
     if answerable and shapes.weights <= TIMED_BELOW and any(folder.glob("*.safetensors")):
         return timed(config)

@@ -111,6 +111,12 @@ def _weights(folder: Path, dtype: Any) -> tuple[Any, dict[str, Any]]:
     return loaded[0], loaded[1]
 
 
+def described(path: str) -> Path:
+    """The folder whose config.json says what a model is: of adapters, their base model's. Weights need not be there."""
+    folder = located(path, weights=False)
+    return _base(path, folder) if (folder / ADAPTER).is_file() else folder
+
+
 def _base(path: str, folder: Path) -> Path:
     """The folder of the model that adapters were trained on."""
     try:

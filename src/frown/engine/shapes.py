@@ -52,7 +52,7 @@ def shapes(config: ModelConfig, *, rows: int, length: int) -> Shapes:
     from transformers import AttentionInterface, AutoConfig, AutoModelForCausalLM
 
     AttentionInterface.register(_ATTENTION, _attention)
-    folder = models.located(config.path, weights=False)
+    folder = models.described(config.path)
     try:
         settings = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         with torch.device("meta"):
