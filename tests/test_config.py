@@ -33,7 +33,7 @@ def message(*overrides: str, kind=RunConfig, file=None) -> str:
         ("objective.alpha=1.5", "less than or equal to 1"),
         ("seed=abc", "seed = 'abc': input should be a valid integer"),
         ("lr", "an override is written KEY=VALUE"),
-        ("teacher.weights=emma", "'live', 'frozen' or 'ema'"),
+        ("teacher.weights=emma", "'live', 'frozen', 'ema' or 'trust_region'"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_key_and_the_mend(override, expected):
