@@ -212,9 +212,11 @@ def disk_of(config: RunConfig, shapes: Shapes) -> tuple[Item, ...]:
     """Bytes in the run directory, when every answer is as long as it can be."""
     steps, sampling = config.optimiser.steps, config.sampling
     saved = shapes.trainable_weights if config.model.lora is not None else shapes.weights
+    saved += 8 * shapes.trainable + (_teacher(config, shapes)[0] if config.objective.distillation > 0 else 0)
+    copies = config.checkpoint.keep + 1
     rollouts = steps * sampling.rollouts_per_step * sampling.max_new_tokens * ROLLOUT_BYTES_PER_TOKEN
     return (
-        Item("checkpoint", 2 * saved, "the weights, twice while one replaces another"),
+        Item("checkpoints", copies * saved, f"weights, optimiser and teacher, {copies} while one replaces another"),
         Item("rollouts", rollouts if config.keep_rollouts else 0, f"{ROLLOUT_BYTES_PER_TOKEN} bytes a token at most"),
     )
 
