@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frown.config import RunConfig, parse
+from frown.config import RunConfig, load, parse
 from frown.evals.accuracy import row_means
 from frown.model_card import _code, _text, model_card
 from frown.run import execute
@@ -51,6 +52,8 @@ def test_the_card_of_a_run_holds_its_figures_and_its_settings(run):
         mean = float(np.nanmean(row_means(samples.score)))
         low, high = (float(x) for x in row[3].strip("[]").split(","))
         assert float(row[2]) == pytest.approx(mean, abs=5e-4) and low <= mean + 1e-3 and high >= mean - 1e-3
+    command = next(line for line in lines if line.startswith("frown train"))
+    assert load(RunConfig, None, shlex.split(command)[2:]) == config
     whole = card.text[card.text.index("<details>") :]
     assert json.loads(whole[whole.index("{") : whole.rindex("}") + 1]) == config.model_dump(mode="json")
 

@@ -6,7 +6,7 @@ import html
 import json
 import re
 import shlex
-import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def model_card(config: RunConfig, run: RunDirectory) -> str:
             "",
             "## Made by",
             "",
-            *_code(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
+            *_code(shlex.join(["frown", "train", *_overrides(config.model_dump(mode="json", exclude_defaults=True))])),
             "",
             *_code(json.dumps(environment()["packages"], indent=2)),
             "",
@@ -92,6 +92,17 @@ def _figure(samples: GradedSamples) -> str:
     if found is None:
         return f"nothing scored | | {n} x {k}"
     return f"{found.mean:.3f} | [{found.low:.3f}, {found.high:.3f}] | {n} x {k}"
+
+
+def _overrides(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """What was set as KEY=VALUE words: the same whoever started the run, and however often it was resumed."""
+    found = []
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            found += _overrides(value, f"{prefix}{key}.")
+        elif value is not None:
+            found.append(f"{prefix}{key}={json.dumps(value, ensure_ascii=False)}")
+    return found
 
 
 def _text(text: str) -> str:
