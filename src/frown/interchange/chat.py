@@ -21,7 +21,7 @@ from typing import Any
 
 from frown.errors import FrownError
 from frown.interchange.answer import Answer, LoggedToken, clean
-from frown.tasks.data import read_rows
+from frown.tasks.rows import read_jsonl
 from frown.types import Message
 
 _ESCAPED = re.compile(r"(?:\\x[0-9a-f]{2})+")
@@ -33,12 +33,13 @@ def read_chats(path: Path) -> list[Answer]:
     Raises FrownError for a file that cannot be read and a line of another form; the line is named.
     """
     found: list[Answer] = []
-    for line, record in read_rows(path):
+    for row in read_jsonl(path):
         try:
-            found += answers_of(record)
+            found += answers_of(row.values)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             why = f"no {error}" if isinstance(error, KeyError) else error
-            raise FrownError(f"{path}, line {line}: {why}; each line is an answer of an OpenAI-style server") from None
+            where = f"{path}, line {row.number}"
+            raise FrownError(f"{where}: {why}; each line is an answer of an OpenAI-style server") from None
     return found
 
 

@@ -49,10 +49,8 @@ def read_rows(source: Path) -> list[SourceRow]:
     elif not source.is_file() and _HUB_NAME.fullmatch(source.as_posix()) and source.suffix.lower() not in _ENDINGS:
         rows = _from_hub(source.as_posix())
     else:
-        rows = kinds.get(source.suffix.lower(), _from_jsonl)(source)
-    if not rows:
-        raise FrownError(f"data {source} has no rows")
-    return rows
+        rows = kinds.get(source.suffix.lower(), read_jsonl)(source)
+    return _filled(source, rows)
 
 
 _ENDINGS = (".jsonl", ".ndjson", ".json", ".parquet", ".csv", ".tsv", ".txt")
@@ -81,14 +79,23 @@ def _text(path: Path) -> str:
         raise FrownError(f"data {path}, line {line} is not UTF-8 text; save the file as UTF-8") from None
 
 
-def _from_jsonl(path: Path) -> list[SourceRow]:
-    r"""Lines end at "\n" alone: U+2028 and its like may stand inside a row."""
+def _filled(source: Path, rows: list[SourceRow]) -> list[SourceRow]:
+    if not rows:
+        raise FrownError(f"data {source} has no rows")
+    return rows
+
+
+def read_jsonl(path: Path) -> list[SourceRow]:
+    r"""The rows of a file of JSON lines, whatever it is called; blank lines are skipped.
+
+    Lines end at "\n" alone: U+2028 and its like may stand inside a row.
+    """
     rows = []
     for number, line in enumerate(_text(path).split("\n"), start=1):
         if line.strip():
             place = f"data {path}, line {number}"
             rows.append(_object(place, number, _parsed(place, line, "; each line holds one object"), "each line"))
-    return rows
+    return _filled(path, rows)
 
 
 def _from_json(path: Path) -> list[SourceRow]:
