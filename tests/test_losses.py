@@ -494,11 +494,12 @@ def test_autocast_does_not_reach_the_logits() -> None:
 
 
 @pytest.mark.parametrize("alpha", ALPHAS)
-def test_a_masked_vocabulary_is_finite_and_as_if_absent(alpha: float) -> None:
+@pytest.mark.parametrize("top_k", [None, 3, 19])
+def test_a_masked_vocabulary_is_finite_and_as_if_absent(alpha: float, top_k: int | None) -> None:
     # A hidden unit that is 1 in every token and weighs -inf for the masked entries gives logits of -inf.
     x = inputs(n=6, v=20, h=4)
     loss = mixed_loss(6)
-    expected = run(x, loss, alpha=alpha)
+    expected = run(x, loss, alpha=alpha, top_k=top_k)
     ones = torch.ones(6, 1)
     masked = torch.cat([torch.randn(5, 4, generator=rng()), torch.full((5, 1), -torch.inf)], 1)
     y = {
@@ -510,7 +511,8 @@ def test_a_masked_vocabulary_is_finite_and_as_if_absent(alpha: float) -> None:
     # dH would multiply a zero gradient by -inf, which no head can help: the masked head is frozen
     # hidden-wise.
     weight = y["weight"].requires_grad_()
-    out = head_pass(y["hidden"], weight, y["targets"], token_loss=loss, teacher_hidden=y["teacher_hidden"], alpha=alpha)
+    common = {"teacher_hidden": y["teacher_hidden"], "alpha": alpha, "top_k": top_k}
+    out = head_pass(y["hidden"], weight, y["targets"], token_loss=loss, **common)
     out.loss.backward()
     torch.testing.assert_close(out.loss.detach(), expected[0])
     for name, value in out.signals.items():
