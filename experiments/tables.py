@@ -53,7 +53,7 @@ def arms_table(summary: dict[str, Any], names: list[str], of: str | None, column
 
 
 def pairs_table(summary: dict[str, Any], names: list[str], metrics: list[str]) -> str:
-    """One row a comparison of two arms, one column a metric; bold where the interval excludes zero."""
+    """One row a comparison of two arms, one column a metric; bold where a difference is shown."""
     rows = [["difference", *(COLUMNS.get(m, m) for m in metrics)]]
     found: dict[tuple[str, str], dict[str, str]] = {}
     for pair in summary["pairs"]:
@@ -61,7 +61,7 @@ def pairs_table(summary: dict[str, Any], names: list[str], metrics: list[str]) -
             d = pair["difference"]
             text = f"{d['mean']:+.3f} [{d['ci95'][0]:+.2f}, {d['ci95'][1]:+.2f}]"
             found.setdefault((pair["arm"], pair["baseline"]), {})[pair["metric"]] = (
-                f"**{text}**" if pair["excludes_zero"] else text
+                f"**{text}**" if pair["shown"] else text
             )
     for (arm, other), by_metric in found.items():
         rows.append([f"{arm} - {other}", *(by_metric.get(m, "-") for m in metrics)])

@@ -257,7 +257,7 @@ def test_the_summary_holds_fate_and_compares_suppression():
     assert sure["fate"]["doubt_after"]["mean"] == 0 < taught["fate"]["doubt_after"]["mean"] < 0.5
     assert sure["runs"][0]["suppression"] == pytest.approx(sure["suppression"]["mean"], abs=0.1)
     pair = next(p for p in found["pairs"] if p["metric"] == "suppression")
-    assert pair["excludes_zero"] and pair["difference"]["mean"] < 0
+    assert pair["shown"] and pair["difference"]["mean"] < 0
     assert "taught is better (lower is better)" in pair["sentence"]
 
 

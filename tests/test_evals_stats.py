@@ -17,7 +17,12 @@ def test_one_seed_agrees_with_scipy():
     x = np.random.default_rng(0).beta(2, 1, size=60)
     ours = stats.interval(mean_of_prompts, x[None], using=stats.draws(1, 60, resamples=20_000))
     theirs = bootstrap(
-        (x,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(1)
+        (x,),
+        np.mean,
+        n_resamples=20_000,
+        method="percentile",
+        confidence_level=1 - 2 * stats.tail(60),
+        rng=np.random.default_rng(1),
     ).confidence_interval
     assert ours.mean == pytest.approx(x.mean())
     assert ours.low == pytest.approx(theirs.low, abs=0.003)
@@ -33,7 +38,7 @@ def test_crossed_resampling_is_what_copying_rows_and_columns_gives():
     for counts, seeds in zip(using.prompts.astype(int), using.seeds, strict=True):
         rows = np.repeat(np.arange(20), counts)
         slow.append(np.mean([calibration.ece(conf[s][rows], right[s][rows]) for s in seeds]))
-    np.testing.assert_allclose((fast.low, fast.high), np.quantile(slow, [0.025, 0.975]), atol=1e-12)
+    np.testing.assert_allclose((fast.low, fast.high), np.quantile(slow, [stats.tail(20), 1 - stats.tail(20)]), atol=1e-12)
     assert fast.mean == pytest.approx(np.mean([calibration.ece(conf[s], right[s]) for s in range(3)]))
 
 
@@ -75,10 +80,10 @@ def test_what_cannot_be_estimated_has_no_interval():
 
 
 def test_infinite_figures_stay_at_the_edge():
-    kept = stats.percentile(np.inf, np.array([1.0] * 50 + [np.inf] * 50))
+    kept = stats.percentile(np.inf, np.array([1.0] * 50 + [np.inf] * 50), 60)
     assert (kept.low, kept.high) == (1.0, np.inf)
     resampled = np.random.default_rng(0).random(1000)
-    plain = stats.percentile(0.5, resampled)
+    plain = stats.percentile(0.5, resampled, 1)
     np.testing.assert_allclose((plain.low, plain.high), np.quantile(resampled, [0.025, 0.975]))
 
 

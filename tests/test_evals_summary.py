@@ -184,7 +184,8 @@ def test_pairs_and_sentences(summary):
     )
     for p in summary["pairs"]:
         assert p["excludes_zero"] == ("excludes zero" in p["sentence"])
-        assert ("no difference is shown" in p["sentence"]) != p["excludes_zero"]
+        assert p["shown"] == (p["excludes_zero"] and p["difference"]["p"] <= 0.05)
+        assert ("no difference is shown" in p["sentence"]) != p["shown"]
 
 
 def test_the_change_from_the_untrained_policy_is_the_difference_of_its_first_and_last_evaluation(summary):
@@ -202,7 +203,7 @@ def test_an_arm_like_the_baseline_shows_no_difference():
     results = [run("grpo", s) for s in range(3)]
     twins = [replace(r, arm="twin") for r in results]
     pairs = summarise([*results, *twins], baseline="grpo")["pairs"]
-    assert [p["difference"] for p in pairs] == [{"mean": 0.0, "ci95": [0.0, 0.0]}] * 6
+    assert [p["difference"] for p in pairs] == [{"mean": 0.0, "ci95": [0.0, 0.0], "p": 1.0}] * 6
     assert pairs[0]["sentence"].endswith("+.00 [.00, .00]; the interval includes zero, so no difference is shown.")
 
 

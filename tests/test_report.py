@@ -158,8 +158,8 @@ def test_a_summary_that_is_not_one_is_one_clear_line(summary, tmp_path):
         ("{", "is not JSON"),
         ("[1]", "has schema None"),
         ("[" * 100_000, "is not JSON"),
-        (json.dumps({"schema": 0}), "has schema 0, this version reads 1"),
-        (json.dumps({"schema": 1, "arms": {}}), "lacks baseline, bootstrap"),
+        (json.dumps({"schema": 0}), "has schema 0, this version reads 2"),
+        (json.dumps({"schema": 2, "arms": {}}), "lacks baseline, bootstrap"),
         (json.dumps({**summary, "arms": {"grpo": {}}}), "is not a complete summary"),
         (json.dumps({**summary, "pairs": 3}), "is not a complete summary"),
     ):

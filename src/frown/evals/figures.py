@@ -63,10 +63,11 @@ def number(value: Any) -> float | None:
 
 
 def as_json(found: Interval | None) -> dict[str, Any] | None:
-    """{"mean", "ci95"}; an infinite end is null."""
+    """{"mean", "ci95"}, and "p" of a difference; an infinite end is null."""
     if found is None:
         return None
-    return {"mean": number(found.mean), "ci95": [number(found.low), number(found.high)]}
+    chance = {} if found.p is None else {"p": number(found.p)}
+    return {"mean": number(found.mean), "ci95": [number(found.low), number(found.high)], **chance}
 
 
 def arm(runs: Sequence[RunResult], book: Book) -> dict[str, Any]:
@@ -171,6 +172,7 @@ def pair(name: str, other: str, metric: str, runs: Mapping[str, Sequence[RunResu
         "baseline_value": values[1],
         "difference": gap,
         "excludes_zero": gap is not None and (gap["ci95"][0] > 0 or gap["ci95"][1] < 0),
+        "shown": wording.is_shown(gap),
         "seeds": list(seeds),
         "sentence": wording.comparison(
             name,

@@ -22,7 +22,7 @@ from frown.evals.stats import LEVEL, RESAMPLES, draws
 
 __all__ = ["SCHEMA", "RunResult", "summarise", "to_json"]
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def summarise(

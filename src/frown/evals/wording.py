@@ -9,6 +9,7 @@ import numpy as np
 
 from frown.evals.accuracy import pass_of_prompts
 from frown.evals.results import RunResult
+from frown.evals.stats import LEVEL
 
 NAMES = {
     "avg_at_k": "Avg@{k}",
@@ -31,6 +32,14 @@ def decimal(value: float | None, digits: int = 2, sign: bool = False) -> str:
         text = text.replace("-", "+" if sign else "")
     head, _, tail = text.partition(".")
     return f"{head[:-1]}.{tail}" if head in ("0", "+0", "-0") and tail else text
+
+
+def is_shown(gap: Mapping[str, Any] | None) -> bool:
+    """Whether a difference {"mean", "ci95", "p"} is shown; `frown.evals.stats` says when it is."""
+    if gap is None:
+        return False
+    low, high = gap["ci95"]
+    return (low > 0 or high < 0) and gap["p"] <= 1.0 - LEVEL
 
 
 def comparison(
@@ -57,6 +66,11 @@ def comparison(
     text += f"[{decimal(low, digits)}, {decimal(high, digits)}]; "
     if low <= 0 <= high:
         text += "the interval includes zero, so no difference is shown."
+    elif not is_shown(gap):
+        text += (
+            f"the interval excludes zero, but chance would give one as large in {gap['p']:.0%} of cases (p = "
+            f"{decimal(gap['p'], 3)}), so no difference is shown."
+        )
     else:
         better = (gap["mean"] < 0) == (metric in LOWER_IS_BETTER)
         lower = " (lower is better)" if metric in LOWER_IS_BETTER else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from frown.evals.wording import decimal
+from frown.evals.wording import decimal, is_shown
 from frown.report import numbers
 
 ROWS = (
@@ -54,7 +54,6 @@ def _sentence(name: str, fate: Mapping[str, Any]) -> str:
     )
     if gap is None:
         return f"{text}."
-    low, high = gap["ci95"]
-    if low <= 0 <= high:
+    if not is_shown(gap):
         return f"{text}, so no suppression by training is shown."
-    return f"{text}: {'training suppressed doubt' if low > 0 else 'training left less of it'}."
+    return f"{text}: {'training suppressed doubt' if gap['mean'] > 0 else 'training left less of it'}."

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from frown.errors import FrownError
+from frown.evals.summary import SCHEMA
 from frown.evals.wording import decimal
 from frown.report import fate, numbers
 from frown.report.chart import Point, Series, line_chart, swatch
 
-SCHEMA = 1
 _KEYS = {
     "schema",
     "compared",
