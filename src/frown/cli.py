@@ -84,8 +84,7 @@ def compare(
     runs = [Watched(c.arm, c.path, c.config.optimiser.steps) for c in cells]
     with LiveView(runs, console) as view:
         run_all(cells, workers or _workers(settings), view.update)
-    command = shlex.join(["frown", *sys.argv[1:]])
-    found = summary(settings, cells, folder, command)
+    found = summary(settings, cells, folder, _command())
     page = write_report(folder)
     if json_:
         print(json.dumps(found, indent=2, allow_nan=False))
@@ -186,6 +185,74 @@ def train(
     else:
         before, after = ("nothing scored" if v is None else f"{v:.3f}" for v in final.values())
         console.print(f"accuracy {before} before, {after} after; everything is in {out}", highlight=False)
+
+
+@app.command(name="eval")
+def eval_(
+    model: str,
+    *overrides: str,
+    task: str | None = None,
+    data: Path | None = None,
+    columns: str | None = None,
+    against: str | None = None,
+    k: int | None = None,
+    prompts: int | None = None,
+    out: Path = Path("runs/eval"),
+    json_: Annotated[bool, Parameter("--json")] = False,
+) -> None:
+    """Measure any model on any task, alone or paired against another.
+
+    Parameters
+    ----------
+    model
+        A local Hugging Face causal-LM folder (or its LoRA adapters), lab:NAME, a run (its newest checkpoint), or a
+        folder of runs called seed*.
+    overrides
+        Settings as KEY=VALUE, e.g. max_new_tokens=512 temperature=0.6 split=dev task.steps=6
+    task
+        math, choice, exact, gym:NAME, lab:chains or lab:columns. Default: that of the run.
+    data
+        JSONL file of test rows, all of which are used.
+    columns
+        Which column holds what, e.g. question=problem,answer=final
+    against
+        Another model or run, to be compared with on the same prompts.
+    k
+        Answers to each prompt (default 12).
+    prompts
+        Prompts (default 60).
+    out
+        Where everything is written; what is there already of the same model, prompts and settings is read back.
+    json_
+        Print the summary as JSON on standard output.
+    """
+    from rich.console import Console
+
+    from frown.assess import assess, settings
+    from frown.grade import parse_columns
+    from frown.report.html import write_report
+    from frown.report.live import PromptBar
+    from frown.report.table import summary_table
+    from frown.subjects import subjects
+
+    ours, theirs = subjects(model), subjects(against) if against is not None else []
+    given: dict[str, object] = {"task.kind": task, "task.test_data": data, "samples": k, "prompts": prompts}
+    flags = [f"{key}={json.dumps(v if isinstance(v, int) else str(v))}" for key, v in given.items() if v is not None]
+    if columns is not None:
+        flags += [f"task.columns.{c}={json.dumps(v)}" for c, v in parse_columns(columns).items()]
+    config = settings([*ours, *theirs], [*flags, *overrides], new_task=task is not None or data is not None)
+
+    console = Console(stderr=True)
+    with PromptBar(console) as bar:
+        found = assess(ours, theirs, config, out, command=_command(), watch=bar.update, say=bar.say)
+    page = write_report(out)
+    if json_:
+        print(json.dumps(found, indent=2, allow_nan=False))
+    console.print(summary_table(found, console.width))
+    for pair in found["pairs"]:
+        if pair["metric"] == "avg_at_k":
+            console.print(f"- {pair['sentence']}", markup=False, highlight=False)
+    console.print(f"\n{page} and {out / 'summary.json'}", markup=False, highlight=False)
 
 
 @app.command
@@ -492,6 +559,11 @@ def _plan(settings: RunConfig, processes: int, sharded: bool, card: float | None
     console.print(plan_table(found))
     for line in found.warnings:
         console.print(f"warning: {line}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+def _command() -> str:
+    """What was typed, for the record."""
+    return shlex.join(["frown", *sys.argv[1:]])
 
 
 def _fail(message: str) -> None:

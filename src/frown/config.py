@@ -653,6 +653,25 @@ class RunConfig(Config):
         return self
 
 
+class EvaluationConfig(Config):
+    """How models are measured by `frown eval`."""
+
+    task: TaskConfig = TaskConfig()
+    """The test split of it, or all of `task.test_data`."""
+    split: Literal["test", "dev", "heldout"] = "test"
+    prompts: int = Field(60, ge=1)
+    samples: int = Field(12, ge=1)
+    """Answers to each prompt (the k of Avg@k)."""
+    temperature: float = Field(1.0, gt=0)
+    max_new_tokens: int = Field(96, ge=1)
+    seed: int = Field(271_828, ge=0)
+    """Of the sampler: the same for all models, so that they differ by what they know and not by the draw."""
+    device: str = "auto"
+    """"auto" is CUDA where there is a device, else the CPU."""
+    sampling_batch_tokens: int = Field(65536, ge=1)
+    """As in a run."""
+
+
 class CompareConfig(Config):
     """Arms against each other, at matched rollouts and optimiser steps."""
 
@@ -693,9 +712,11 @@ class CompareConfig(Config):
 ConfigT = TypeVar("ConfigT", bound=Config)
 
 
-def load(kind: type[ConfigT], file: Path | None, overrides: Iterable[str] = ()) -> ConfigT:
-    """Read a TOML file (or start from the defaults), apply `dotted.key=value` overrides, and check it all."""
-    values: dict[str, Any] = {}
+def load(
+    kind: type[ConfigT], file: Path | None, overrides: Iterable[str] = (), base: ConfigT | None = None
+) -> ConfigT:
+    """Read a TOML file (or start from `base`, or the defaults), apply `dotted.key=value` overrides, and check it all."""
+    values: dict[str, Any] = {} if base is None else base.model_dump()
     if file is not None:
         try:
             values = tomllib.loads(file.read_text(encoding="utf-8"))

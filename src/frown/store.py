@@ -179,10 +179,7 @@ class RunDirectory:
 
     def add_eval(self, samples: GradedSamples) -> None:
         """Write the graded samples of one evaluation."""
-        import pyarrow.parquet as pq
-
-        path = self.path / "evals" / f"step={samples.step:06d}-{samples.split}.parquet"
-        _replace(path, lambda part: pq.write_table(samples.to_table(), part, compression="zstd"))
+        write_samples(self.path / "evals" / f"step={samples.step:06d}-{samples.split}.parquet", samples)
 
     def add_checkpoint(self, step: int, save: Callable[[Path], None], keep: int) -> None:
         """Keep what `save(folder)` writes as the newest checkpoint, and of the older ones all but `keep` - 1.
@@ -295,6 +292,13 @@ def environment() -> dict[str, Any]:
 def write_text(path: Path, text: str) -> None:
     """Write a whole file or nothing. Raises FrownError where the disk refuses it."""
     _replace(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def write_samples(path: Path, samples: GradedSamples) -> None:
+    """Write graded samples as a Parquet table, whole or not at all."""
+    import pyarrow.parquet as pq
+
+    _replace(path, lambda part: pq.write_table(samples.to_table(), part, compression="zstd"))
 
 
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frown.evals import convergence, wording
+from frown.evals.diagrams import diagrams
 from frown.evals.fate import FATES, Fates
 from frown.evals.metrics import CHANGE, CURVE, Arrays, Metric
 from frown.evals.results import RunResult, shared_steps
@@ -79,6 +80,7 @@ def arm(runs: Sequence[RunResult], book: Book) -> dict[str, Any]:
     curves = np.stack([r.curve(book.steps) for r in runs]) if runs and book.steps else None
     out["auc"] = None if curves is None else as_json(book.interval(book.area(), (curves,)))
     out["change"] = change(runs, book)
+    out["diagrams"] = diagrams(lasts, book.draws) if runs else None
     out["fate"] = fate(runs, book)
     rate = out["fate"]["suppression"] if out["fate"] else None
     out["suppression"] = rate and {key: rate[key] for key in ("mean", "ci95")}

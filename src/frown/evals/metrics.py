@@ -37,11 +37,11 @@ def _vote(s: GradedSamples) -> Arrays:
     return (accuracy.vote_of_prompts(_codes(s), s.right),)
 
 
-def _agreement(s: GradedSamples) -> Arrays:
+def confidence_agreement(s: GradedSamples) -> Arrays:
     return calibration.agreement(_codes(s), s.scored), s.right
 
 
-def _weakest(s: GradedSamples) -> Arrays:
+def confidence_weakest(s: GradedSamples) -> Arrays:
     return s.min_probability, s.right
 
 
@@ -56,13 +56,16 @@ def metrics(k: int) -> dict[str, Metric]:
         "avg_at_k": Metric(accuracy.avg_at_k, lambda s: (s.score,)),
         "pass_at_k": Metric(partial(accuracy.pass_at, j=k), lambda s: (s.right,)),
         "maj_at_k": Metric(accuracy.mean_of_prompts, _vote),
-        "ece": Metric(calibration.ece, _agreement),
-        "ece_min_probability": Metric(calibration.ece, _weakest),
-        "brier": Metric(calibration.brier, _agreement),
-        "brier_min_probability": Metric(calibration.brier, _weakest),
-        "auroc_min_probability": Metric(calibration.auroc, _weakest),
+        "ece": Metric(calibration.ece, confidence_agreement),
+        "ece_min_probability": Metric(calibration.ece, confidence_weakest),
+        "brier": Metric(calibration.brier, confidence_agreement),
+        "brier_min_probability": Metric(calibration.brier, confidence_weakest),
+        "auroc_min_probability": Metric(calibration.auroc, confidence_weakest),
+        "aurc": Metric(calibration.aurc, confidence_agreement),
+        "aurc_min_probability": Metric(calibration.aurc, confidence_weakest),
         "well_formed": Metric(mean, _among_scored("well_formed")),
         "truncated": Metric(mean, lambda s: (s.truncated.astype(np.float64),)),
+        "length": Metric(mean, lambda s: (s.tokens.astype(np.float64),)),
         "process_accuracy": Metric(accuracy.process_accuracy, _among_scored("process_right")),
         "right_answer_wrong_step": Metric(accuracy.right_answer_wrong_step, lambda s: (s.right, s.process_right)),
         "entropy": Metric(mean, lambda s: (s.entropy,)),

@@ -67,7 +67,9 @@ def summarise(
         "bootstrap": {"resamples": resamples, "seed": seed, "level": LEVEL},
         "arms": arms,
         "pairs": [
-            figures.pair(a, b, m, finished, book) for a, b in dict.fromkeys(against) for m in _compared_in(a, b, arms)
+            figures.pair(a, b, m, finished, book)
+            for a, b in dict.fromkeys(against)
+            for m in _compared_in(a, b, arms, steps)
         ],
         "failures": [_failure(r) for r in results if r.status != "finished"],
         "warnings": wording.warnings(arms, finished, steps, k) + [w for r in results for w in r.warnings],
@@ -82,10 +84,11 @@ def to_json(summary: Mapping[str, Any]) -> str:
     return json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _compared_in(arm: str, other: str, arms: Mapping[str, Any]) -> tuple[str, ...]:
-    """The metrics two arms are compared in: suppression only where both can tell."""
+def _compared_in(arm: str, other: str, arms: Mapping[str, Any], steps: Sequence[int]) -> tuple[str, ...]:
+    """The metrics two arms are compared in: an area only of a curve, suppression only where both can tell."""
     told = all(arms[name]["suppression"] is not None for name in (arm, other))
-    return (*EVERY_PAIR, "suppression") if told else EVERY_PAIR
+    curves = len(steps) != 1
+    return (*(m for m in EVERY_PAIR if m != "auc" or curves), *(("suppression",) if told else ()))
 
 
 def _finished(results: Sequence[RunResult], arm: str) -> list[RunResult]:

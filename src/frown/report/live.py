@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -119,6 +120,34 @@ class LiveView:
         if fresh < 2:
             return f"{_clock(passed)} passed"
         return f"{_clock(passed)} passed, about {_clock(passed / fresh * (self._total - completed))} left"
+
+
+class PromptBar:
+    """A bar a model while `frown eval` samples, on a terminal alone; what is said stands above it, or without one on
+    lines of its own."""
+
+    def __init__(self, console: Console):
+        self._console = console
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bars = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._of: dict[str, TaskID] = {}
+
+    def __enter__(self) -> PromptBar:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bars.stop()
+
+    def update(self, name: str, done: int, of: int) -> None:
+        """So many of a model's prompts are done."""
+        if name not in self._of:
+            self._of[name] = self._bars.add_task(name, total=of)
+        self._bars.update(self._of[name], completed=done)
+
+    def say(self, line: str) -> None:
+        """Tell a person something."""
+        self._console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def standing(run: Watched) -> Standing:
