@@ -66,7 +66,7 @@ def test_every_row_of_the_table(before, after, fate):
     assert shares(found) == {name: float(name == fate) for name in FATES}
     assert found.followed.tolist() == [2.0]
     wrong = before == "D-"
-    assert (found.followed_wrong.sum(), found.suppressed_wrong.sum()) == (2.0 * wrong, 2.0 * (wrong and after == "c-"))
+    assert tuple(x.sum() for x in found.suppression[::-1]) == (2.0 * wrong, 2.0 * (wrong and after == "c-"))
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_doubt_counts_one_whatever_it_is_followed_to_and_never_to_its_own_twin
     base = samples([[a, b, b]])
     found = spike_fate(base, samples([[a, b, c]], step=1))  # followed to b and c, not to a
     assert shares(found) == {"corrected": 0.5, "settled": 0, "suppressed": 0.5, "persisted": 0, "avoided": 0}
-    assert found.followed.sum() == 1 and ratio(found.suppressed_wrong, found.followed_wrong) == 0.5
+    assert found.followed.sum() == 1 and ratio(*found.suppression) == 0.5
     unchanged = spike_fate(base, base)
     assert shares(unchanged)["corrected"] == 1
 
@@ -187,7 +187,9 @@ def test_counts_are_those_of_plain_loops(seed, states, itself):
     for n in range(base.prompts):
         expected = slow(base, trained, n, states)
         np.testing.assert_allclose(found.shares[n], [expected[f] for f in FATES], atol=1e-12)
-        for name in ("suppressed_wrong", "followed_wrong", "risen", "elsewhere", "doubtful"):
+        for name, values in zip(("suppressed_wrong", "followed_wrong"), found.suppression, strict=True):
+            assert values.sum() == pytest.approx(count[name]), name
+        for name in ("risen", "elsewhere", "doubtful"):
             assert getattr(found, name)[n] == pytest.approx(expected[name], abs=1e-12), name
     np.testing.assert_allclose(found.followed, found.shares.sum(1))
 

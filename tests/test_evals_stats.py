@@ -38,7 +38,9 @@ def test_crossed_resampling_is_what_copying_rows_and_columns_gives():
     for counts, seeds in zip(using.prompts.astype(int), using.seeds, strict=True):
         rows = np.repeat(np.arange(20), counts)
         slow.append(np.mean([calibration.ece(conf[s][rows], right[s][rows]) for s in seeds]))
-    np.testing.assert_allclose((fast.low, fast.high), np.quantile(slow, [stats.tail(20), 1 - stats.tail(20)]), atol=1e-12)
+    np.testing.assert_allclose(
+        (fast.low, fast.high), np.quantile(slow, [stats.tail(20), 1 - stats.tail(20)]), atol=1e-12
+    )
     assert fast.mean == pytest.approx(np.mean([calibration.ece(conf[s], right[s]) for s in range(3)]))
 
 

@@ -3,8 +3,8 @@
 The result is a folder:
 
 config.json      what was measured, on what and how
-samples/         KEY.parquet: every graded sample; KEY is made of the model's bytes, the prompts and the settings, so that
-                 what was sampled once is read back, whatever it is compared with
+samples/         KEY.parquet: every graded sample; KEY is made of the model's bytes, the prompts and the settings, so
+                 that what was sampled once is read back, whatever it is compared with
 summary.json     every figure (docs/summary.md)
 report.html      the same to read
 """
@@ -51,7 +51,7 @@ def assess(
     cannot be used, and for a folder that holds something else.
     """
     _refuse_unless_free(out)
-    sides = {name: group for name, group in _named(models, against)}
+    sides = dict(_named(models, against))
     task_environment = load_environment(config.task)
     try:
         tasks = task_environment.test_tasks(config.split, config.prompts)
@@ -206,8 +206,8 @@ def _compared(names: Sequence[str], results: Sequence[RunResult], config: Evalua
     counts = {name: sum(r.arm == name for r in results) for name in names}
     who = " against ".join(f"{name}{f' ({n} seeds)' if n > 1 else ''}" for name, n in counts.items())
     return (
-        f"{who} on the {config.split} split of {config.task.kind}: {first.prompts} prompts with {first.k} samples each, "
-        f"at temperature {config.temperature:g}."
+        f"{who} on the {config.split} split of {config.task.kind}: {first.prompts} prompts with {first.k} samples "
+        f"each, at temperature {config.temperature:g}."
     )
 
 

@@ -712,10 +712,8 @@ class CompareConfig(Config):
 ConfigT = TypeVar("ConfigT", bound=Config)
 
 
-def load(
-    kind: type[ConfigT], file: Path | None, overrides: Iterable[str] = (), base: ConfigT | None = None
-) -> ConfigT:
-    """Read a TOML file (or start from `base`, or the defaults), apply `dotted.key=value` overrides, and check it all."""
+def load(kind: type[ConfigT], file: Path | None, overrides: Iterable[str] = (), base: ConfigT | None = None) -> ConfigT:
+    """Read a TOML file (or start from `base`, or the defaults), apply `dotted.key=value` overrides and check it all."""
     values: dict[str, Any] = {} if base is None else base.model_dump()
     if file is not None:
         try:

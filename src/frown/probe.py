@@ -20,17 +20,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from frown.config import KINDS, RunConfig
 from frown.critics import opened
 from frown.engine.local import LocalEngine
 from frown.engine.text import token_texts
 from frown.errors import FrownError
-from frown.evals.figures import as_json, number
+from frown.evals.figures import number
+from frown.evals.profile import Judged, PerPrompt, judged_steps, profile
 from frown.evals.signal_quality import Units, quality
-from frown.evals.stats import draws, interval
-from frown.evals.weights import ratio
 from frown.evaluate import judge
 from frown.feedback.critic import Critic
 from frown.lesson import Lesson, prepare
@@ -41,8 +39,6 @@ from frown.tasks.load import load_environment
 from frown.threads import settle
 from frown.types import Floats, Kind, Rollout
 
-REACH = 3
-"""Steps before and after the first wrong one in a profile."""
 NO_HEADROOM = 0.95
 """A student this often right has too little left to learn for any feedback to show."""
 
@@ -166,7 +162,7 @@ def _examine(
         },
         "advantage": advantage(viewed, advantages),
         "localisation": localisation(viewed, advantages),
-        "profile": profile(viewed, advantages),
+        "profile": profile([Judged(r.group, judged_steps(r), a) for r, a in zip(viewed, advantages, strict=True)]),
         "cost": _cost(lesson, rollouts, config),
     }
     verdict, reason = judgement(kind, room, found)
@@ -180,7 +176,7 @@ def example(
     """One answer with a wrong step, token by token, and what each kind of feedback makes of it: the first of those that
     most kinds spoke about. {"question", "tokens", "steps" (ranges of tokens), "step_right", "advantage" {kind: nats a
     token}}; None where no step can be judged, or nothing was told about such an answer."""
-    wrong = [i for i, r in enumerate(rollouts) if not all(right for _, right in _judged_steps(r))]
+    wrong = [i for i, r in enumerate(rollouts) if not all(right for _, right in judged_steps(r))]
     told = {i: [kind for kind in heard if i in heard[kind]] for i in wrong}
     if not any(told.values()):
         return None
@@ -189,8 +185,8 @@ def example(
     return {
         "question": r.task.question,
         "tokens": token_texts(engine.tokenizer, r.ids.tolist()),
-        "steps": [list(span) for span, _ in _judged_steps(r)],
-        "step_right": [right for _, right in _judged_steps(r)],
+        "steps": [list(span) for span, _ in judged_steps(r)],
+        "step_right": [right for _, right in judged_steps(r)],
         "advantage": {kind: [number(a) for a in heard[kind][best]] for kind in told[best]},
     }
 
@@ -205,16 +201,16 @@ def advantage(rollouts: Sequence[Rollout], log_ratio: Sequence[Floats]) -> dict[
     answers. `negative_on_right_steps`: share of the summed negative advantage of judged steps that lies on right ones;
     `tokens_on_right_steps`: their share of tokens, what a teacher without a clue would put there.
     """
-    sums = _PerPrompt(rollouts)
+    sums = PerPrompt([r.group for r in rollouts])
     for r, a in zip(rollouts, log_ratio, strict=True):
         if r.verdict is not None and r.verdict.scored:
-            sums.add(r, "right_answers" if r.verdict.right else "wrong_answers", float(a.sum()), len(a))
-        for (start, end), right in _judged_steps(r):
+            sums.add(r.group, "right_answers" if r.verdict.right else "wrong_answers", float(a.sum()), len(a))
+        for (start, end), right in judged_steps(r):
             part = a[start:end]
             fall = float(-np.minimum(part, 0.0).sum())
-            sums.add(r, "right_steps" if right else "wrong_steps", float(part.sum()), end - start)
-            sums.add(r, "negative_on_right_steps", fall * right, fall)
-            sums.add(r, "tokens_on_right_steps", (end - start) * float(right), end - start)
+            sums.add(r.group, "right_steps" if right else "wrong_steps", float(part.sum()), end - start)
+            sums.add(r.group, "negative_on_right_steps", fall * right, fall)
+            sums.add(r.group, "tokens_on_right_steps", (end - start) * float(right), end - start)
     names = ("wrong_steps", "right_steps", "wrong_answers", "right_answers")
     return {name: sums.metric(name) for name in (*names, "negative_on_right_steps", "tokens_on_right_steps")}
 
@@ -225,16 +221,16 @@ def localisation(rollouts: Sequence[Rollout], log_ratio: Sequence[Floats]) -> di
     `share`: of the summed absolute advantage; `share_of_tokens`: of the tokens; `auroc`: the chance that the first
     wrong step has a lower summed advantage than a right step of the same answer (later wrong steps left out).
     """
-    sums = _PerPrompt(rollouts)
+    sums = PerPrompt([r.group for r in rollouts])
     rows: list[tuple[int, int, int, float, float]] = []
     for i, (r, a) in enumerate(zip(rollouts, log_ratio, strict=True)):
-        steps = _judged_steps(r)
+        steps = judged_steps(r)
         first = next((j for j, (_, right) in enumerate(steps) if not right), None)
         if first is None:
             continue
         start, end = steps[first][0]
-        sums.add(r, "share", float(np.abs(a[start:end]).sum()), float(np.abs(a).sum()))
-        sums.add(r, "share_of_tokens", end - start, len(a))
+        sums.add(r.group, "share", float(np.abs(a[start:end]).sum()), float(np.abs(a).sum()))
+        sums.add(r.group, "share_of_tokens", end - start, len(a))
         for j, ((start, end), right) in enumerate(steps):
             wrong = 1.0 if j == first else 0.0 if right else np.nan
             rows.append((sums.row[r.group], i, j, wrong, -float(a[start:end].sum())))
@@ -247,58 +243,6 @@ def localisation(rollouts: Sequence[Rollout], log_ratio: Sequence[Floats]) -> di
         "share_of_tokens": sums.metric("share_of_tokens"),
         "auroc": told.get("auroc_within_sequence"),
     }
-
-
-def profile(rollouts: Sequence[Rollout], log_ratio: Sequence[Floats]) -> dict[str, Any]:
-    """The teacher's word by place relative to the first wrong step; of answers with a wrong step, metrics over prompts.
-
-    `steps`: {offset: mean advantage, nats a token}, offset 0 the first wrong step, -`REACH` to `REACH` (as strings, in
-    order); `size_before`, `size_at`, `size_after`: mean absolute advantage, nats a token, of all steps before it, of
-    itself and of all after it.
-    """
-    sums = _PerPrompt(rollouts)
-    for r, a in zip(rollouts, log_ratio, strict=True):
-        steps = _judged_steps(r)
-        first = next((j for j, (_, right) in enumerate(steps) if not right), None)
-        if first is None:
-            continue
-        for j, ((start, end), _) in enumerate(steps):
-            side = "size_before" if j < first else "size_after" if j > first else "size_at"
-            sums.add(r, side, float(np.abs(a[start:end]).sum()), end - start)
-            if abs(j - first) <= REACH:
-                sums.add(r, str(j - first), float(a[start:end].sum()), end - start)
-    return {
-        "steps": {str(k): sums.metric(str(k)) for k in range(-REACH, REACH + 1)},
-        **{side: sums.metric(side) for side in ("size_before", "size_at", "size_after")},
-    }
-
-
-def _judged_steps(r: Rollout) -> list[tuple[tuple[int, int], bool]]:
-    """Token range and rightness of each step; none where nobody can tell, or which is which is not known."""
-    right = r.verdict.step_right if r.verdict is not None else None
-    if right is None or len(right) != len(r.steps):
-        return []
-    return [((s.start, s.end), bool(ok)) for s, ok in zip(r.steps, right, strict=True)]
-
-
-class _PerPrompt:
-    """Sums of parts and wholes of each prompt, so that a ratio of them has an interval over prompts."""
-
-    def __init__(self, rollouts: Sequence[Rollout]) -> None:
-        self.row = {g: i for i, g in enumerate(dict.fromkeys(r.group for r in rollouts))}
-        self.sums: dict[str, NDArray[np.float64]] = {}
-
-    def add(self, r: Rollout, name: str, part: float, whole: float) -> None:
-        self.sums.setdefault(name, np.zeros((2, len(self.row))))[:, self.row[r.group]] += (part, whole)
-
-    def metric(self, name: str) -> dict[str, Any] | None:
-        if name not in self.sums:
-            return None
-        part, whole = self.sums[name]
-        found = as_json(interval(ratio, part[None], whole[None], using=draws(1, len(self.row))))
-        point = number(ratio(part, whole))
-        # A figure of few prompts, missing in many resamples, is worth seeing; it has no interval.
-        return found or (None if point is None else {"mean": point, "ci95": None})
 
 
 def _cost(lesson: Lesson, rollouts: Sequence[Rollout], config: RunConfig) -> dict[str, Any]:

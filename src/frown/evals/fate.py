@@ -53,16 +53,15 @@ class Fates:
     is followed to.
 
     `shares` [N, 5]: pairs of each fate, in the order of `FATES`; `followed` [N] their sum: doubtful base steps.
-    `suppressed_wrong`, `followed_wrong` [N]: the suppressed and all, of base steps that were wrong.
+    `shares_wrong` [N, 5]: the part of `shares` whose base step was wrong.
     `risen`, `elsewhere`, `doubtful` [N]: doubtful trained steps that are newly risen, elsewhere, and all.
     `spikes`, `spikes_after` [N]: doubtful steps of judged answers; `steps`, `steps_after` [N]: all steps of them.
     `unjudged`: answers (base and trained) left out because nobody knows which of their steps are right.
     """
 
     shares: Array
+    shares_wrong: Array
     followed: Array
-    suppressed_wrong: Array
-    followed_wrong: Array
     risen: Array
     elsewhere: Array
     doubtful: Array
@@ -73,6 +72,11 @@ class Fates:
     unjudged: int
     states: bool
     """Whether places were matched by state, too."""
+
+    @property
+    def suppression(self) -> tuple[Array, Array]:
+        """[N] each: the suppressed, and all, of the pairs whose base step was wrong."""
+        return self.shares_wrong[:, FATES.index("suppressed")], self.shares_wrong.sum(axis=1)
 
 
 def spike_fate(base: GradedSamples, trained: GradedSamples, threshold: float = DOUBT) -> Fates | None:
@@ -91,12 +95,11 @@ def spike_fate(base: GradedSamples, trained: GradedSamples, threshold: float = D
         return None
     states = before.states and after.states
     counts = np.stack([_prompt(before, after, n, states) for n in range(base.prompts)])
-    suppressed_wrong, followed_wrong, risen, elsewhere, doubtful = counts[:, 5:].T
+    risen, elsewhere, doubtful = counts[:, 10:].T
     return Fates(
         shares=counts[:, :5],
+        shares_wrong=counts[:, 5:10],
         followed=counts[:, :5].sum(1),
-        suppressed_wrong=suppressed_wrong,
-        followed_wrong=followed_wrong,
         risen=risen,
         elsewhere=elsewhere,
         doubtful=doubtful,
@@ -152,7 +155,7 @@ class _Steps:
 
 
 def _prompt(before: _Steps, after: _Steps, n: int, states: bool) -> Array:
-    """The ten counts of one prompt, in the order of `Fates`."""
+    """The thirteen counts of one prompt, in the order of `Fates`."""
     there, doubt, right = (x[n][:, None] for x in (before.there, before.doubt, before.right))  # [base, 1, S]
     there2, doubt2, right2 = (x[n][None] for x in (after.there, after.doubt, after.right))  # [1, trained, S]
     pairs = before.judged[n][:, None] & after.judged[n][None]
@@ -161,11 +164,10 @@ def _prompt(before: _Steps, after: _Steps, n: int, states: bool) -> Array:
     if states:
         same = same & (before.state[n][:, None] == after.state[n][None])
     fates = fate_masks(right, same, doubt2, right2)
-    suppressed = fates[FATES.index("suppressed")]
     # A doubtful step is one spike, whatever the number of answers it is followed to.
     each = (pairs / np.maximum(pairs.sum(1, keepdims=True), 1))[:, :, None] * doubt
     back = (pairs / np.maximum(pairs.sum(0, keepdims=True), 1))[:, :, None] * doubt2
     counts = [(each * fate).sum() for fate in fates]
-    counts += [(each * (suppressed & ~right)).sum(), (each * ~right).sum()]
+    counts += [(each * (fate & ~right)).sum() for fate in fates]
     counts += [(back * (same & ~doubt)).sum(), (back * ~same).sum(), back.sum()]
     return np.array(counts, dtype=np.float64)

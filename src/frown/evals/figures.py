@@ -135,7 +135,8 @@ def fate(runs: Sequence[RunResult], book: Book) -> dict[str, Any] | None:
 
     after = [f for f, _ in found]
     out: dict[str, Any] = {name: part(partial(_share_of, i)) for i, name in enumerate(FATES)}
-    out["suppression"] = part(_suppression)
+    out["flow"] = _flow(after)
+    out["suppression"] = part(lambda f: f.suppression)
     out["risen"] = part(lambda f: (f.risen, f.doubtful))
     out["elsewhere"] = part(lambda f: (f.elsewhere, f.doubtful))
     out["doubt_before"] = as_json(book.interval(ratio, stack([(f.spikes, f.steps) for f in after])))
@@ -146,12 +147,20 @@ def fate(runs: Sequence[RunResult], book: Book) -> dict[str, Any] | None:
     return out
 
 
+def _flow(after: Sequence[Fates]) -> dict[str, dict[str, float | None]]:
+    """From what the doubtful steps were before to what became of them: shares of all that were followed."""
+    shares, wrong = (
+        sum(x.sum(axis=0) for x in xs) for xs in ([f.shares for f in after], [f.shares_wrong for f in after])
+    )
+    whole = float(np.sum(shares)) or np.nan
+    return {
+        was: {fate: number(v / whole) for fate, v in zip(FATES, values, strict=True)}
+        for was, values in (("wrong", wrong), ("right", np.subtract(shares, wrong)))
+    }
+
+
 def _share_of(fate: int, fates: Fates) -> Arrays:
     return fates.shares[:, fate], fates.followed
-
-
-def _suppression(fates: Fates) -> Arrays:
-    return fates.suppressed_wrong, fates.followed_wrong
 
 
 def pair(name: str, other: str, metric: str, runs: Mapping[str, Sequence[RunResult]], book: Book) -> dict[str, Any]:
@@ -199,7 +208,7 @@ def _pair_statistic(metric: str, book: Book) -> Statistic:
 def _pair_arrays(run: RunResult, metric: str, book: Book) -> Arrays:
     if metric == "suppression":
         assert run.fates is not None
-        return _suppression(run.fates[0])
+        return run.fates[0].suppression
     return (run.curve(book.steps),) if metric == "auc" else book.metrics[metric].arrays(run.last)
 
 
@@ -235,7 +244,7 @@ def _run(run: RunResult, book: Book) -> dict[str, Any]:
     out["heldout_avg_at_k"] = None if run.heldout is None else number(book.metrics["avg_at_k"].of(run.heldout))
     curve = run.curve(book.steps) if book.steps else None
     out["auc"] = None if curve is None else number(book.area()(curve))
-    out["suppression"] = None if run.fates is None else number(ratio(*_suppression(run.fates[0])))
+    out["suppression"] = None if run.fates is None else number(ratio(*run.fates[0].suppression))
     for name, attribute in THRESHOLD_COSTS.items():
         out[name] = None
         if curve is not None and book.threshold is not None:

@@ -101,9 +101,7 @@ def interval(statistic: Statistic, *arrays: NDArray[Any], using: Draws) -> Inter
     return percentile(_point(statistic, arrays), _resampled(statistic, arrays, using), arrays[0].shape[1])
 
 
-def difference(
-    statistic: Statistic, ours: Arrays, theirs: Arrays, *, using: Draws
-) -> Interval | None:
+def difference(statistic: Statistic, ours: Arrays, theirs: Arrays, *, using: Draws) -> Interval | None:
     """`statistic(ours) - statistic(theirs)` with its 95% interval and its p, paired over prompts and seeds.
 
     Row s of both must be the same training seed and column n the same prompt.

@@ -128,7 +128,12 @@ class PromptBar:
 
     def __init__(self, console: Console):
         self._console = console
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         self._bars = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._of: dict[str, TaskID] = {}
 
