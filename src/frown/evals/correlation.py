@@ -31,7 +31,8 @@ def foretells(pairs: Sequence[tuple[float, float]], resamples: int = 10_000, see
     Pairs with a value that is not finite are left out and counted. The interval resamples pairs as if they were
     independent; runs that share a base model, a seed or an arm are not quite, and it is then too narrow. By simulation
     of independent normal pairs (correlation 0 and .8), the truth lies inside 94% of Pearson's and 98 to 99% of
-    Spearman's intervals with 12 pairs, and 94% and 96 to 97% with 30. None below three pairs, or where one hardly varies.
+    Spearman's intervals with 12 pairs, and 94% and 96 to 97% with 30. None below three pairs, or where one hardly
+    varies.
     """
     table = np.array(pairs, dtype=np.float64).reshape(-1, 2)
     known = table[np.isfinite(table).all(axis=1)]

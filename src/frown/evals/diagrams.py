@@ -37,8 +37,8 @@ def diagrams(evals: Sequence[GradedSamples], draws: Callable[[int, int], Draws])
 def reliability(confidence: NDArray[Any], right: NDArray[Any], using: Draws) -> list[dict[str, Any]]:
     """The bins of a reliability diagram that hold samples, of `BINS` equally wide ones (as in `calibration.ece`).
 
-    `confidence` and `right` are [N, samples]. Of a bin: `count`, mean `confidence`, `mean` (the share that is right) and
-    its `ci95` over prompts, None where it is of too few.
+    `confidence` and `right` are [N, samples]. Of a bin: `count`, mean `confidence`, `mean` (the share that is right)
+    and its `ci95` over prompts, None where it is of too few.
     """
     known = np.isfinite(confidence) & np.isfinite(right)
     index = np.minimum((np.where(known, confidence, 0.0) * BINS).astype(np.int64), BINS - 1)
