@@ -155,7 +155,7 @@ def _flow(after: Sequence[Fates]) -> dict[str, dict[str, float | None]]:
     whole = float(np.sum(shares)) or np.nan
     return {
         was: {fate: number(v / whole) for fate, v in zip(FATES, values, strict=True)}
-        for was, values in (("wrong", wrong), ("right", np.subtract(shares, wrong)))
+        for was, values in (("wrong", wrong), ("right", shares - wrong))
     }
 
 

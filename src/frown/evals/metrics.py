@@ -38,10 +38,12 @@ def _vote(s: GradedSamples) -> Arrays:
 
 
 def confidence_agreement(s: GradedSamples) -> Arrays:
+    """[N, k] each: agreement of a prompt's samples as confidence, and whether they are right."""
     return calibration.agreement(_codes(s), s.scored), s.right
 
 
 def confidence_weakest(s: GradedSamples) -> Arrays:
+    """[N, k] each: the probability of the least likely token as confidence, and whether the answer is right."""
     return s.min_probability, s.right
 
 
