@@ -1,11 +1,9 @@
 """The terminal table and report.html, drawn from a summary alone."""
 
-import copy
 import html
 import io
 import json
 import re
-import shutil
 import subprocess
 from html.parser import HTMLParser
 
@@ -15,7 +13,7 @@ from frown.errors import FrownError
 from frown.evals.summary import summarise, to_json
 from frown.evals.wording import decimal
 from frown.report.chart import Point, Series, line_chart, ticks
-from frown.report.html import render, write_report
+from frown.report.html import write_report
 from frown.report.numbers import amount, duration
 from frown.report.table import summary_table
 from test_evals_summary import full_summary, run
@@ -72,65 +70,94 @@ class Page(HTMLParser):
 # --- the page -----------------------------------------------------------------------------------------------
 
 
+def drawn(summary, folder):
+    (folder / "summary.json").write_text(json.dumps(summary))
+    return write_report(folder).read_text()
+
+
 def test_the_page_holds_what_the_summary_holds(summary, tmp_path):
     (tmp_path / "summary.json").write_text(to_json(summary))
     target = write_report(tmp_path)
     assert target == tmp_path / "report.html"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "summary.json"]
     page = Page(target.read_text())
-    words = " ".join(" ".join(page.words).split())
-    assert page.open == []
-    for told in (
+    assert page.open == [] and page.tags.count("html") == 1
+    words = " ".join(page.words)
+    for pair in summary["pairs"]:
+        assert pair["sentence"] in words
+    for arm in summary["arms"].values():
+        for key in ("avg_at_k", "pass_at_k", "heldout_avg_at_k"):
+            assert decimal(arm[key]["mean"]) in words
+            assert "[" + ", ".join(decimal(b) for b in arm[key]["ci95"]) + "]" in words
+    for text in (
         summary["compared"],
         summary["config_digest"],
-        *(p["sentence"] for p in summary["pairs"]),
-        *summary["warnings"],
         "loss is not finite at step 12",
-        "frown compare --preset demo --out runs/demo",
+        "frown compare --preset",
     ):
-        assert told in words
-    for arm in summary["arms"].values():
-        low, high = arm["avg_at_k"]["ci95"]
-        assert f"{decimal(arm['avg_at_k']['mean'])} [{decimal(low)}, {decimal(high)}]" in words
-    assert page.tags.count("figure") == 4
-    order = [words.index(h) for h in ("Comparisons", "Learning curves", "Final figures", "Costs", "Failures and")]
-    assert order == sorted(order)
-    assert write_report(tmp_path).read_text() == target.read_text()
+        assert text in words
+    first = target.read_text().split("<main>")[0]  # the first screen: question, answer with its interval, table
+    assert "Which of sdpo, full critique and aimed is better than grpo?" in first
+    assert (
+        html.escape(summary["pairs"][0]["sentence"], quote=False).replace("'", "&#39;") in first and "<table" in first
+    )
+    assert "1 run did not finish" in first
 
 
-def test_every_chart_is_labelled_and_accuracy_runs_from_0_to_1(summary):
-    page = render(summary)
-    charts = re.findall(r'<svg class="chart".*?</svg>', page, flags=re.S)
-    assert len(charts) == 4
+def test_what_cannot_be_drawn_is_said_with_its_reason(summary, tmp_path):
+    words = " ".join(Page(drawn(summary, tmp_path)).words)
+    for title, why in (
+        ("Doubt: resolved or suppressed?", "steps that somebody can judge"),
+        ("What the teacher said, and where", "rollouts on disk"),
+        ("Signs of collapse", "no metrics.jsonl"),
+    ):
+        assert title in words and why in words
+
+
+def test_every_chart_is_labelled_and_accuracy_runs_from_0_to_1(summary, tmp_path):
+    text = drawn(summary, tmp_path)
+    charts = re.findall(r'<svg class="chart".*?</svg>', text, flags=re.S)
+    assert len(charts) >= 8
     for chart in charts:
-        label = re.search(r'role="img" aria-label="([^"]+)"', chart).group(1)
-        assert all(f"{name} ends at" in label for name in summary["arms"])
-    for chart in (charts[0], charts[3]):
-        labels = re.findall(r'text-anchor="end">([^<]+)<', chart)
-        assert labels == ["0", ".2", ".4", ".6", ".8", "1"]
-    styles = re.findall(r'<svg class="swatch".*?</svg>', page, flags=re.S)
-    assert len(set(styles)) == len(summary["arms"])
+        assert 'role="img"' in chart and "aria-label=" in chart
+    ends = [p["mean"] for p in summary["arms"]["grpo"]["curve"]]
+    assert f"grpo ends at {decimal(ends[-1], 3).rstrip('0')}" in charts[0]
+    assert re.findall(r'text-anchor="end">([^<]+)<', charts[0]) == ["0", ".2", ".4", ".6", ".8", "1"]
 
 
-def test_the_page_is_self_contained(summary):
-    page = Page(render(summary))
-    assert not {"script", "link", "img", "iframe", "object", "embed", "image", "use"} & set(page.tags)
-    assert {value for name, value in page.attributes if name in ("href", "src", "xlink:href")} == {"#warnings"}
-    text = render(summary)
-    assert "http:" not in text and "https:" not in text and "@import" not in text and "url(" not in text
-    assert "default-src 'none'" in text
+def test_the_page_is_self_contained(summary, tmp_path):
+    text = drawn(summary, tmp_path)
+    page = Page(text)
+    assert not set(page.tags) & {"script", "link", "img", "iframe", "object", "embed", "base", "form"}
+    assert (
+        "content",
+        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
+    ) in page.attributes
+    assert all(v.startswith("#") for n, v in page.attributes if n in ("href", "src", "xlink:href"))
+    assert "url(" not in text and "@import" not in text and "http" not in text.replace("http-equiv", "")
+    assert "prefers-color-scheme: dark" in text and "@media print" in text
 
 
 def test_hostile_names_and_messages_stay_text(tmp_path):
-    found = hostile_summary()
-    text = render(json.loads(to_json(found)))
-    page = Page(text)
-    assert "script" not in page.tags and "img" not in page.tags and page.open == []
-    assert not any(name.startswith("on") for name, _ in page.attributes)
+    page = Page(drawn(hostile_summary(), tmp_path))
+    assert not set(page.tags) & {"script", "img"} and page.open == []
     words = " ".join(page.words)
     assert HOSTILE in words and "</td><img src=x onerror=alert(1)>" in words  # shown as it is, 7 * 7 not computed
     label = next(v for n, v in page.attributes if n == "aria-label" and "ends at" in v)
     assert HOSTILE in label
+
+
+def test_an_arms_name_leads_nowhere_on_the_disk(tmp_path):
+    """A summary is anybody's text: only names that a comparison gives a folder to are looked for."""
+    from frown.report.material import material
+
+    (tmp_path / "inner").mkdir()
+    runs = [run("grpo", 0), run("aimed", 0)]
+    found = summarise(
+        [type(r)(arm="../.." if r.arm == "aimed" else r.arm, seed=0, evals=r.evals) for r in runs], baseline="grpo"
+    )
+    (tmp_path / "inner" / "summary.json").write_text(json.dumps(found))
+    assert set(material(tmp_path / "inner").metrics) == {"grpo"}
 
 
 def test_odd_summaries_are_drawn(tmp_path):
@@ -139,8 +166,7 @@ def test_odd_summaries_are_drawn(tmp_path):
     short = run("aimed", 0)
     short = type(short)("aimed", 0, short.evals[:1])
     for found in (alone, nothing, summarise([run("grpo", 0), short], baseline="grpo", threshold=0.99)):
-        (tmp_path / "summary.json").write_text(json.dumps(found))
-        assert Page(write_report(tmp_path).read_text()).open == []
+        assert Page(drawn(found, tmp_path)).open == []
 
 
 def test_a_summary_that_is_not_one_is_one_clear_line(summary, tmp_path):
@@ -172,48 +198,6 @@ def test_a_summary_that_is_not_one_is_one_clear_line(summary, tmp_path):
     assert "cannot be read" in complaint()
 
 
-# --- in a browser -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["plain", "hostile", "long names"])
-def test_in_a_browser_nothing_is_wider_than_a_phone(summary, tmp_path, kind):
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no chromium on this machine")
-    shown = hostile_summary() if kind == "hostile" else copy.deepcopy(summary)
-    if kind == "long names":
-        shown["arms"] = {f"{'W' * 70}-{n}": a for n, a in shown["arms"].items()}
-        shown["baseline"] = next(iter(shown["arms"]))
-        shown["failures"][0]["message"] = "x" * 400
-        shown["compared"] = "y" * 200
-    page = html.escape(render(shown), quote=True)
-    # The page itself allows no scripts; its frame asks it how wide it came out.
-    frame = f"""<body><iframe id="f" width="400" height="800" srcdoc="{page}"></iframe><pre id="out"></pre><script>
-      document.getElementById("f").onload = (e) => {{
-        const d = e.target.contentDocument, root = d.documentElement;
-        document.getElementById("out").textContent = JSON.stringify({{wide: root.scrollWidth,
-          view: root.clientWidth, sections: d.querySelectorAll("h2").length,
-          charts: [...d.querySelectorAll(".chart")].map((c) => Math.round(c.getBoundingClientRect().height))}});
-      }};</script></body>"""
-    (tmp_path / "frame.html").write_text(frame)
-    options = (
-        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-        "--disable-component-update --disable-sync --enable-logging=stderr --virtual-time-budget=5000 --dump-dom"
-    )
-    done = subprocess.run(
-        [chromium, *options.split(), f"--user-data-dir={tmp_path / 'profile'}", (tmp_path / "frame.html").as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    found = json.loads(html.unescape(re.search(r'<pre id="out">(.*?)</pre>', done.stdout, flags=re.S).group(1)))
-    assert found["sections"] == 6
-    assert found["wide"] <= found["view"] <= 400
-    assert all(height > 150 for height in found["charts"])
-    assert "CONSOLE" not in done.stderr, done.stderr
-
-
 # --- charts and numbers -------------------------------------------------------------------------------------
 
 
@@ -226,10 +210,12 @@ def test_ticks_are_round_and_cover(low, high):
 
 def test_a_chart_draws_points_where_they_are():
     svg = line_chart([Series("a", 0, (Point(0, 0.0), Point(10, 1.0, 0.5, 1.0)))], "step", "A", y_top=1.0)
-    assert 'points="40.0,222.0 416.0,12.0"' in svg  # bottom left, top right of the frame
+    assert 'points="44.0,218.0 416.0,12.0"' in svg  # bottom left, top right of the frame
     assert "<title>a, 10: 1 [.5, 1]</title>" in svg
     assert "polygon" not in svg  # one interval makes no band
-    assert "Nothing was evaluated" in line_chart([Series("a", 0, ())], "step", "A")
+    assert "Nothing was measured" in line_chart([Series("a", 0, ())], "step", "A")
+    below = line_chart([Series("a", 0, (Point(-1, 0.2), Point(1, -0.2, -0.4, 0.0)))], "place", "A")
+    assert below.count('class="zero"') == 1 and 'text-anchor="end">-.4<' in below
 
 
 def test_figures_read_well():

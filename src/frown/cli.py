@@ -294,6 +294,7 @@ def probe(
     config: Path | None = None,
     kinds: str | None = None,
     prompts: int | None = None,
+    out: Path | None = None,
     json_: Annotated[bool, Parameter("--json")] = False,
 ) -> None:
     """Before spending compute: would this policy learn from this feedback?
@@ -308,6 +309,8 @@ def probe(
         Kinds of feedback, e.g. sibling,reference,critique. Default: those of the configuration.
     prompts
         Prompts to sample. Default: those of one training step.
+    out
+        Write everything to this JSON file, and a report beside it.
     json_
         Print everything as JSON on standard output.
     """
@@ -319,6 +322,13 @@ def probe(
 
     settings = load(RunConfig, config, overrides)
     found = probe_feedback(settings, kinds.split(",") if kinds else None, prompts=prompts)
+    if out is not None:
+        from frown.report.html import write_report
+        from frown.store import environment, write_text
+
+        made = {"config": settings.model_dump(mode="json"), "environment": {**environment(), "command": _command()}}
+        write_text(out, json.dumps({**found, **made}, allow_nan=False) + "\n")
+        write_report(out)
     if json_:
         print(json.dumps(found, allow_nan=False))
         return
@@ -330,6 +340,22 @@ def probe(
         console.print(drawn)
     for line in sentences(found):
         console.print(f"- {line}", markup=False, highlight=False)
+
+
+@app.command
+def report(path: Path, *, out: Path | None = None) -> None:
+    """Draw the report of a run, a comparison, an evaluation or a probe: one HTML file, to open or to send.
+
+    Parameters
+    ----------
+    path
+        A run directory, the folder of a comparison or an evaluation, or the JSON file of a probe.
+    out
+        Where to write it. Default: report.html in the folder, or beside the file.
+    """
+    from frown.report.html import write_report
+
+    print(write_report(path, out))
 
 
 @app.command

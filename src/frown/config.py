@@ -713,17 +713,23 @@ ConfigT = TypeVar("ConfigT", bound=Config)
 
 
 def load(kind: type[ConfigT], file: Path | None, overrides: Iterable[str] = (), base: ConfigT | None = None) -> ConfigT:
-    """Read a TOML file (or start from `base`, or the defaults), apply `dotted.key=value` overrides and check it all."""
+    """Read a TOML file (or start from `base`, or the defaults), apply `dotted.key=value` overrides and check it all.
+
+    A file that ends in .json is the config.json of a run.
+    """
     values: dict[str, Any] = {} if base is None else base.model_dump()
     if file is not None:
         try:
-            values = tomllib.loads(file.read_text(encoding="utf-8"))
+            text = file.read_text(encoding="utf-8")
+            values = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
         except FileNotFoundError:
             raise FrownError(f"no config file {file}") from None
         except (OSError, UnicodeDecodeError) as error:
             raise FrownError(f"cannot read config {file}: {error}") from None
         except tomllib.TOMLDecodeError as error:
             raise FrownError(f"config {file} is not TOML: {error}") from None
+        except json.JSONDecodeError as error:
+            raise FrownError(f"config {file} is not JSON: {error}") from None
     for override in overrides:
         values = _merge(values, _nested(override))
     return parse(kind, values, str(file) if file else "config")

@@ -110,22 +110,25 @@ def finished(cell: Cell) -> bool:
 def results(todo: Sequence[Cell]) -> Iterator[RunResult]:
     """What each run left on disk."""
     for cell in todo:
-        run = RunDirectory(cell.path)
-        status, why = run.status
-        evals = tuple(run.evals("test"))
-        heldout = run.evals("heldout")
-        warnings = [f"{cell.arm} seed {cell.seed}: {m['warning']}" for m in run.metrics() if m.get("warning")]
-        yield RunResult(
-            arm=cell.arm,
-            seed=cell.seed,
-            evals=evals,
-            heldout=heldout[-1] if heldout else None,
-            seconds=run.seconds,
-            # A run that was killed had no time to say so.
-            status=status if status in ("finished", "failed") else "interrupted",
-            message=why,
-            warnings=tuple(warnings),
-        )
+        yield result_of(cell.arm, cell.seed, cell.path)
+
+
+def result_of(arm: str, seed: int, path: Path) -> RunResult:
+    """What one run left on disk."""
+    run = RunDirectory(path)
+    status, why = run.status
+    heldout = run.evals("heldout")
+    return RunResult(
+        arm=arm,
+        seed=seed,
+        evals=tuple(run.evals("test")),
+        heldout=heldout[-1] if heldout else None,
+        seconds=run.seconds,
+        # A run that was killed had no time to say so.
+        status=status if status in ("finished", "failed") else "interrupted",
+        message=why,
+        warnings=tuple(f"{arm} seed {seed}: {m['warning']}" for m in run.metrics() if m.get("warning")),
+    )
 
 
 def summary(config: CompareConfig, todo: Sequence[Cell], out: Path, command: str) -> dict[str, Any]:

@@ -25,9 +25,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from frown import checkpoint
 from frown.config import Config, to_json
 from frown.errors import FrownError, first_line
+from frown.evals.profile import Judged
 from frown.evals.samples import GradedSamples
 from frown.types import Appraisal, Feedback, Floats, Rollout
 
@@ -270,6 +273,21 @@ class RunDirectory:
 
         files = sorted((self.path / "evals").glob(f"step=*-{split}.parquet"))
         return [GradedSamples.from_table(pq.read_table(f)) for f in files]
+
+    def advantages(self) -> Iterator[tuple[str, Judged]]:
+        """Each training rollout that a teacher looked at and whose steps are judged: what it was told ("sibling",
+        "critique+outcome", ...), and the advantage of its tokens."""
+        import pyarrow.parquet as pq
+
+        columns = ["task", "steps", "step_right", "feedback", "log_ratio"]
+        for file in sorted((self.path / "rollouts").glob("step=*.parquet")):
+            for row in pq.read_table(file, columns=columns).to_pylist():
+                steps, right = row["steps"], row["step_right"]
+                if row["log_ratio"] is None or not row["feedback"] or right is None or len(right) != len(steps):
+                    continue
+                told = "+".join(dict.fromkeys(part["kind"] for part in row["feedback"]))
+                judged = [((a, b), bool(ok)) for (a, b), ok in zip(steps, right, strict=True)]
+                yield told, Judged(row["task"], judged, np.array(row["log_ratio"], dtype=np.float64))
 
 
 def environment() -> dict[str, Any]:

@@ -1,0 +1,127 @@
+"""What a report is drawn from: the files of a run, a comparison, an evaluation or a probe, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from frown.errors import FrownError
+from frown.evals.profile import Judged, profile
+from frown.evals.summary import SCHEMA
+from frown.store import RunDirectory
+
+Kind = Literal["training run", "comparison", "evaluation"]
+_KEYS = {
+    "schema",
+    "compared",
+    "baseline",
+    "k",
+    "prompts",
+    "steps",
+    "threshold",
+    "bootstrap",
+    "arms",
+    "pairs",
+    "failures",
+    "warnings",
+    "config",
+    "config_digest",
+    "environment",
+}
+
+
+@dataclass(frozen=True)
+class Material:
+    """What is known of a run, a comparison or an evaluation."""
+
+    kind: Kind
+    path: Path
+    summary: Mapping[str, Any]
+    metrics: Mapping[str, Mapping[int, list[Mapping[str, Any]]]] = field(default_factory=dict)
+    """Arm -> seed -> the lines of its metrics.jsonl."""
+    profiles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Arm -> feedback -> `frown.evals.profile.profile` of the rollouts that were told it."""
+
+
+def material(path: Path) -> Material:
+    """What the folder of a run, a comparison or an evaluation holds. Raises FrownError for any other."""
+    if (path / "status.json").is_file() and (path / "config.json").is_file():
+        runs = {path.resolve().name: {_seed(path): RunDirectory(path)}}
+        return Material("training run", path, _of_run(path), _metrics(runs), _profiles(runs))
+    summary = load_summary(path / "summary.json")
+    if (path / "samples").is_dir():
+        return Material("evaluation", path, summary)
+    runs = {arm: dict(_seeds(path / "runs" / arm)) for arm in summary["arms"] if _is_name(arm)}
+    return Material("comparison", path, summary, _metrics(runs), _profiles(runs))
+
+
+def load_summary(source: Path) -> dict[str, Any]:
+    """The summary in a file, with its schema and top-level keys checked; FrownError where they are wrong."""
+    summary = read_json(source, "the report is drawn from it, finish the run first")
+    found = summary.get("schema") if isinstance(summary, dict) else None
+    if found != SCHEMA:
+        raise FrownError(f"{source} has schema {found!r}, this version reads {SCHEMA}; summarise the runs again")
+    missing = _KEYS - set(summary)
+    if missing:
+        raise FrownError(f"{source} lacks {', '.join(sorted(missing))}; summarise the runs again")
+    return dict(summary)
+
+
+def read_json(source: Path, why: str) -> Any:
+    """The JSON in a file. Raises FrownError where it cannot be read; `why`: what it is needed for."""
+    try:
+        return json.loads(source.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FrownError(f"{source} is not there; {why}") from None
+    except OSError as error:
+        raise FrownError(f"{source} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise FrownError(f"{source} is not JSON ({error}); write it again") from None
+
+
+def _of_run(path: Path) -> dict[str, Any]:
+    """The summary of a single training run."""
+    from frown.evals.summary import summarise
+    from frown.experiment import result_of
+
+    name = path.resolve().name
+    config = read_json(path / "config.json", "the run's settings are in it")
+    try:
+        environment = dict(read_json(path / "environment.json", ""))
+    except FrownError:
+        environment = {}
+    environment["command"] = f"frown train --config {path}/config.json --out {path}-again"
+    return summarise([result_of(name, _seed(path), path)], baseline=name, config=config, environment=environment)
+
+
+def _seed(path: Path) -> int:
+    return int(read_json(path / "config.json", "the run's settings are in it").get("seed", 0))
+
+
+def _is_name(arm: str) -> bool:
+    """Whether an arm's name is one that a comparison gives a folder to; a summary is anybody's text."""
+    return arm.replace("-", "").replace("_", "").isalnum()
+
+
+def _seeds(folder: Path) -> Iterator[tuple[int, RunDirectory]]:
+    for path in sorted(folder.glob("seed*")):
+        if path.name.removeprefix("seed").isdigit():
+            yield int(path.name.removeprefix("seed")), RunDirectory(path)
+
+
+def _metrics(runs: Mapping[str, Mapping[int, RunDirectory]]) -> dict[str, dict[int, list[Mapping[str, Any]]]]:
+    return {arm: {seed: list(run.metrics()) for seed, run in seeds.items()} for arm, seeds in runs.items()}
+
+
+def _profiles(runs: Mapping[str, Mapping[int, RunDirectory]]) -> dict[str, dict[str, Any]]:
+    out: dict[str, dict[str, Any]] = {}
+    for arm, seeds in runs.items():
+        told: dict[str, list[Judged]] = {}
+        for run in seeds.values():
+            for kind, answer in run.advantages():
+                told.setdefault(kind, []).append(answer)
+        out[arm] = {kind: profile(answers) for kind, answers in sorted(told.items())}
+    return out

@@ -1,0 +1,106 @@
+"""The first screen: what was asked, the answer in a sentence with its interval, and the table it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from frown.evals.wording import LOWER_IS_BETTER, NAMES, decimal, is_shown
+from frown.report import numbers
+from frown.report.blocks import Cell, Item, Row, Table
+from frown.report.material import Material
+
+MISSING = Cell(numbers.MISSING)
+
+
+def question(m: Material) -> str:
+    """What the reader wants to know."""
+    s = m.summary
+    others = [n for n in s["arms"] if n != s["baseline"]]
+    if m.kind == "training run":
+        return f"What did training change in {s['baseline']}?"
+    if m.kind == "evaluation":
+        task = s["config"].get("task", {}).get("kind", "the task")
+        return (
+            f"Is {others[0]} better than {s['baseline']} on {task}?"
+            if others
+            else f"How good is {s['baseline']} on {task}?"
+        )
+    if not others:
+        return f"How far does {s['baseline']} get?"
+    if len(others) == 1:
+        return f"Is {others[0]} better than {s['baseline']}?"
+    return f"Which of {', '.join(others[:-1])} and {others[-1]} is better than {s['baseline']}?"
+
+
+def answer(m: Material) -> list[Item]:
+    """One sentence for each comparison that was asked for, in accuracy."""
+    s = m.summary
+    pairs = [p for p in s["pairs"] if p["metric"] == "avg_at_k"]
+    if pairs:
+        return [Item(p["sentence"], p["shown"]) for p in pairs]
+    name = s["baseline"]
+    arm = s["arms"][name]
+    metric = NAMES["avg_at_k"].format(k=s["k"] or "k")
+    if arm["change"] and arm["change"]["avg_at_k"]:
+        return [changed(name, metric, arm["change"]["avg_at_k"], arm["avg_at_k"])]
+    if arm["avg_at_k"]:
+        text = f"{name} reaches {metric} {numbers.mean(arm['avg_at_k'])} {numbers.bounds(arm['avg_at_k'])}"
+        return [Item(f"{text}, over {s['prompts']} prompts.", None)]
+    return [Item(f"Nobody can tell yet: {name} has no figures.", None)]
+
+
+def changed(name: str, metric: str, gap: Mapping[str, Any], after: Mapping[str, Any]) -> Item:
+    """How training changed one figure."""
+    shown = is_shown(gap)
+    verdict = "the interval excludes zero" if shown else "no difference is shown"
+    text = (
+        f"{name} went from {metric} {decimal(gap['before'])} before training to {numbers.mean(after)}: "
+        f"{decimal(gap['mean'], sign=True)} {numbers.bounds(gap)}; {verdict}."
+    )
+    return Item(text, shown)
+
+
+def table(m: Material) -> Table:
+    """The figures that the answer rests on, one row an arm (of a run: one row a figure, before and after)."""
+    s = m.summary
+    arms = s["arms"]
+    if m.kind == "training run" and (arm := arms[s["baseline"]])["change"]:
+        return _before_and_after(arm, s["k"])
+    gaps = {p["arm"]: p for p in s["pairs"] if p["metric"] == "avg_at_k" and p["baseline"] == s["baseline"]}
+    head = ["", f"Avg@{s['k'] or 'k'}", f"pass@{s['k'] or 'k'}", f"maj@{s['k'] or 'k'}", "ECE", "Unscored"]
+    if gaps:
+        head.insert(2, f"against {s['baseline']}")
+    rows = []
+    for name, arm in arms.items():
+        cells = [figure(arm["avg_at_k"]), figure(arm["pass_at_k"]), figure(arm["maj_at_k"]), figure(arm["ece"], 3)]
+        cells.append(Cell(str(arm["unscored"])))
+        if gaps:
+            cells.insert(1, difference(gaps[name]["difference"]) if name in gaps else Cell("baseline"))
+        rows.append(Row(name, cells))
+    return Table(head, rows)
+
+
+def _before_and_after(arm: Mapping[str, Any], k: int) -> Table:
+    rows = []
+    for name, gap in arm["change"].items():
+        digits = 2 if name == "avg_at_k" else 3
+        label = NAMES[name].format(k=k or "k")
+        label = label[0].upper() + label[1:]
+        lower = "lower is better" if name in LOWER_IS_BETTER else ""
+        if gap is None:
+            rows.append(Row(label, [MISSING, figure(arm[name], digits), MISSING], lower))
+            continue
+        before = Cell(decimal(gap["before"], digits))
+        rows.append(Row(label, [before, figure(arm[name], digits), difference(gap, digits)], lower))
+    return Table(["", "before", "after", "change"], rows)
+
+
+def figure(metric: Mapping[str, Any] | None, digits: int = 2) -> Cell:
+    """A metric with its interval below it."""
+    return Cell(numbers.mean(metric, digits), numbers.bounds(metric, digits))
+
+
+def difference(gap: Mapping[str, Any] | None, digits: int = 2) -> Cell:
+    """A difference with its sign, its interval below it."""
+    return MISSING if gap is None else Cell(decimal(gap["mean"], digits, sign=True), numbers.bounds(gap, digits))
