@@ -38,7 +38,7 @@ def test_a_word_names_a_model_a_run_or_the_seeds_of_an_arm(run, tmp_path):
     folder = byte_model(tmp_path / "mine")
     assert subjects(str(folder)) == [Subject("mine", 0, str(folder))]
     one, arm = subjects(str(run)), subjects(str(run.parent))
-    assert (one[0].name, one[0].seed, arm[0].name) == ("seed3", 3, "arm") and one[0].config.seed == 3
+    assert (one[0].name, one[0].seed, arm[0].name) == ("arm/seed3", 3, "arm") and one[0].config.seed == 3
     assert one[0].model == arm[0].model == str(newest_checkpoint(run))
     for word in ("nowhere", str(tmp_path)):
         with pytest.raises(FrownError):
@@ -152,7 +152,7 @@ def test_the_command(run, tmp_path, capsys):
     assert found == json.loads((out / "summary.json").read_text())
     assert sorted(p.name for p in out.iterdir()) == ["config.json", "report.html", "samples", "summary.json"]
     page = (out / "report.html").read_text()
-    assert "Is seed3 better than lab:chains-0 on lab:chains?" in page and "An evaluation trains nothing" in page
+    assert "Is arm/seed3 better than lab:chains-0 on lab:chains?" in page and "An evaluation trains nothing" in page
     with pytest.raises(SystemExit):
         main(["eval", "lab:chains-0", "--out", str(tmp_path / "x")])
     assert "name a task" in capsys.readouterr().err
@@ -173,7 +173,7 @@ def test_a_file_of_test_rows_is_used_whole(tmp_path, capsys):
 def test_a_run_is_reported_and_its_config_runs_again(run, tmp_path, capsys):
     main(["report", str(run), "--out", str(tmp_path / "page.html")])
     page = (tmp_path / "page.html").read_text()
-    assert "What did training change in seed3?" in page and "Settings that are not the defaults" in page
+    assert "What did training change in arm/seed3?" in page and "Settings that are not the defaults" in page
     assert "model.lora.rank" in page
     assert load(RunConfig, run / "config.json") == RunConfig.model_validate_json((run / "config.json").read_text())
     assert RunDirectory(run).status[0] == "finished"

@@ -197,6 +197,7 @@ def eval_(
     against: str | None = None,
     k: int | None = None,
     prompts: int | None = None,
+    harness: Literal["lm-eval", "inspect"] | None = None,
     out: Path = Path("runs/eval"),
     json_: Annotated[bool, Parameter("--json")] = False,
 ) -> None:
@@ -221,11 +222,25 @@ def eval_(
         Answers to each prompt (default 12).
     prompts
         Prompts (default 60).
+    harness
+        Run under lm-evaluation-harness or inspect_ai instead, where that is installed, on its own tasks (--task
+        gsm8k,arc_easy); KEY=VALUE becomes --KEY VALUE of it.
     out
         Where everything is written; what is there already of the same model, prompts and settings is read back.
     json_
         Print the summary as JSON on standard output.
     """
+    if harness is not None:
+        from frown.harness import run_under
+        from frown.subjects import subjects
+
+        if task is None or any(x is not None for x in (data, columns, against, k, prompts)):
+            raise FrownError("--harness runs its own tasks: give --task NAMES, and its options as KEY=VALUE")
+        for one in subjects(model):
+            done = run_under(harness, one.model, task.split(","), overrides, out)
+            print(shlex.join(done))
+        return
+
     from rich.console import Console
 
     from frown.assess import assess, settings

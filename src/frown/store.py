@@ -290,6 +290,12 @@ class RunDirectory:
                 yield told, Judged(row["task"], judged, np.array(row["log_ratio"], dtype=np.float64))
 
 
+def run_name(path: Path) -> str:
+    """What a run is called: its folder, with the arm's before it where that is one of several seeds."""
+    whole = path.resolve()
+    return f"{whole.parent.name}/{whole.name}" if whole.name.startswith("seed") else whole.name
+
+
 def environment() -> dict[str, Any]:
     """Versions and machine, for the record. Nothing about the person or the network."""
     names = ("frown", "torch", "transformers", "numpy", "peft", "math-verify", "reasoning-gym")

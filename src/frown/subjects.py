@@ -10,6 +10,7 @@ from typing import NamedTuple
 from frown.config import RunConfig, parse
 from frown.engine.model import base_of, resolve
 from frown.errors import FrownError
+from frown.store import run_name
 
 PARTS = (".safetensors", ".json", ".jinja", ".txt", ".model")
 """Endings of the files that a model consists of: weights, settings, tokenizer, chat template."""
@@ -79,4 +80,4 @@ def _of_run(path: Path) -> Subject:
     except ValueError as error:
         raise FrownError(f"{file} is not JSON: {error}") from None
     config = parse(RunConfig, values, str(file))
-    return Subject(path.resolve().name, config.seed, str(newest_checkpoint(path)), config)
+    return Subject(run_name(path), config.seed, str(newest_checkpoint(path)), config)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from frown.errors import FrownError
 from frown.evals.profile import Judged, profile
 from frown.evals.summary import SCHEMA
-from frown.store import RunDirectory
+from frown.store import RunDirectory, run_name
 
 Kind = Literal["training run", "comparison", "evaluation"]
 _KEYS = {
@@ -49,7 +49,7 @@ class Material:
 def material(path: Path) -> Material:
     """What the folder of a run, a comparison or an evaluation holds. Raises FrownError for any other."""
     if (path / "status.json").is_file() and (path / "config.json").is_file():
-        runs = {path.resolve().name: {_seed(path): RunDirectory(path)}}
+        runs = {run_name(path): {_seed(path): RunDirectory(path)}}
         return Material("training run", path, _of_run(path), _metrics(runs), _profiles(runs))
     summary = load_summary(path / "summary.json")
     if (path / "samples").is_dir():
@@ -87,7 +87,7 @@ def _of_run(path: Path) -> dict[str, Any]:
     from frown.evals.summary import summarise
     from frown.experiment import result_of
 
-    name = path.resolve().name
+    name = run_name(path)
     config = read_json(path / "config.json", "the run's settings are in it")
     try:
         environment = dict(read_json(path / "environment.json", ""))

@@ -10,6 +10,14 @@ from frown.report import numbers
 from frown.report.blocks import Cell, Item, Row, Table
 from frown.report.material import Material
 
+SHORT = {
+    "avg_at_k": "Avg@{k}",
+    "ece": "ECE, agreement",
+    "brier": "Brier, agreement",
+    "ece_min_probability": "ECE, weakest token",
+    "brier_min_probability": "Brier, weakest token",
+}
+"""Names of figures where there is little room."""
 MISSING = Cell(numbers.MISSING)
 
 
@@ -85,8 +93,7 @@ def _before_and_after(arm: Mapping[str, Any], k: int) -> Table:
     rows = []
     for name, gap in arm["change"].items():
         digits = 2 if name == "avg_at_k" else 3
-        label = NAMES[name].format(k=k or "k")
-        label = label[0].upper() + label[1:]
+        label = SHORT[name].format(k=k or "k")
         lower = "lower is better" if name in LOWER_IS_BETTER else ""
         if gap is None:
             rows.append(Row(label, [MISSING, figure(arm[name], digits), MISSING], lower))

@@ -160,7 +160,7 @@ def calibration(m: Material) -> Section:
             Row(
                 f"{n}, {words}",
                 [
-                    Cell(f"{decimal(b['mean'])} of {b['count']}", f"said {decimal(b['confidence'])}")
+                    Cell(f"{decimal(b['mean'])} of {b['count']}", f"said {decimal(b['confidence'])}") if b else MISSING
                     for b in _ten(found[n]["reliability"])
                 ],
             )
@@ -192,10 +192,10 @@ def calibration(m: Material) -> Section:
     )
 
 
-def _ten(bins: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The ten bins in order, empty ones as a count of none."""
+def _ten(bins: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any] | None]:
+    """The ten bins in order, None for empty ones."""
     by_place = {min(int(b["confidence"] * 10), 9): b for b in bins}
-    return [by_place.get(i, {"mean": None, "count": 0, "confidence": None}) for i in range(10)]
+    return [by_place.get(i) for i in range(10)]
 
 
 def doubts(m: Material) -> Section:
