@@ -13,7 +13,8 @@ from frown.config import RunConfig, parse
 from frown.engine.local import LocalEngine
 from frown.errors import FrownError
 from frown.evals.correlation import foretells, pearson, spearman
-from frown.probe import KINDS, advantage, headroom, judgement, localisation, probe, profile
+from frown.evals.profile import Judged, judged_steps, profile
+from frown.probe import KINDS, advantage, headroom, judgement, localisation, probe
 from frown.report.probe import example_text, probe_table, profile_table, sentences
 from frown.run import execute
 from frown.store import RunDirectory
@@ -65,13 +66,13 @@ def test_the_profile_by_hand():
         rollout(2, 0.0, (False, True, True)),
     ]
     ratios = [np.array(a, np.float32) for a in ([1, -1, -4, -2, -3, 1], [9] * 6, [-2, 0, 1, -1, 1, 3])]
-    found = profile(rollouts, ratios)
+    found = profile([Judged(r.group, judged_steps(r), a) for r, a in zip(rollouts, ratios, strict=True)])
     means = {k: m["mean"] for k, m in found["steps"].items() if m}
     assert means == {"-1": 0.0, "0": pytest.approx((-6 - 2) / 4), "1": pytest.approx((-2 + 0) / 4), "2": 2.0}
     assert found["size_before"]["mean"] == 1.0 and found["size_at"]["mean"] == pytest.approx((6 + 2) / 4)
     assert found["size_after"]["mean"] == pytest.approx((4 + 2 + 4) / 6, abs=1e-6)
     assert list(found["steps"]) == ["-3", "-2", "-1", "0", "1", "2", "3"]
-    assert all(m is None for m in profile([], [])["steps"].values())
+    assert all(m is None for m in profile([])["steps"].values())
 
 
 def test_where_no_step_is_judged_the_answers_are_still_told_apart():

@@ -43,7 +43,7 @@ def pages(tmp_path_factory):
     config = CompareConfig.model_validate(SETTINGS)
     cells = begin(config, folder / "demo")
     for cell in cells:
-        execute(cell.config, cell.path)
+        execute(cell.config, cell.path, resume=True)
     run_all(cells, 1, lambda: None)  # all done
     summary(config, cells, folder / "demo", "frown compare")
     run = folder / "demo" / "runs" / "aimed" / "seed0"

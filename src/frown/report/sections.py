@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from frown.evals.wording import decimal
+from frown.guard import CANARIES
 from frown.report import fate, numbers
 from frown.report.blocks import Block, Cell, Figure, Figures, Folded, Item, Points, Row, Section, Table, Text, absent
 from frown.report.chart import Point, Series, line_chart, swatch
@@ -20,18 +21,7 @@ BANDS = (
     "between marks are straight, nothing is smoothed."
 )
 CONFIDENCES = {"agreement": "agreement of the samples", "min_probability": "probability of the weakest token"}
-CANARIES = {
-    "length": "Mean tokens of an answer",
-    "policy_entropy": "Entropy of the policy, nats a token",
-    "doubt": "Surprisal of sampled tokens, nats",
-    "repetition": "Repeated 4-grams, share",
-    "truncated": "Cut at the token limit, share",
-    "flat_groups": "Groups without a difference, share",
-    "well_formed": "Well-formed answers, share",
-    "kl_to_base": "KL from the start, nats a token",
-    "dev_accuracy": "Accuracy on the dev split",
-    "grad_norm": "Norm of the gradient",
-}
+SIGNS = {**CANARIES, "doubt": "mean surprisal of sampled tokens, nats", "grad_norm": "norm of the gradient"}
 """Key of metrics.jsonl -> what it says."""
 
 
@@ -355,7 +345,8 @@ def canaries(m: Material) -> Section:
     if m.kind == "evaluation":
         return absent(title, "An evaluation trains nothing that could collapse.")
     drawings, rows = [], []
-    for key, words in CANARIES.items():
+    for key, told in SIGNS.items():
+        words = told[0].upper() + told[1:]
         series = [Series(n, i, _each_step(m.metrics.get(n, {}), key)) for n, i in styles(m).items()]
         if any(len(s.points) > 1 for s in series):
             drawings.append(Figure(words, "", line_chart(series, "training step", words)))
