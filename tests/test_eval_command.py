@@ -148,7 +148,9 @@ def test_the_command(run, tmp_path, capsys):
     out = tmp_path / "out"
     words = ["eval", str(run), "--against", "lab:chains-0", "--k", "2", "--prompts", "3", "--out", str(out), "--json"]
     main(words)
-    found = json.loads(capsys.readouterr().out)
+    told = capsys.readouterr()
+    found = json.loads(told.out)
+    assert "unscored" in told.err and "comments" not in told.err.split("baseline")[0]
     assert found == json.loads((out / "summary.json").read_text())
     assert sorted(p.name for p in out.iterdir()) == ["config.json", "report.html", "samples", "summary.json"]
     page = (out / "report.html").read_text()

@@ -67,6 +67,15 @@ def _columns(summary: Mapping[str, Any]) -> list[_Column]:
         _Column("ECE", [mean(a["ece"], 3) for a in arms], 7),
         _Column("Brier", [mean(a["brier"], 3) for a in arms], 2),
     ]
+    if not any(_cost(a["rollouts"]) for a in arms):  # an evaluation alone: nothing was trained
+        return [
+            *columns,
+            _Column(f"maj@{k}", [mean(a["maj_at_k"]) for a in arms], 5),
+            _Column("entropy", [mean(a["entropy"], 3) for a in arms], 3),
+            _Column("length", [mean(a["length"], 1) for a in arms], 1),
+            _Column("cut", [mean(a["truncated"]) for a in arms], 1),
+            _Column("unscored", [str(a["unscored"]) for a in arms], 6),
+        ]
     if threshold is not None:
         steps = [to_threshold(a["steps_to_threshold"], len(a["seeds"])) for a in arms]
         columns.append(_Column(f"steps to {decimal(threshold)}", steps, 5))
