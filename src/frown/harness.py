@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from frown.config import ModelConfig
-from frown.engine.model import base_of, load, resolve
+from frown.engine.model import described, load, resolve
 from frown.errors import FrownError, first_line
 
 Harness = Literal["lm-eval", "inspect"]
@@ -52,7 +52,7 @@ def command(harness: Harness, folder: Path, tasks: Sequence[str], options: Seque
 def exported(model: str, to: Path) -> Path:
     """The folder of a whole model: its own, or `to`, where adapters and their base are saved as one."""
     folder = resolve(model)
-    if base_of(folder) is None:
+    if described(model) == folder:
         return folder
     loaded = load(ModelConfig(path=model, device="cpu"))
     try:

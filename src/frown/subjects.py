@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from frown.config import RunConfig, parse
-from frown.engine.model import base_of, resolve
+from frown.engine.model import described, resolve
 from frown.errors import FrownError
 from frown.store import run_name
 
@@ -67,8 +67,8 @@ def fingerprint(model: str) -> str:
     for file in sorted(f for f in folder.iterdir() if f.is_file() and f.suffix in PARTS):
         with file.open("rb") as opened:
             total.update(f"{file.name} {hashlib.file_digest(opened, 'sha256').hexdigest()}\n".encode())
-    base = base_of(folder)
-    if base is not None:
+    base = described(model)
+    if base != folder:
         total.update(fingerprint(str(base)).encode())
     return total.hexdigest()
 

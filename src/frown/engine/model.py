@@ -138,7 +138,8 @@ def _merged(model: Any, folder: Path) -> Any:
     """The model with the adapters in a folder added to its weights."""
     if not (folder / "adapter_model.safetensors").is_file():
         raise FrownError(f"{folder} has no adapter_model.safetensors")
-    return _peft(f"the adapters in {folder} need").PeftModel.from_pretrained(model, folder).merge_and_unload()
+    whole = _peft(f"the adapters in {folder} need").PeftModel.from_pretrained(model, folder).merge_and_unload()
+    return whole.requires_grad_(True)  # peft had frozen it; it is a model like any other now
 
 
 def device_named(name: str) -> Any:
