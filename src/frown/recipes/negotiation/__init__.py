@@ -1,0 +1,1 @@
+"""Which emotion to show in a negotiation over one number, learned from logged dialogues."""

@@ -1,0 +1,69 @@
+"""The best there is: dynamic programming over the rule-based partner.
+
+A state is (exchanges so far t, their steps towards us k, level of stalemate s); an action is an emotion; the value is
+the expected savings utility from there on. Everything is exact, by backward induction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frown.recipes.negotiation.partner import DRAWS, LEVELS, STEPS, Replies
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Solution:
+    """`value` [T + 1, STEPS + 1, LEVELS] and `q` [T, STEPS + 1, LEVELS, A], in utility."""
+
+    value: Floats
+    q: Floats
+
+    @property
+    def start(self) -> float:
+        """The value of the game."""
+        return float(self.value[0, 0, 0])
+
+
+def slack(gap: float, tolerance: float) -> int:
+    """Within how many lattice steps offers meet, for targets `gap` units apart."""
+    return int(np.floor(tolerance * STEPS / gap + 1e-9))
+
+
+def solve(replies: Replies, ours: NDArray[np.int64], meet: int, policy: Floats | None = None) -> Solution:
+    """Values under the best policy, or under `policy`.
+
+    Args:
+        replies: of the partner.
+        ours: [T] our concession in each exchange, lattice steps.
+        meet: offers this many steps apart are a deal.
+        policy: chances of the emotions, [T, STEPS + 1, LEVELS, A] or what broadcasts to it.
+    """
+    horizon, emotions = len(ours), replies.leave.shape[1]
+    shape = (horizon, STEPS + 1, LEVELS, emotions)
+    chances = None if policy is None else np.broadcast_to(policy, shape)
+    value = np.zeros((horizon + 1, STEPS + 1, LEVELS))  # time that is up is no deal
+    q = np.zeros(shape)
+    for t in reversed(range(horizon)):
+        for k in range(STEPS + 1):
+            ceiling = max(STEPS - int(ours[t]), k)  # we never offer less than they already do
+            for s in range(LEVELS):
+                after = np.zeros(DRAWS + 1)
+                for step in range(DRAWS + 1):
+                    to = min(k + step, ceiling)
+                    stuck = min(s + 1, LEVELS - 1) if to == k else 0
+                    after[step] = to / STEPS if to >= ceiling - meet else value[t + 1, to, stuck]
+                q[t, k, s] = (1.0 - replies.leave[s]) * (replies.steps[s] @ after)
+        value[t] = q[t].max(axis=-1) if chances is None else (chances[t] * q[t]).sum(axis=-1)
+    return Solution(value, q)
+
+
+def best_fixed(replies: Replies, ours: NDArray[np.int64], meet: int) -> tuple[int, float]:
+    """The emotion that is best when never changed, and its value."""
+    emotions = replies.leave.shape[1]
+    values = [solve(replies, ours, meet, np.eye(emotions)[a]).start for a in range(emotions)]
+    return int(np.argmax(values)), max(values)
