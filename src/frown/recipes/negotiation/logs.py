@@ -1,0 +1,89 @@
+"""Logged dialogues as transitions: what an offline learner is given.
+
+The columns carry EmoDistill's names for them, and one more: the chance that the logging policy gave to what it did.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frown.recipes.negotiation.game import DEAL, Floats, Ints, Rules, Talks, conceded, earlier, given, utility
+from frown.recipes.negotiation.play import Played
+from frown.recipes.negotiation.state import Encoding, encode
+
+Reward = Literal["utility", "paper"]
+
+
+@dataclass(frozen=True, eq=False)
+class Logs:
+    """M transitions of B dialogues, dialogue by dialogue in their order.
+
+    `states`, `next_states` float32[M, F]; `actions` int64[M], positions in the taxonomy; `rewards` float64[M];
+    `dones` bool[M]; `episode_ids` int64[M] from 0 to B - 1; `step_ids` int64[M]; `chances` float64[M], of the action
+    under the logging policy.
+    """
+
+    states: NDArray[np.float32]
+    actions: Ints
+    rewards: Floats
+    next_states: NDArray[np.float32]
+    dones: NDArray[np.bool_]
+    episode_ids: Ints
+    step_ids: Ints
+    chances: Floats
+
+    @property
+    def episodes(self) -> int:
+        """How many dialogues, B."""
+        return int(self.episode_ids[-1]) + 1 if len(self.episode_ids) else 0
+
+    def returns(self) -> Floats:
+        """The sum of rewards of each dialogue: [B]."""
+        return np.bincount(self.episode_ids, weights=self.rewards, minlength=self.episodes).astype(np.float64)
+
+
+def transitions(played: Played, places: Floats, encoding: Encoding, rules: Rules, reward: Reward) -> Logs:
+    """The transitions of finished dialogues.
+
+    reward: utility, the deal's savings at the end and nothing before; paper, see `paper_rewards`.
+    """
+    talks = played.talks
+    states = np.stack([encode(earlier(talks, t), places, encoding, rules) for t in range(talks.exchanges + 1)], axis=1)
+    step = np.arange(talks.exchanges)
+    there = step < talks.lasted[:, None]
+    last = step == talks.lasted[:, None] - 1
+    rewards = last * utility(talks)[:, None] if reward == "utility" else paper_rewards(talks, rules)
+    dialogue, t = np.nonzero(there)
+    return Logs(
+        states[dialogue, t],
+        talks.shown[dialogue, t],
+        rewards[dialogue, t],
+        states[dialogue, t + 1],
+        last[dialogue, t],
+        dialogue.astype(np.int64),
+        t.astype(np.int64),
+        played.chance[dialogue, t],
+    )
+
+
+def paper_rewards(talks: Talks, rules: Rules) -> Floats:
+    """EmoDistill's reward v4 of each exchange: [B, T], 0 after the end.
+
+    r_t = (clip(Dd, +-2) - clip(Dc, +-2)) (1 - t / T), with Dd and Dc what they and we conceded, as shares of the gap;
+    +2 for a deal and -2 for none, at the end.
+    """
+    theirs, ours = (np.clip(np.diff(f(talks), axis=1), -2.0, 2.0) for f in (conceded, given))
+    step = np.arange(talks.exchanges)
+    last = step == talks.lasted[:, None] - 1
+    end = np.where(talks.status == DEAL, 2.0, -2.0)
+    return (theirs - ours) * (1.0 - step / rules.exchanges) * (step < talks.lasted[:, None]) + last * end[:, None]
+
+
+def write_logs(logs: Logs, path: Path) -> None:
+    """One compressed .npz of plain arrays."""
+    np.savez_compressed(path, **{name: getattr(logs, name) for name in Logs.__dataclass_fields__})

@@ -1,0 +1,48 @@
+"""What the selector knows before it chooses an emotion, as numbers.
+
+`legacy` is EmoDistill's ten numbers, its two constants for an absent observer and its emotion as one number included,
+which gives emotions an order that they do not have. `onehot` and `vad` say the same without that: the last emotion as A
+indicators, or as its place; the partner's offer as a share of the gap (a ratio to its first offer has no meaning on a
+clock); whether it moved at all.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frown.recipes.negotiation.game import STILL, Floats, Rules, Talks, conceded, given, stalled
+
+Encoding = Literal["onehot", "vad", "legacy"]
+ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)
+_DEAL_PROBABILITY, _BREAKDOWN_RISK = 0.5, 0.3
+
+
+def encode(talks: Talks, places: Floats, encoding: Encoding, rules: Rules) -> NDArray[np.float32]:
+    """The state of each dialogue: [B, F]; F is 10 (legacy), 11 (vad) or 8 + A (onehot).
+
+    `places` [A, 3]: the emotions that may be shown, in VAD. Before the first exchange no emotion was shown: zeros.
+    """
+    theirs, ours = conceded(talks), given(talks)
+    moves = np.diff(theirs, axis=1)
+    nothing = np.zeros(len(theirs))
+    last = np.clip(moves[:, -1], -2.0, 2.0) if moves.shape[1] else nothing
+    speed = moves[:, -3:].mean(axis=1) if moves.shape[1] else nothing
+    time = np.full(len(theirs), talks.exchanges / rules.exchanges)
+    apart = 1.0 - theirs[:, -1] - ours[:, -1]
+    stale = stalled(talks) / 10.0
+    shown = talks.shown[:, -1] if talks.exchanges else np.full(len(theirs), -1)
+    if encoding == "legacy":
+        first = talks.theirs[:, 0]
+        ratio = np.divide(talks.theirs[:, -1], first, out=np.ones(len(first)), where=first != 0)
+        constants = (np.full(len(theirs), c) for c in (_DEAL_PROBABILITY, _BREAKDOWN_RISK))
+        index = np.maximum(shown, 0) / max(len(places) - 1, 1)
+        columns = [last, apart, time, ratio, ours[:, -1], speed, stale, *constants, index]
+    else:
+        moving = (np.abs(last) >= STILL) | (talks.exchanges == 0)
+        each = places if encoding == "vad" else np.eye(len(places))
+        emotion = np.where(shown[:, None] >= 0, each[shown], 0.0)
+        columns = [last, apart, time, theirs[:, -1], ours[:, -1], speed, stale, moving.astype(float), *emotion.T]
+    return np.column_stack(columns).astype(np.float32)
