@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from frown.config import Config
 from frown.recipes.negotiation.game import Rules, Talks
 from frown.recipes.negotiation.logs import Logs
 from frown.recipes.negotiation.play import Policy
@@ -27,27 +29,26 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-@dataclass(frozen=True)
-class IqlSettings:
+class IqlSettings(Config):
     """Settings of one training; in brackets what EmoDistill used where it differs."""
 
-    tau: float = 0.7
-    """Expectile in (0.5, 1): 0.5 learns the behaviour's value, towards 1 the best logged one."""
-    discount: float = 0.99
-    beta: float = 3.0
+    tau: float = Field(default=0.7, gt=0, lt=1)
+    """Expectile: 0.5 learns the behaviour's value, towards 1 the best logged one."""
+    discount: float = Field(default=0.99, gt=0, le=1)
+    beta: float = Field(default=3.0, gt=0)
     """Inverse temperature of the policy, in units of the advantage's standard deviation. [of the reward over its
     largest absolute value]"""
-    cap: float = 100.0
+    cap: float = Field(default=100.0, gt=0)
     """Largest weight of a transition in the policy's loss."""
-    polyak: float = 0.005
-    lr: float = 1e-3
+    polyak: float = Field(default=0.02, gt=0, le=1)
+    """Share of the new Q in its slow copy at each step. [0.005]"""
+    lr: float = Field(default=1e-3, gt=0)
     """[3e-4]"""
-    batch: int = 256
-    steps: int = 1500
+    batch: int = Field(default=256, ge=2)
+    steps: int = Field(default=1500, ge=1)
     """[20000]"""
-    hidden: int = 64
+    hidden: int = Field(default=64, ge=1)
     """[256]"""
-    seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +85,8 @@ def dueling(value: Tensor, advantage: Tensor) -> Tensor:
     return value + advantage - advantage.mean(dim=-1, keepdim=True)
 
 
-def train(logs: Logs, actions: int, settings: IqlSettings) -> Selector:
-    """A selector from logged transitions. The same logs and settings give the same selector.
+def train(logs: Logs, actions: int, settings: IqlSettings, seed: int = 0) -> Selector:
+    """A selector from logged transitions. The same logs, settings and seed give the same selector.
 
     Raises ValueError where there are no transitions.
     """
@@ -104,7 +105,7 @@ def train(logs: Logs, actions: int, settings: IqlSettings) -> Selector:
     going = torch.from_numpy(1.0 - logs.dones.astype(np.float32))
 
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
+        torch.manual_seed(seed)
         features = logs.states.shape[1]
         q = _mlp(features, settings.hidden, 1 + actions)
         v = _mlp(features, settings.hidden, 1)

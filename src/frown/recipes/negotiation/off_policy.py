@@ -96,8 +96,8 @@ def estimates(logs: Logs, policy: Chances, q: Array, clusters: NDArray[np.int64]
 
 def fit_q(logs: Logs, policy: Chances) -> Array:
     """Weights of the linear Q of `policy`, from these dialogues: [D]. No discount."""
-    matrix, target = _equations(logs, policy)
-    return _solve(matrix.sum(axis=0)[None], target.sum(axis=0)[None])[0]
+    now, later = _now_and_later(logs, policy)
+    return _solve((now.T @ (now - later))[None], (now.T @ logs.rewards)[None])[0]
 
 
 def features(states: NDArray[np.float32]) -> Array:
@@ -112,23 +112,25 @@ def _crossed(states: NDArray[np.float32], chances: Array) -> Array:
     return (x[:, None, :] * chances[:, :, None]).reshape(len(x), -1)
 
 
-def _equations(logs: Logs, policy: Chances) -> tuple[Array, Array]:
+def _now_and_later(logs: Logs, policy: Chances) -> tuple[Array, Array]:
+    """Features of each transition and those expected after it: [M, D] each."""
     actions = policy(logs.states[:1]).shape[1]
     now = _crossed(logs.states, np.eye(actions)[logs.actions])
-    later = _crossed(logs.next_states, policy(logs.next_states)) * ~logs.dones[:, None]
-    matrix = np.zeros((logs.episodes, now.shape[1], now.shape[1]))
-    target = np.zeros((logs.episodes, now.shape[1]))
-    for i in range(logs.episodes):
-        mine = logs.episode_ids == i
-        matrix[i] = now[mine].T @ (now[mine] - later[mine])
-        target[i] = now[mine].T @ logs.rewards[mine]
-    return matrix, target
+    return now, _crossed(logs.next_states, policy(logs.next_states)) * ~logs.dones[:, None]
+
+
+def _equations(logs: Logs, policy: Chances) -> tuple[Array, Array]:
+    now, later = _now_and_later(logs, policy)
+    cuts = np.searchsorted(logs.episode_ids, np.arange(1, logs.episodes))
+    parts = [np.split(x, cuts) for x in (now, later, logs.rewards)]
+    matrix = np.stack([x.T @ (x - y) for x, y, _ in zip(*parts, strict=True)])
+    return matrix, np.stack([x.T @ r for x, _, r in zip(*parts, strict=True)])
 
 
 def _solve(matrix: Array, target: Array) -> Array:
     """[B, D, D], [B, D] -> [B, D]; a little ridge keeps what was never logged at zero."""
-    solved: Array = np.linalg.solve(matrix + _RIDGE * np.eye(matrix.shape[-1]), target[..., None])[..., 0]
-    return solved
+    solved = np.linalg.solve(matrix + _RIDGE * np.eye(matrix.shape[-1]), target[..., None])[..., 0]
+    return np.asarray(solved, dtype=np.float64)
 
 
 def _sums(logs: Logs, policy: Chances, q: Array) -> _Sums:
