@@ -39,7 +39,8 @@ RESAMPLES = 400
 class Estimate:
     """The value of a policy and its gain over what was earned in fact, each with its interval (None: undefined).
 
-    `effective`: of how many dialogues it is made; `total`: of how many it could be.
+    `effective`: by the weights, of how many dialogues it is made (all of them where there are no weights); `total`: of
+    how many it could be. Where it is a handful, the interval, too, is made of a handful, and is not to be believed.
     """
 
     value: Interval | None
@@ -85,7 +86,7 @@ def estimates(logs: Logs, policy: Chances, q: Array, clusters: NDArray[np.int64]
     for name, (top, below) in columns.items():
         value = interval(_ratio, top[None], below[None], using=using)
         gain = interval(_gain, top[None], below[None], earned[0][None], size[None], using=using)
-        n = effective if name == "wis" else float(logs.episodes)
+        n = float(logs.episodes) if name == "behaviour" else effective
         out[name] = Estimate(value, None if name == "behaviour" else gain, n, logs.episodes)
     arrays = tuple(x[None] for x in linear)
     value = interval(_linear_value, *arrays, size[None], using=using)

@@ -1,0 +1,58 @@
+"""Selection learnt from people's logs (CaSiNo) and judged on other people's, off-policy alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from frown.evals.figures import number
+from frown.recipes.negotiation import iql
+from frown.recipes.negotiation.casino import ACTIONS, Outcome, load_casino
+from frown.recipes.negotiation.imitate import imitate, nats, with_chances
+from frown.recipes.negotiation.off_policy import Chances, estimates, fit_q
+from frown.recipes.negotiation.recipe import estimate_json
+
+
+def judge(folder: Path, outcome: Outcome, settings: iql.IqlSettings, seed: int = 0) -> dict[str, Any]:
+    """Trained on train.json, estimated on test.json: every policy with its four estimates, as JSON data.
+
+    Policies: the selector, greedy and sampled; people's own habit (its gain ought to be zero: a check of the
+    estimates); never an emoticon; always joy. Intervals resample dialogues, with both people in them.
+    """
+    train, test = (load_casino(folder / f"{name}.json", outcome) for name in ("train", "test"))
+    count = len(ACTIONS)
+    habit = imitate(train.logs, count)
+    selector = iql.train(train.logs, count, settings, seed)
+
+    def always(action: int) -> Chances:
+        return lambda states: np.tile(np.eye(count)[action], (len(states), 1))
+
+    policies: dict[str, Callable[..., Any]] = {
+        "selection": lambda states: np.eye(count)[selector.chances(states).argmax(axis=1)],
+        "selection, sampled": selector.chances,
+        "people's habit": habit.chances,
+        "never": always(0),
+        "always joy": always(1),
+    }
+    held = with_chances(test.logs, habit)
+    found = {
+        name: {
+            k: estimate_json(e) for k, e in estimates(held, policy, fit_q(train.logs, policy), test.dialogues).items()
+        }
+        for name, policy in policies.items()
+    }
+    rates = np.bincount(train.logs.actions, minlength=count) / len(train.logs.actions)
+    base = float(-np.log(rates[test.logs.actions]).mean())
+    return {
+        "outcome": outcome,
+        "people": {"train": train.logs.episodes, "test": test.logs.episodes},
+        "messages": {"train": len(train.logs.actions), "test": len(test.logs.actions)},
+        "mixed_emoticons": train.mixed + test.mixed,
+        "shown": {name: number(rate) for name, rate in zip(ACTIONS, rates, strict=True)},
+        "habit_nats": number(nats(test.logs, habit)),
+        "base_rate_nats": number(base),
+        "policies": found,
+    }
