@@ -1,6 +1,6 @@
 """Which emotion to show: every figure of docs/results/negotiation.md.
 
-    python experiments/negotiation.py run runs/negotiation --tables DIR --casino DIR [--only state,inert]
+    python experiments/negotiation.py run runs/negotiation --tables DIR --casino DIR [--seeds 5] [--only state,inert]
     python experiments/negotiation.py write runs/negotiation docs/results/negotiation.md
 
 `run` writes one JSON file a part and skips the parts that are there. `write` puts the tables between the marks of the
@@ -44,10 +44,10 @@ def settings(**values: Any) -> NegotiationConfig:
 
 
 def state(given: argparse.Namespace) -> dict[str, Any]:
-    """Each tactic alone, five seeds; its selectors against every other tactic; and a tournament of the first seed's."""
+    """Each tactic alone; its selectors against every other tactic; and a tournament of the first seed's."""
     found, selectors = {}, {}
     for tactic in TACTICS:
-        found[tactic], done = recipe.run(settings(tactics=[tactic], seeds=[0, 1, 2, 3, 4]), print)
+        found[tactic], done = recipe.run(settings(tactics=[tactic], seeds=list(range(given.seeds))), print)
         selectors[tactic] = [t.selector for t in done]
     _, test = scenarios.split(scenarios.synthetic())
     worlds = {tactic: play.world(test, [tactic], AT, RULES) for tactic in TACTICS}
@@ -83,10 +83,10 @@ def shares(selectors: list[iql.Selector], where: play.World, encoding: Any, repe
 
 
 def inert(given: argparse.Namespace) -> dict[str, Any]:
-    """Emotions that do nothing: the full recipe on five seeds, and how often short ones and the check cry wolf."""
-    full, _ = recipe.run(settings(inert=True, seeds=[0, 1, 2, 3, 4]), print)
+    """Emotions that do nothing: the full recipe, and how often short ones and the check alone cry wolf."""
+    full, _ = recipe.run(settings(inert=True, seeds=list(range(given.seeds))), print)
     alarms: dict[str, list[bool]] = {"check": [], "played": [], "fqe": [], "dr": []}
-    for seed in range(40):
+    for seed in range(given.short):
         short = settings(inert=True, seeds=[seed + 1000], dialogues=400, learning={"steps": 100})
         found, _ = recipe.run(short)
         estimated = found["off_policy"][0]["selection, sampled"]
@@ -110,9 +110,8 @@ def clear(gain: dict[str, Any] | None, above: bool = False) -> bool:
 
 
 def variants(given: argparse.Namespace) -> dict[str, Any]:
-    """Other states, rewards, taxonomies and habits, against the victim; three seeds."""
+    """Other states, rewards, taxonomies and habits, against the victim."""
     arms: dict[str, dict[str, Any]] = {
-        "default (one-hot)": {},
         "vad state": {"encoding": "vad"},
         "legacy state": {"encoding": "legacy"},
         "the paper's reward": {"reward": "paper"},
@@ -121,17 +120,22 @@ def variants(given: argparse.Namespace) -> dict[str, Any]:
         "habitual behaviour": {"behaviour": "habitual"},
         "all four tactics": {"tactics": list(TACTICS)},
     }
-    return {name: recipe.run(settings(**values, held_out=0), print)[0] for name, values in arms.items()}
+    return {
+        name: recipe.run(settings(**values, held_out=0, seeds=list(range(given.seeds))), print)[0]
+        for name, values in arms.items()
+    }
 
 
 def domains(given: argparse.Namespace) -> dict[str, Any]:
-    """Trained in one domain, tested in each, all four tactics; two seeds."""
+    """Trained in one domain, tested in each, all four tactics."""
     if given.tables is None:
         raise SystemExit("the part 'domains' needs --tables DIR")
     found, transfer = {}, {}
     tests = {}
     for domain in DOMAINS:
-        config = settings(scenario=domain, data=given.tables, tactics=list(TACTICS), seeds=[0, 1], held_out=0)
+        config = settings(
+            scenario=domain, data=given.tables, tactics=list(TACTICS), held_out=0, seeds=list(range(given.seeds))
+        )
         found[domain], done = recipe.run(config, print)
         transfer[domain] = [t.selector for t in done]
         tests[domain] = play.world(scenarios.split(recipe.table(config))[1], TACTICS, AT, RULES)
@@ -263,6 +267,8 @@ def main() -> None:
     parser.add_argument("page", type=Path, nargs="?")
     parser.add_argument("--tables", type=Path, help="the folder with the four scenario tables")
     parser.add_argument("--casino", type=Path, help="the folder with CaSiNo's splits")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--short", type=int, default=40, help="short trainings in the inert mode, for false alarms")
     parser.add_argument("--only", help="parts, comma-separated (all)")
     given = parser.parse_args()
     if given.what == "write":

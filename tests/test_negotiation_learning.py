@@ -382,3 +382,37 @@ def test_casino():
     assert people.logs.episodes == 200 and set(np.unique(people.logs.actions)) <= set(range(5))
     assert 0.4 < people.logs.returns().mean() < 0.6
     assert 0.05 < (people.logs.actions > 0).mean() < 0.3
+
+
+# ---- the command
+
+
+def test_two_steps_of_the_whole_recipe_from_the_command_line(tmp_path, capsys):
+    from frown.cli import main
+
+    small = ["learning.steps=2", "dialogues=80", "held_out=40", "repeats=2", "seeds=[0,1]"]
+    main(["negotiate", "--scenario", "synthetic", "--out", str(tmp_path / "run"), *small])
+    printed = capsys.readouterr().out
+    assert "optimum" in printed and "Selection less best fixed" in printed
+    found = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert found["arms"]["optimum"]["utility"]["mean"] > found["arms"]["behaviour"]["utility"]["mean"]
+    assert len(found["off_policy"]) == 2 and found["config"]["learning"]["steps"] == 2
+    assert {p.name for p in (tmp_path / "run").iterdir()} == {
+        *("results.json", "logs.npz", "selector.safetensors", "selector.json"),
+    }
+    main(["negotiate", "--json", "--out", str(tmp_path / "run"), *small, "taxonomy=izard10", "held_out=0"])
+    assert "vanilla" not in json.loads(capsys.readouterr().out)["arms"]  # Izard has no neutral
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [(["--scenario", "credit"], "data=DIR"), (["tactics=[]"], "at least 1"), (["learning.stepz=1"], "did you mean"),
+     (["--scenario", "credit", "--data", "/nowhere"], "cannot read the scenarios")],
+)  # fmt: skip
+def test_mistakes_are_one_line(arguments, told, capsys, tmp_path):
+    from frown.cli import main
+
+    with pytest.raises(SystemExit):
+        main(["negotiate", "--out", str(tmp_path / "x"), *arguments])
+    error = capsys.readouterr().err.strip()
+    assert told in error and "\n" not in error and not (tmp_path / "x").exists()

@@ -565,6 +565,53 @@ def doctor(*, json_: Annotated[bool, Parameter("--json")] = False) -> None:
     print(json.dumps(found) if json_ else "\n".join(doctor_lines(found)))
 
 
+@app.command
+def negotiate(
+    *overrides: str,
+    scenario: Literal["synthetic", "credit", "disaster", "hospital", "sleep"] | None = None,
+    data: Path | None = None,
+    config: Path | None = None,
+    out: Path = Path("runs/negotiate"),
+    json_: Annotated[bool, Parameter("--json")] = False,
+) -> None:
+    """Learn offline which emotion to show in a negotiation, and test it against the best there is.
+
+    Parameters
+    ----------
+    overrides
+        Settings as KEY=VALUE, e.g. tactics=["threat"] inert=true learning.steps=500 seeds=[0]
+    scenario
+        A scenario table, or synthetic (no table).
+    data
+        The folder with the scenario tables.
+    config
+        A TOML file of settings.
+    out
+        Where results.json and, for the last seed, logs and selector are written.
+    json_
+        Print the results as JSON on standard output.
+    """
+    from rich.console import Console
+
+    from frown.config import load
+    from frown.recipes.negotiation.recipe import NegotiationConfig, results_table, sentences, write
+    from frown.recipes.negotiation.recipe import run as run_negotiation
+
+    given = {"scenario": scenario, "data": data}
+    flags = [f"{key}={json.dumps(str(value))}" for key, value in given.items() if value is not None]
+    settings = load(NegotiationConfig, config, [*flags, *overrides])
+    console = Console(stderr=json_)
+    found, trained = run_negotiation(settings, lambda line: console.print(line, markup=False, highlight=False))
+    write(out, settings, found, trained[-1])
+    if json_:
+        print(json.dumps(found, indent=2, allow_nan=False))
+        return
+    console.print(results_table(found))
+    for line in sentences(found):
+        console.print(f"- {line}", markup=False, highlight=False)
+    console.print(f"\n{out / 'results.json'}", markup=False, highlight=False)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. A mistake is one line on standard error and status 2; Ctrl-C is status 130."""
     wait_asleep()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -19,9 +20,13 @@ from frown.recipes.negotiation.emotions import Taxonomy, cards, places
 from frown.recipes.negotiation.evaluate import Scores, figures, gains, scores, share
 from frown.recipes.negotiation.game import Rules
 from frown.recipes.negotiation.learnable import Learnable, learnable
-from frown.recipes.negotiation.logs import Logs, Reward, transitions
+from frown.recipes.negotiation.logs import Logs, Reward, transitions, write_logs
 from frown.recipes.negotiation.partner import Tactic
 from frown.recipes.negotiation.state import Encoding
+from frown.store import write_text
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
 
 TESTED = 10_000
 """Added to a seed for the luck of the test dialogues, so that it is never that of the logs."""
@@ -78,7 +83,9 @@ def table(config: NegotiationConfig) -> scenarios.Table:
     return scenarios.load_scenarios(path, config.scenario, scenarios.SCHEMAS[config.scenario])
 
 
-def run(config: NegotiationConfig, say: Any = lambda line: None) -> tuple[dict[str, Any], list[Trained]]:
+def run(
+    config: NegotiationConfig, say: Callable[[str], None] = lambda line: None
+) -> tuple[dict[str, Any], list[Trained]]:
     """Everything a configuration asks for: the results as JSON data, and what each seed ended with."""
     known = table(config)
     train, test = scenarios.split(known)
@@ -166,15 +173,31 @@ def results(config: NegotiationConfig, known: scenarios.Table, done: Sequence[Tr
     }
 
 
-def rows(found: Mapping[str, Any]) -> list[list[str]]:
-    """The table of the arms as text, head first: utility, of deals alone, success, exchanges, with 95 % intervals."""
-    out = [["policy", "utility", "of deals", "success", "exchanges"]]
-    names = sorted(found["arms"], key=lambda n: -found["arms"][n]["utility"]["mean"])
-    for name in names:
-        arm = found["arms"][name]
+def results_table(found: Mapping[str, Any]) -> RichTable:
+    """One row a policy, the best first: utility, of deals alone, success and exchanges, with 95 % intervals."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    out = Table(box=box.SIMPLE_HEAD)
+    for head in ("policy", "utility", "of deals", "success", "exchanges"):
+        out.add_column(head, justify="left" if head == "policy" else "right")
+    for name, arm in sorted(found["arms"].items(), key=lambda item: -item[1]["utility"]["mean"]):
         cells = [figure(arm[c]) for c in ("utility", "utility_of_deals", "success")]
-        out.append([name, *cells, figure(arm["rounds"], 1)])
+        out.add_row(name, *(escape(c) for c in (*cells, figure(arm["rounds"], 1))))
     return out
+
+
+def write(folder: Path, config: NegotiationConfig, found: Mapping[str, Any], last: Trained) -> None:
+    """results.json, and of one seed logs.npz and the selector. FrownError where the folder cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / "results.json", json.dumps(found, indent=2, allow_nan=False) + "\n")
+        write_logs(last.logs, folder / "logs.npz")
+        names = [card.name for card in cards(config.taxonomy)]
+        iql.save(last.selector, folder, {"emotions": names, "encoding": config.encoding})
+    except OSError as error:
+        raise FrownError(f"cannot write to {folder}: {error}") from None
 
 
 def figure(metric: Mapping[str, Any] | None, digits: int = 3, sign: bool = False) -> str:
