@@ -77,7 +77,8 @@ def test_states_have_their_sizes_and_legacy_its_ten_numbers():
     assert s[1] == pytest.approx(abs(talks.ours[0, -1] - theirs[-1]) / abs(gap))
     assert s[2] == pytest.approx(4 / 15) and s[3] == pytest.approx(theirs[-1] / theirs[0])
     assert s[4] == pytest.approx(given(talks)[0, -1]) and tuple(s[7:9]) == (0.5, pytest.approx(0.3))
-    assert s[9] == pytest.approx(max(talks.shown[0, -1], 0) / 6)
+    index = encode(talks, AT, "legacy", RULES)[:, 9]
+    assert index == pytest.approx(np.maximum(talks.shown[:, -1], 0) / 6) and index.max() > 0
 
 
 def test_transitions_are_the_dialogues_step_by_step(tmp_path):
@@ -276,6 +277,15 @@ def test_strata_keep_a_confounder_from_passing_for_a_signal():
     values = strata + rng.normal(0, 1, 2000)
     assert learnable.explains(groups, values, np.zeros(2000, int), rng).p == 1 / (1 + learnable.DEALS)
     assert learnable.explains(groups, values, strata, rng).p > 0.01
+
+
+def test_emotions_are_dealt_within_strata():
+    """A large noisy stratum that shows one emotion alone says nothing, and does not drown the one that speaks."""
+    rng = np.random.default_rng(0)
+    strata = np.repeat([0, 1], [1000, 60])
+    groups = np.where(strata == 0, 0, np.arange(1060) % 2)
+    values = np.where(strata == 0, rng.normal(0, 10, 1060), groups + rng.normal(0, 0.5, 1060))
+    assert learnable.explains(groups, values, strata, rng).p == 1 / (1 + learnable.DEALS)
 
 
 def test_holm():
