@@ -15,6 +15,9 @@ house bootstrap), none of which plays a single new dialogue:
   that of the weights times what q leaves unexplained.
 
 Where dialogues share something (both sides of one dialogue), `clusters` resamples them together.
+
+The intervals hold chance in the logs, not bias. How far all of them are off where the truth is known:
+docs/results/negotiation.md.
 """
 
 from __future__ import annotations
@@ -102,7 +105,10 @@ def fit_q(logs: Logs, policy: Chances) -> Array:
 
 
 def features(states: NDArray[np.float32]) -> Array:
-    """What Q is linear in, apart for each action: 1, the state, and its products with its first column [M, 1 + 2F]."""
+    """What Q is linear in, apart for each action: 1, the state, and its products with its first column [M, 1 + 2F].
+
+    The first column is their last move, and of people the number of their messages.
+    """
     x = states.astype(np.float64)
     return np.column_stack([np.ones(len(x)), x, x * x[:, :1]])
 
