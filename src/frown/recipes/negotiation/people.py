@@ -15,17 +15,22 @@ from frown.recipes.negotiation.imitate import imitate, nats, with_chances
 from frown.recipes.negotiation.off_policy import Chances, estimates, fit_q
 from frown.recipes.negotiation.recipe import estimate_json
 
+CAUTION = 0.3
+"""Beta of the cautious selector: an advantage of one standard deviation makes an action a third more likely."""
+
 
 def judge(folder: Path, outcome: Outcome, settings: iql.IqlSettings, seed: int = 0) -> dict[str, Any]:
     """Trained on train.json, estimated on test.json: every policy with its four estimates, as JSON data.
 
-    Policies: the selector, greedy and sampled; people's own habit (its gain ought to be zero: a check of the
-    estimates); never an emoticon; always joy. Intervals resample dialogues, with both people in them.
+    Policies: the selector, greedy and sampled; a cautious one, sampled, whose low beta keeps it near what people did,
+    so that more of their dialogues say something about it; people's own habit (its gain ought to be zero: a check of
+    the estimates); never an emoticon; always joy. Intervals resample dialogues, with both people in them.
     """
     train, test = (load_casino(folder / f"{name}.json", outcome) for name in ("train", "test"))
     count = len(ACTIONS)
     habit = imitate(train.logs, count)
     selector = iql.train(train.logs, count, settings, seed)
+    cautious = iql.train(train.logs, count, settings.model_copy(update={"beta": CAUTION}), seed)
 
     def always(action: int) -> Chances:
         return lambda states: np.tile(np.eye(count)[action], (len(states), 1))
@@ -33,6 +38,7 @@ def judge(folder: Path, outcome: Outcome, settings: iql.IqlSettings, seed: int =
     policies: dict[str, Callable[..., Any]] = {
         "selection": lambda states: np.eye(count)[selector.chances(states).argmax(axis=1)],
         "selection, sampled": selector.chances,
+        "cautious, sampled": cautious.chances,
         "people's habit": habit.chances,
         "never": always(0),
         "always joy": always(1),
