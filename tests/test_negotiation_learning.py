@@ -17,6 +17,7 @@ from frown.recipes.negotiation.emotions import cards, places
 from frown.recipes.negotiation.game import DEAL, Rules, earlier, given, utility
 from frown.recipes.negotiation.imitate import imitate, nats
 from frown.recipes.negotiation.partner import TACTICS
+from frown.recipes.negotiation.people import judge
 from frown.recipes.negotiation.state import ENCODINGS, encode
 
 RULES = Rules()
@@ -369,6 +370,22 @@ def test_people_are_read_message_by_message(tmp_path):
     path.write_text("[{}]")
     with pytest.raises(FrownError, match="not a split of CaSiNo"):
         load_casino(path, "points")
+
+
+def test_selection_is_judged_on_other_people(tmp_path):
+    """Two steps of training: the habit of people gains nothing by its own weights; every policy has its estimates."""
+    rng = np.random.default_rng(0)
+    for name in ("train", "test"):
+        rows = []
+        for _ in range(12):
+            words = [(i % 2, "ok " + str(rng.choice(["", "\U0001f642", "\u2639", "\U0001f62e"]))) for i in range(8)]
+            rows.append(dialogue(*words, points=tuple(rng.integers(5, 30, 2).tolist())))
+        (tmp_path / f"{name}.json").write_text(json.dumps(rows), encoding="utf-8")
+    found = judge(tmp_path, "points", iql.IqlSettings(steps=2))
+    assert found["people"] == {"train": 24, "test": 24} and sum(found["shown"].values()) == pytest.approx(1, abs=1e-5)
+    habit = found["policies"]["people's habit"]["wis"]
+    assert habit["gain"]["mean"] == 0.0 and habit["effective"] == pytest.approx(24)
+    assert {"selection", "selection, sampled", "cautious, sampled", "never", "always joy"} < set(found["policies"])
 
 
 def test_habits_are_fitted_as_scikit_learn_fits_them():
