@@ -229,9 +229,13 @@ def tables(folder: Path) -> dict[str, str]:
     alarms = [["who is asked", "false alarms"]]
     alarms += [[name, f"{a} of {n}"] for name, (a, n) in wolf["alarms"].items()]
     alarms.append(["check, 100 dialogues", "{} of {}".format(*wolf["check_alone"])])
-    about = [["", "points", "satisfaction"]]
-    about += [[k, *(str(people[o][k]) for o in people)] for k in ("people", "messages", "mixed_emoticons", "shown")]
-    about += [[k, *(f"{people[o][k]:.4f}" for o in people)] for k in ("habit_nats", "base_rate_nats")]
+    about = [["", "train", "test"]]
+    about += [[k, *(str(people["points"][k][s]) for s in ("train", "test"))] for k in ("people", "messages")]
+    about += [[f"messages that show {k}", f"{rate:.3f}", ""] for k, rate in people["points"]["shown"].items()]
+    nats = {"their habit": "habit_nats", "base rates": "base_rate_nats"}
+    about += [
+        [f"surprisal of a message's emoticon by {k}, nats", "", f"{people['points'][v]:.3f}"] for k, v in nats.items()
+    ]
     return {
         "state": markdown(arms_rows(of_state["tactics"])),
         "tactics": markdown(matrix_rows(of_state["transfer"])),

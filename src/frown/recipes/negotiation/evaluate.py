@@ -48,7 +48,7 @@ def figures(by_seed: Sequence[Scores]) -> dict[str, Any]:
 
 
 def gains(arms: Mapping[str, Sequence[Scores]], name: str, baselines: Sequence[str]) -> dict[str, Any]:
-    """Utility of one policy less that of each baseline, paired: {"mean", "ci95"} each."""
+    """Utility of one policy less that of each baseline, paired: {"mean", "ci95", "p"} each."""
     ours = np.stack([s.utility for s in arms[name]])
     using = draws(*ours.shape[:2])
     out = {}

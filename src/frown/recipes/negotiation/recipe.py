@@ -14,6 +14,7 @@ from pydantic import Field
 from frown.config import Config
 from frown.errors import FrownError
 from frown.evals.figures import as_json, number
+from frown.evals.stats import LEVEL
 from frown.recipes.negotiation import iql, off_policy, scenarios
 from frown.recipes.negotiation import play as stage
 from frown.recipes.negotiation.emotions import Taxonomy, cards, places
@@ -214,8 +215,8 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
     verdicts = [check["verdict"] for check in found["learnable"]]
     lines = [f"Before training: {', '.join(verdicts)}."]
     for other, gain in found["gain_of_selection_over"].items():
-        clear = gain is not None and (gain["ci95"][0] > 0 or gain["ci95"][1] < 0)
-        told = "" if clear else ": no difference that these seeds could show"
+        apart = gain is not None and (gain["ci95"][0] > 0 or gain["ci95"][1] < 0) and gain["p"] <= 1 - LEVEL
+        told = "" if apart else ": no difference that these seeds could show"
         lines.append(f"Selection less {other}: {figure(gain, sign=True)}{told}.")
     lines.append(f"Selection's share of the optimum: {figure(found['share_of_optimum'])}.")
     return lines

@@ -110,7 +110,7 @@ def tournament(players: Mapping[str, Policy], where: World, seed: int = 0, repea
         of_name = np.concatenate(earned[name])
         deals = float(np.mean(of_name > 0))
         share = float(table[i].sum() / (table[i].sum() + table[:, i].sum()))
-        out[name] = Rating(percentile(point[i], again[:, i]), share, float(of_name.mean()), deals)
+        out[name] = Rating(percentile(point[i], again[:, i], scenarios), share, float(of_name.mean()), deals)
     return out
 
 
