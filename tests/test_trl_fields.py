@@ -54,7 +54,7 @@ def test_the_defaults_are_accepted(tmp_path):
     check(settings(tmp_path), composed=True, environment=True)
 
 
-@pytest.mark.parametrize("name", [*REFUSED, *BY_FEEDBACK, *WORDED])
+@pytest.mark.parametrize("name", [*REFUSED, *BY_FEEDBACK, *sorted(WORDED)])
 def test_a_refused_field_is_named_with_its_reason(name, tmp_path):
     args = settings(tmp_path)
     setattr(args, name, AWAY[name])  # where the config itself allows it: some need packages that are not here
