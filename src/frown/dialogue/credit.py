@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from frown.losses.advantages import group_advantages
 from frown.types import Floats, Rollout
@@ -18,7 +18,7 @@ Turns = list[NDArray[np.float64]]
 """One value a turn, one array a conversation."""
 
 
-def potential_changes(potential: Sequence[float], gamma: float = 1.0) -> NDArray[np.float64]:
+def potential_changes(potential: ArrayLike, gamma: float = 1.0) -> NDArray[np.float64]:
     """Potential-based rewards of T turns from the T + 1 potentials around them: gamma phi_{t+1} - phi_t, in the unit
     of the potential.
 
@@ -29,7 +29,7 @@ def potential_changes(potential: Sequence[float], gamma: float = 1.0) -> NDArray
     return gamma * phi[1:] - phi[:-1]
 
 
-def returns(rewards: Sequence[float], gamma: float = 1.0) -> NDArray[np.float64]:
+def returns(rewards: ArrayLike, gamma: float = 1.0) -> NDArray[np.float64]:
     """What each turn and all later ones earned: G_t = r_t + gamma G_{t+1}."""
     out = np.asarray(rewards, np.float64).copy()
     for t in range(len(out) - 2, -1, -1):
