@@ -14,6 +14,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 import frown
 from frown.errors import FrownError
+from frown.recipes.empathy.command import app as empathy
 from frown.threads import wait_asleep
 
 if TYPE_CHECKING:
@@ -612,53 +613,7 @@ def negotiate(
     console.print(f"\n{out / 'results.json'}", markup=False, highlight=False)
 
 
-@app.command
-def empathy(
-    *,
-    reward: str = "bonus,terminal,change,both,forward",
-    seeds: int = 5,
-    preset: Literal["rlver", "sage"] = "rlver",
-    simulators: str = "plain,soothable",
-    starts: str = "uniform,mixed",
-    turns: int = 100_000,
-    profiles: Path | None = None,
-    out: Path = Path("runs/empathy"),
-    json_: Annotated[bool, Parameter("--json")] = False,
-) -> None:
-    """Can rewards from a simulated person's feelings replace a coarse bonus? With a policy over dialogue acts.
-
-    Parameters
-    ----------
-    reward
-        Which rewards are compared: bonus, terminal, change, both, forward.
-    seeds
-        Training seeds of each.
-    preset
-        Whose constants: RLVER's training or SAGE's benchmark.
-    simulators
-        Which simulated person is trained on: plain, soothable, sceptic. All are also judged by the sceptic.
-    starts
-        The policy before training: uniform, or mixed (helps some, soothes some).
-    turns
-        Turns that each training may take, futures sampled for a reward included.
-    profiles
-        Folder of RLVER's train_profile.jsonl and test_profile.jsonl. Default: profiles drawn at random.
-    out
-        Where results.json, tables.md and report.html are written.
-    json_
-        Print the results as JSON on standard output.
-    """
-    from rich.console import Console
-
-    from frown.recipes.empathy.command import acts
-    from frown.recipes.empathy.experiment import write
-    from frown.recipes.empathy.report import tables
-
-    console = Console(stderr=True)
-    names = [[n.strip() for n in given.split(",")] for given in (reward, simulators, starts)]
-    found = acts(names[0], seeds, preset, names[1], names[2], turns, profiles, lambda line: console.print(line))
-    write(found, out, shlex.join(["frown", *sys.argv[1:]]))
-    print(json.dumps(found, allow_nan=False) if json_ else tables(found))
+app.command(empathy)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -62,7 +62,7 @@ def turn_advantages(values: Sequence[Sequence[float]], groups: Sequence[int], st
     return out
 
 
-def on_tokens(rollout: Rollout, by_turn: Sequence[float]) -> Floats:
+def on_tokens(rollout: Rollout, by_turn: Sequence[float] | NDArray[np.float64]) -> Floats:
     """Advantages of turns on the tokens of a conversation as one rollout: float32[T], 0 at what others said.
 
     Raises ValueError where the rollout has another number of turns (`steps`).

@@ -189,9 +189,13 @@ class SentientUser:
         person: Profile = heard.task.data["profile"]
         before = begin(self.preset) if heard.state is None else heard.state
         words = heard.messages[-1]["content"]
-        others = [t for t in TOPICS if t != person.topic and t in words.lower().split()]
-        after = feel(person, self.manner, self.preset, before, read(words), not others, heard.seed)
+        after = feel(person, self.manner, self.preset, before, read(words), specific(person, words), heard.seed)
         return answer(person, before, after)
+
+
+def specific(person: Profile, words: str) -> bool:
+    """Whether a turn speaks of no other topic than the person's."""
+    return not any(t != person.topic and t in words.lower().split() for t in TOPICS)
 
 
 def answer(person: Profile, before: State, after: State) -> Reply:
