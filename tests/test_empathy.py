@@ -7,15 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from frown.cli import main
+from frown.config import AskedModelConfig, LocalModelConfig
 from frown.dialogue.credit import returns
 from frown.dialogue.play import play
+from frown.dialogue.voice import Voice
 from frown.errors import FrownError
 from frown.evals.stats import Interval
-from frown.recipes.empathy import act_policy, experiment
+from frown.recipes.empathy import act_policy, experiment, language, learned, model_policy
 from frown.recipes.empathy.acts import ACTS, GROUNDING, MEETS, NEEDS, read
 from frown.recipes.empathy.guards import (
     Exchange,
@@ -31,6 +34,7 @@ from frown.recipes.empathy.presets import RLVER, SAGE
 from frown.recipes.empathy.profile import drawn, load, profiles, task_of
 from frown.recipes.empathy.report import FLAG, page, tables
 from frown.recipes.empathy.rewards import KINDS, emotion, forward_values, turn_rewards, turn_values
+from frown.recipes.empathy.spoken_user import SpokenUser, change_of
 from frown.recipes.empathy.user import (
     ANCHORS,
     HELPED,
@@ -45,6 +49,7 @@ from frown.recipes.empathy.user import (
     feel,
     sensitivity,
 )
+from parrot import parrot
 from puppet import Puppet, ids_of, merging_tokenizer
 from tiny import CHAT, SHARED
 
@@ -279,3 +284,151 @@ def test_every_need_has_its_act():
     assert len({MEETS[n] for n in NEEDS}) == len(NEEDS) == 8
     reply = answer(ANN, begin(RLVER), replace(begin(RLVER), hint="praise", score=70))
     assert reply.text == "high praise work" and reply.reward == 40
+
+
+# -- the person played by a model ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "change"),
+    [
+        ('{"change": -7, "inner": "hm"}', -7), ('```json\n{"change": 3}\n```', 3), ('{"change": 11}', None),
+        ('{"change": 2.0}', None), ('{"change": true}', None), ('{"change": "5"}', None), ("[5]", None), ("", None),
+        ('Sure: {"change": 5}', None), ('{"change": 5}{"change": 6}', None), ("[" * 100_000, None),
+    ],
+)  # fmt: skip
+def test_a_change_is_read_strictly(text, change):
+    assert change_of(text, 10) == change
+
+
+@pytest.mark.parametrize(("says", "scores", "unread"), [('{"change": 7}', [37, 44], 0), ("I am fine", [30, 30], 2)])
+def test_a_person_played_by_a_model_feels_then_replies(says, scores, unread, tmp_path):
+    tokenizer = merging_tokenizer()
+    local = LocalModelConfig(path=str(parrot(tmp_path, says)), dtype="float32", device="cpu")
+    voice = Voice(AskedModelConfig(local=local, max_new_tokens=8))
+    user = SpokenUser(voice, RLVER)
+    engine = Puppet(tokenizer, CHAT, [ids_of(tokenizer, s) for s in ("Hello", "Oh")])
+    [dialogue] = play(engine, user, [task_of(ANN)], 1, seed=0, temperature=1.0, turns=2)
+    assert [t.heard.notes["score"] for t in dialogue.turns] == scores and dialogue.verdict.score == scores[-1] / 100
+    assert user.unread == unread == dialogue.turns[-1].heard.state.unread
+    assert voice.statistics.calls == 4 + unread  # two a turn, and one more for each that could not be read
+    voice.close()
+
+
+def test_a_person_whose_model_is_spent_leaves_the_conversation_unscored(tmp_path):
+    tokenizer = merging_tokenizer()
+    local = LocalModelConfig(path=str(parrot(tmp_path, '{"change": 7}')), dtype="float32", device="cpu")
+    voice = Voice(AskedModelConfig(local=local, max_new_tokens=8, call_budget=3))
+    engine = Puppet(tokenizer, CHAT, [ids_of(tokenizer, s) for s in ("Hello", "Oh")])
+    [dialogue] = play(engine, SpokenUser(voice, SAGE), [task_of(ANN)], 1, seed=0, temperature=1.0, turns=2)
+    assert dialogue.stop == "lost" and not dialogue.verdict.scored and "budget of 3 calls" in dialogue.why
+    assert dialogue.turns[0].heard.state.score == 47  # within SAGE's bound of ten
+    voice.close()
+
+
+# -- the learnt reward ---------------------------------------------------------------------------------------------
+
+
+def test_the_logistic_regression_is_scikit_learns():
+    linear = pytest.importorskip("sklearn.linear_model")
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 90))
+    rose = x[:, 0] + rng.normal(size=60) > 0.3
+    w, b = learned.logistic(x, rose, strength=0.7)
+    theirs = linear.LogisticRegression(C=0.7, tol=1e-10, max_iter=10_000).fit(x, rose)
+    assert w == pytest.approx(theirs.coef_[0], abs=1e-5) and b == pytest.approx(theirs.intercept_[0], abs=1e-5)
+    assert learned.logistic(x[:, :0], rose)[1] == pytest.approx(np.log(rose.mean() / (1 - rose.mean())))
+
+
+def test_pieces_are_weighed_as_scikit_learn_does():
+    text = pytest.importorskip("sklearn.feature_extraction.text")
+    replies = ["我理解你", "你可以试试", "我理解，你可以", "别担心"]
+    felt = [learned.Felt(str(i), r, "n", 0, 40, 0, 5) for i, r in enumerate(replies)]
+    ours, new = learned.words(felt, felt[:1])
+    grams = (min(learned.NGRAMS), max(learned.NGRAMS))
+    theirs = text.TfidfVectorizer(analyzer="char", ngram_range=grams, sublinear_tf=True, min_df=learned.RARE)
+    expected = theirs.fit_transform(replies).toarray()
+    assert ours.shape[1] == expected.shape[1] and ours @ ours.T == pytest.approx(expected @ expected.T)
+    assert new[0] == pytest.approx(ours[0])
+
+
+def sage_rows(people, seed, good="好"):
+    """Dialogues in which a reply that holds `good` raises the emotion, whatever went before."""
+    rng, rows = np.random.default_rng(seed), []
+    for p in range(people):
+        score, history = 40, [{"role": "user", "content": "唉", "emotion-point": 40}]
+        for _ in range(6):
+            rises = rng.random() < 0.5
+            score += 5 if rises else -5
+            history += [{"role": "assistant", "content": good * 3 if rises else "嗯嗯嗯"},
+                        {"role": "user", "content": "x\u2028y", "emotion-point": score}]  # fmt: skip
+        rows.append({"id": str(p), "task": "t", "history": history})
+    return rows
+
+
+def test_the_learnt_reward_is_judged_on_a_model_and_people_not_seen(tmp_path, capsys):
+    files = []
+    for name, seed in (("a", 0), ("b", 1)):
+        files.append(tmp_path / f"{name}.jsonl")
+        files[-1].write_text("\n".join(json.dumps(r, ensure_ascii=False) for r in sage_rows(20, seed)), "utf-8")
+    main(["empathy", "fit", *map(str, files), "--out", str(tmp_path / "fit.json")])
+    found = json.loads((tmp_path / "fit.json").read_text())["models"]["b"]["predictors"]
+    assert found["words"]["accuracy"][0] == found["words"]["auroc"][0] == 1
+    assert found["majority"]["auroc"][0] == 0.5 and found["words"]["less_course"]["auroc"][1] > 0.2
+    assert "### Judged on a" in capsys.readouterr().out
+    # A person of the judged fold is in nobody's fit: what was learnt of it alone is not known.
+    known = [learned.Felt("p", "独", "t", 0, 40, 0, 5)] * 9
+    fitted = [*known, *(learned.Felt("q", "x", "t", 0, 40, 0, s) for s in (5, -5))]
+    seen = learned.predicted(learned.words, fitted, fitted[:1])
+    assert seen[0] == pytest.approx(0.5)
+
+
+def test_sages_dialogues_read_and_a_bad_one_is_named(tmp_path):
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"id": 1, "task": "t", "history": [{"role": "user", "content": "x"}]}\n{"id": 2}')
+    with pytest.raises(FrownError, match=r"bad.jsonl:2: no dialogue"):
+        learned.load(bad)
+    if not (SHARED / "sage").is_dir():
+        pytest.skip("SAGE's dialogues are not here")
+    felt = learned.load(SHARED / "sage" / "gpt-4o-0808.jsonl")
+    assert len(felt) == 754 and np.mean([f.change < 0 for f in felt]) == pytest.approx(0.57, abs=0.005)
+    assert all(f.turn == 0 or f.before != 0 for f in felt)
+
+
+# -- a language model ----------------------------------------------------------------------------------------------
+
+
+def test_two_steps_of_every_reward_with_a_language_model(tmp_path):
+    """The smoke test, and: what the trainer makes of a conversation is what was sampled, turn for turn."""
+    people = drawn(6, 1)
+    loss = language.base_model(tmp_path, people, SOOTHABLE, RLVER, steps=30, seed=0)
+    assert loss < np.log(len(language.WORDS))
+    engine, how = model_policy.engine_of(tmp_path, 1e-3, 0), model_policy.Training(each=3, task_weight=0.2)
+    before = {n: p.detach().clone() for n, p in engine.model.named_parameters()}
+    for seed, kind in enumerate(("terminal", "both")):
+        held, seen = model_policy.step(engine, SentientUser(SOOTHABLE, RLVER), people[:2], kind, how, seed)
+        assert len(held) == 6 and seen["rows"] > 0 and abs(seen["mismatch"]) < 1e-4
+        assert all(d.turns[-1].heard.over or len(d.turns) == RLVER.turns for d in held)
+        assert all(0 <= model_policy.on_topic(d) <= 1 for d in held)
+    assert any(not torch.equal(p, before[n]) for n, p in engine.model.named_parameters())
+    found = model_policy.measured(engine, people, SCEPTIC, RLVER)
+    assert set(found) == set(experiment.MEASURES) and found["emotion"].shape == (6,)
+
+
+def test_the_first_models_dialogues_are_the_templates(tmp_path):
+    tokenizer = language.make_tokenizer()
+    (ids, own), *_ = language.documents(drawn(1, 0), SOOTHABLE, RLVER, seed=0)
+    parts = tokenizer.decode(ids).replace("<end>", "").split("<")[1:]
+    messages = [{"role": r, "content": c.strip()} for r, c in (p.split(">", 1) for p in parts)]
+    assert tokenizer.apply_chat_template(messages, return_dict=False) == ids
+    said = [tokenizer.decode([i]) for i, mine in zip(ids, own, strict=True) if mine]
+    assert len(said) % 3 == 0 and set(said[::3]) <= set(ACTS) and set(said[2::3]) == {"<end>"}
+
+
+def test_an_experiment_with_a_language_model_ends_in_a_table(tmp_path):
+    how = model_policy.Training(people=2, each=2, turns=10, first=5)
+    found = model_policy.run(["change"], SOOTHABLE, RLVER, [0], how, drawn(4, 1), drawn(3, 2), tmp_path, print)
+    assert set(found["arms"]) == {"before", "change"} and found["turns_taken"]["change"][0] >= 10
+    assert "a lab-size language model" in tables([found])
+    with pytest.raises(SystemExit):
+        main(["empathy", "model", "--reward", "forward"])

@@ -46,16 +46,9 @@ class ModelPartner:
 
     def reply(self, hearings: Sequence[Hearing]) -> list[Reply]:
         """The model's next line in each conversation; `lost` where there is none."""
-        said = self._voice.ask([asked_for_line(h.messages, self._brief(h.task)) for h in hearings], _empty)
-        return [
-            Reply("", lost=s.why)
-            if s.lost
-            else Reply(
-                harmless(s.text.replace(GOODBYE, "")).strip(),
-                over="said goodbye" if s.text.rstrip().endswith(GOODBYE) else "",
-            )
-            for s in said
-        ]
+        asked = [asked_for_line(h.messages, self._brief(h.task)) for h in hearings]
+        said = self._voice.ask(asked, says_nothing)
+        return [Reply("", lost=s.why) if s.lost else _reply(*line_of(s.text)) for s in said]
 
     def verify(self, task: Task, replies: Sequence[Reply]) -> Verdict:
         """What `judge` makes of it."""
@@ -80,5 +73,17 @@ def transcript(conversation: Sequence[Message]) -> str:
     return "\n".join(f"{who[m['role']]}: {m['content']}" for m in conversation)
 
 
-def _empty(text: str) -> str:
+def line_of(text: str) -> tuple[str, str]:
+    """The person's words in a model's reply, which cannot end a turn in anybody's template, and "said goodbye" where
+    they end the conversation."""
+    over = "said goodbye" if text.rstrip().endswith(GOODBYE) else ""
+    return harmless(text.replace(GOODBYE, "")).strip(), over
+
+
+def says_nothing(text: str) -> str:
+    """What is wrong with a reply that holds no words and no goodbye; "" for any other."""
     return "" if text.replace(GOODBYE, "").strip() or GOODBYE in text else "it says nothing"
+
+
+def _reply(text: str, over: str) -> Reply:
+    return Reply(text, over=over)

@@ -178,7 +178,7 @@ def logistic(x: Array, rose: NDArray[np.bool_], strength: float = STRENGTH) -> t
 def predicted(features: Features, fitted: Sequence[Felt], judged: Sequence[Felt]) -> Array:
     """The probability of a rise after each judged reply, from folds in which neither its model nor its person was.
 
-    A change of zero has no sign and is fitted to by nobody.
+    A change of zero has no sign and is fitted to by nobody. NaN where what is left to fit has one sign alone.
     """
     if features is nothing:  # knows no person; shares that differ by fold would seem to rank replies
         signs = [f.change > 0 for f in fitted if f.change != 0]
@@ -189,8 +189,11 @@ def predicted(features: Features, fitted: Sequence[Felt], judged: Sequence[Felt]
     for k in range(FOLDS):
         some = [f for f in fitted if fold[f.person] != k and f.change != 0]
         at = [i for i, f in enumerate(judged) if fold[f.person] == k]
+        rose = np.array([f.change > 0 for f in some], np.bool_)
+        if not at or len(set(rose.tolist())) < 2:
+            continue
         seen, new = features(some, [judged[i] for i in at])
-        w, b = logistic(seen, np.array([f.change > 0 for f in some]))
+        w, b = logistic(seen, rose)
         out[at] = 1 / (1 + np.exp(-(new @ w + b)))
     return out
 
