@@ -165,6 +165,7 @@ def test_rewards_of_a_conversation(scores, over):
     assert paid["change"].sum() == pytest.approx(phi[-1] - phi[0])
     assert paid["terminal"].sum() == paid["terminal"][-1] == phi[-1]
     assert paid["bonus"].sum() == (over in ("helped", "content"))
+    assert paid["rating"].sum() == (scores[-1] >= 70)
     assert paid["both"] == pytest.approx(paid["change"] + paid["bonus"])
     values = turn_values("terminal", scores, over, task=1.0, task_weight=0.25)
     assert values == pytest.approx(np.full(len(phi) - 1, 0.75 * phi[-1] + 0.25))
@@ -245,7 +246,7 @@ def test_a_few_steps_of_every_reward_stay_within_their_turns(kind):
     again, _ = act_policy.train(kind, start, drawn(8, 1), PLAIN, RLVER, how, seed=0)
     step = 2 * 2 * RLVER.turns * (1 + how.futures * how.horizon if kind == "forward" else 1)
     assert 64 <= taken < 64 + step and np.array_equal(weights, again)
-    assert np.isfinite(weights).all() and (weights.any() or kind == "bonus")  # nobody was helped: nothing to learn
+    assert np.isfinite(weights).all() and (weights.any() or kind in ("bonus", "rating"))  # nobody was helped
 
 
 def test_the_helper_helps_and_the_soother_soothes():

@@ -24,7 +24,7 @@ app = App(name="empathy", help="Rewards from a simulated person's feelings (RLVE
 @app.default
 def acts(
     *,
-    reward: str = "bonus,terminal,change,both,forward",
+    reward: str = "bonus,rating,terminal,change,both,forward",
     seeds: int = 5,
     preset: Literal["rlver", "sage"] = "rlver",
     simulators: str = "plain,soothable",
@@ -39,7 +39,7 @@ def acts(
     Parameters
     ----------
     reward
-        Which rewards are compared: bonus, terminal, change, both, forward.
+        Which rewards are compared: bonus, rating, terminal, change, both, forward.
     seeds
         Training seeds of each.
     preset
@@ -92,7 +92,7 @@ def model(
     Parameters
     ----------
     reward
-        Which rewards are compared: bonus, terminal, change, both.
+        Which rewards are compared: bonus, rating, terminal, change, both.
     seeds
         Training seeds of each.
     preset

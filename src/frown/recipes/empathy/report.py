@@ -35,7 +35,7 @@ def tables(found: Sequence[Mapping[str, Any]]) -> str:
     out = []
     for one in found:
         for simulator, head, rows in _tables(one):
-            out += [f"### {heading(one, simulator)}", "", f"{len(one['seeds'])} seeds, {one['people'][1]} people.", ""]
+            out += [f"### {heading(one, simulator)}", "", f"{_about(one, simulator)}", ""]
             out += [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
             out += [f"| {' | '.join(cells)}{f' **({FLAG})**' if red else ''} |" for cells, red in rows] + [""]
     return "\n".join(out)
@@ -57,13 +57,25 @@ def section(found: Sequence[Mapping[str, Any]]) -> str:
     out.append(" an arm whose emotion rose against before training while the share of needs met did not.</p>")
     for one in found:
         for simulator, head, rows in _tables(one):
-            out.append(f"<h2>{escape(heading(one, simulator))}</h2><table><tr>")
+            out.append(f"<h2>{escape(heading(one, simulator))}</h2><p>{escape(_about(one, simulator))}</p><table><tr>")
             out += [f"<th>{escape(h)}</th>" for h in head]
             for cells, red in rows:
                 mark = f' class="soothing" title="{FLAG}"' if red else ""
                 out.append(f"</tr><tr{mark}>" + "".join(f"<td>{escape(c)}</td>" for c in cells))
             out.append("</tr></table>")
     return "".join([*out, "</section>"])
+
+
+def _about(one: Mapping[str, Any], simulator: str) -> str:
+    """How much there was, and how far the simulator kept to its own part."""
+    kept = [
+        min(of_arm[simulator][m][0] for of_arm in one["arms"].values() if of_arm[simulator][m] is not None)
+        for m in ("to_profile", "to_itself")
+    ]
+    return (
+        f"{len(one['seeds'])} seeds, {one['people'][1]} people. The simulator keeps to its profile in {kept[0]:.3f} of "
+        f"its lines and to itself in {kept[1]:.3f} of their pairs, in the arm where it does so least."
+    )
 
 
 def _tables(one: Mapping[str, Any]) -> list[tuple[str, list[str], list[tuple[list[str], bool]]]]:

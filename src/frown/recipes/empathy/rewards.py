@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from frown.dialogue.credit import potential_changes, returns
 
-Kind = Literal["bonus", "terminal", "change", "both", "forward"]
+Kind = Literal["bonus", "rating", "terminal", "change", "both", "forward"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Start = TypeVar("Start")
 CONTENT = ("helped", "content")
 """How a conversation ends that was a success."""
+GOOD = 70
+"""Points at which a person would rate a conversation as good: SAGE's second-best state and above."""
 
 
 def emotion(score: float, well_formed: bool = True) -> float:
@@ -28,7 +30,8 @@ def emotion(score: float, well_formed: bool = True) -> float:
 def turn_rewards(kind: Kind, scores: Sequence[int], over: str) -> NDArray[np.float64]:
     """What each of T turns earned, from the T + 1 scores around them and how it ended.
 
-    bonus: 1 at the end of a conversation that ended well, the coarse signal. terminal: the last emotion, at the end.
+    bonus: 1 at the end of a conversation that ended well, the coarse signal from the outcome. rating: 1 at the end if
+    the person then feels good, a signal as coarse from the feelings. terminal: the last emotion, at the end.
     change: the change of emotion (potential-based, so its sum is that of `terminal` less a constant). both: change and
     bonus. "forward" has no reward of its own: its values are sampled (`forward_values`).
     """
@@ -38,6 +41,8 @@ def turn_rewards(kind: Kind, scores: Sequence[int], over: str) -> NDArray[np.flo
         out += potential_changes(phi)
     if kind == "terminal":
         out[-1] += phi[-1]
+    if kind == "rating":
+        out[-1] += scores[-1] >= GOOD
     if kind in ("bonus", "both"):
         out[-1] += over in CONTENT
     return out
