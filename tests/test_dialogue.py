@@ -208,3 +208,46 @@ def test_conversations_are_played_again_from_their_seed(engine):
         return [as_rollout(d).ids.tolist() for d in held]
 
     assert ids(1) == ids(1) != ids(2)
+
+
+def test_conversations_are_trained_and_evaluated_by_the_loop(tmp_path):
+    """Two steps of frown's own loop: partner's verdicts as scores, affect on every turn, everything kept and read."""
+    from pyarrow.parquet import read_table
+
+    from frown.config import RunConfig
+    from frown.dialogue.environment import Conversations, DialogueEngine
+    from frown.loop import train
+    from frown.store import RunDirectory
+
+    class Counting(Scripted):
+        def verify(self, task, replies):
+            return Verdict(min(1.0, sum(len(r.text) for r in replies) / 9))
+
+        def reply(self, hearings):
+            return [Reply("go on", over="enough" if "e" in h.messages[-1]["content"] else "") for h in hearings]
+
+    settings = {
+        "model": {"path": str(byte_model(tmp_path / "model")), "device": "cpu"},
+        "sampling": {"prompts_per_step": 2, "responses_per_prompt": 4, "max_new_tokens": 12},
+        "objective": {"distillation": 0.0}, "optimiser": {"steps": 2, "lr": 1e-3}, "keep_rollouts": True,
+        "eval": {"prompts": 2, "samples": 2, "heldout_prompts": 0, "every": 2},
+    }  # fmt: skip
+    config = parse(RunConfig, settings, "test")
+    engine, run = DialogueEngine(config, Counting([]), turns=3), RunDirectory(tmp_path / "run")
+    before = [p.detach().clone() for p in engine.parameters]
+    run.begin(config, threads="1")
+    train(config, engine, Conversations("talk", [TASK] * 2, [TASK] * 2), run)
+    assert any(not torch.equal(p, b) for p, b in zip(engine.parameters, before, strict=True))
+    steps = [m for m in run.metrics() if m.get("rows")]
+    assert len(steps) == 2 and all(0 < m["train_accuracy"] <= 1 and m["unscored"] == 0 for m in steps)
+    assert all(np.isfinite(m["policy_entropy"]) and abs(m["mismatch"]) < 1e-4 for m in steps)
+    rows = read_table(tmp_path / "run" / "rollouts").to_pylist()
+    assert len(rows) == 16 and any(len(row["steps"]) > 1 for row in rows)
+    for row in rows:  # what the partner said has neither signal nor advantage
+        own = np.zeros(len(row["ids"]), bool)
+        for start, end in row["steps"]:
+            own[start:end] = True
+        assert (np.isnan(row["signal_entropy"]) == ~own).all() and not np.asarray(row["advantage"])[~own].any()
+        assert all(own[s["start"] : s["end"]].all() for s in row["spans"])
+    with pytest.raises(FrownError, match="distillation = 0"):
+        engine.sample([TASK], 1, seed=0, temperature=1.0, contexts=[engine.prompt(TASK.messages)])
