@@ -14,6 +14,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 import frown
 from frown.errors import FrownError
+from frown.recipes.empathy.command import app as empathy
 from frown.threads import wait_asleep
 
 if TYPE_CHECKING:
@@ -610,6 +611,9 @@ def negotiate(
     for line in sentences(found):
         console.print(f"- {line}", markup=False, highlight=False)
     console.print(f"\n{out / 'results.json'}", markup=False, highlight=False)
+
+
+app.command(empathy)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

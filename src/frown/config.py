@@ -274,31 +274,38 @@ class LocalModelConfig(Config):
     """Most tokens (prompts and all they may grow to, padding included) in one batch; a single prompt may be longer."""
 
 
-class ModelCriticConfig(Config):
-    """A language model that judges single steps of answers: behind an endpoint, or on this machine."""
+class AskedModelConfig(Config):
+    """A language model that is asked for replies, behind an endpoint or on this machine, and what it may cost."""
 
     endpoint: EndpointConfig | None = None
     local: LocalModelConfig | None = None
+    max_new_tokens: int = Field(1024, ge=1)
+    """Most tokens of one reply."""
+    cache: Path | None = None
+    """Folder of replies that were paid for once; several processes may share it. None: no cache."""
+    call_budget: int | None = Field(None, ge=0)
+    """Most calls (further tries included) in its life; a local model's are the prompts it answers."""
+    token_budget: int | None = Field(None, ge=0)
+    """Most tokens (prompts and replies) in its life. A call is made only if the most it may take still fits: the bytes
+    of its prompt and max_new_tokens, to which an endpoint is trusted to keep."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> AskedModelConfig:
+        if (self.endpoint is None) == (self.local is None):
+            raise ValueError(
+                "a model that is asked needs either endpoint (base_url and model) or local (path), not both"
+            )
+        return self
+
+
+class ModelCriticConfig(AskedModelConfig):
+    """A language model that judges single steps of answers."""
+
     sees: tuple[Literal["answer", "solution", "verdict"], ...] = ("answer",)
     """What it is shown beside question and steps: the reference answer, the worked solution, the verifier's verdict on
     the final answer."""
-    max_new_tokens: int = Field(1024, ge=1)
-    """Most tokens of one reply."""
     contradictions: Literal["drop", "keep"] = "drop"
     """What becomes of comments that the verifier knows better about; either way they are counted."""
-    cache: Path | None = None
-    """Folder of reviews that were paid for once; several processes may share it. None: no cache."""
-    call_budget: int | None = Field(None, ge=0)
-    """Most calls (further tries included) in the critic's life; a local model's are the prompts it answers."""
-    token_budget: int | None = Field(None, ge=0)
-    """Most tokens (prompts and replies) in the critic's life. A call is made only if the most it may take still fits:
-    the bytes of its prompt and max_new_tokens, to which an endpoint is trusted to keep."""
-
-    @model_validator(mode="after")
-    def _one_place(self) -> ModelCriticConfig:
-        if (self.endpoint is None) == (self.local is None):
-            raise ValueError("a model critic needs either endpoint (base_url and model) or local (path), not both")
-        return self
 
 
 class ExecutionConfig(Config):

@@ -34,7 +34,7 @@ def advantages(
         -1, config.sampling.responses_per_prompt
     )
     each = group_advantages(by_group, std=config.objective.divide_by_std).ravel()
-    found = [np.full(len(r.ids), a, np.float32) for r, a in zip(rollouts, each, strict=True)]
+    found = [(r.own * a).astype(np.float32) for r, a in zip(rollouts, each, strict=True)]
     weight, control = config.affect.weight, config.affect.control
     if weight.by == "none":
         return found

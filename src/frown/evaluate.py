@@ -50,7 +50,10 @@ def evaluate(
 
 
 def judge(rollouts: Sequence[Rollout], environment: Environment, engine: LocalEngine) -> list[Rollout]:
-    """The rollouts with their verdicts and their written-out steps."""
+    """The rollouts with their verdicts and their written-out steps. Conversations have both: their partner judged them,
+    and their steps are their turns."""
+    if all(r.verdict is not None for r in rollouts):
+        return list(rollouts)
     verdicts = environment.verify([r.task for r in rollouts], [r.text for r in rollouts])
     return judged(rollouts, verdicts, environment, engine.tokenizer)
 
@@ -93,10 +96,10 @@ def graded(
         process_right=table(process),
         answer=table([v.answer for v in verdicts], object),
         min_probability=table([float(np.exp(r.logp.min())) for r in rollouts]),
-        mean_probability=table([float(np.exp(r.logp.mean())) for r in rollouts]),
-        tokens=table([len(r.ids) for r in rollouts], int),
-        entropy=table([float(r.signals["entropy"].mean()) if r.signals else np.nan for r in rollouts]),
-        surprisal=table([float(-r.logp.mean()) for r in rollouts]),
+        mean_probability=table([float(np.exp(r.logp[r.own].mean())) for r in rollouts]),
+        tokens=table([int(r.own.sum()) for r in rollouts], int),
+        entropy=table([float(r.signals["entropy"][r.own].mean()) if r.signals else np.nan for r in rollouts]),
+        surprisal=table([float(-r.logp[r.own].mean()) for r in rollouts]),
         truncated=table([r.truncated for r in rollouts], bool),
         steps=table(records, object) if any(records) else None,
         **cost._asdict(),

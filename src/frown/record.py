@@ -24,10 +24,10 @@ from frown.types import Feedback, Floats, Rollout
 def step_metrics(rollouts: Sequence[Rollout], scores: np.ndarray) -> dict[str, Any]:
     """What a person, or the guard, wants to know of the answers of a training step."""
     scored = np.isfinite(scores)
-    entropy = [r.signals["entropy"] for r in rollouts if r.signals is not None]
+    entropy = [r.signals["entropy"][r.own] for r in rollouts if r.signals is not None]
     verdicts = [r.verdict for r in rollouts if r.verdict is not None]
     process = [v.process_right for v in verdicts if v.process_right is not None]
-    tokens = sum(len(r.ids) for r in rollouts)
+    tokens = sum(int(r.own.sum()) for r in rollouts)
     return {
         "train_accuracy": float(scores[scored].mean()) if scored.any() else None,
         "unscored": int((~scored).sum()),
@@ -37,7 +37,7 @@ def step_metrics(rollouts: Sequence[Rollout], scores: np.ndarray) -> dict[str, A
         "doubt": float(sum(-r.logp.sum() for r in rollouts) / tokens),
         "length": tokens / len(rollouts),
         "policy_entropy": float(np.concatenate(entropy).mean(dtype=np.float64)) if entropy else None,
-        "repetition": float(np.mean([repetition(r.ids.tolist()) for r in rollouts])),
+        "repetition": float(np.mean([repetition(r.ids[r.own].tolist()) for r in rollouts])),
         "flat_groups": flat_groups([scores[members] for members in groups(rollouts).values()]),
     }
 
@@ -64,7 +64,7 @@ def spend(cost: Cost, rollouts: Sequence[Rollout], feedback: Sequence[Feedback],
     """What training has cost after one more step."""
     return Cost(
         cost.train_rollouts + len(rollouts),
-        cost.train_tokens + sum(len(r.ids) for r in rollouts),
+        cost.train_tokens + sum(int(r.own.sum()) for r in rollouts),
         cost.train_comments + sum(p.kind == "critique" for f in feedback for p in f.parts),
         cost.train_seconds + seconds,
     )

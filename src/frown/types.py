@@ -135,10 +135,20 @@ class Rollout:
     policy_step: int = 0
     alternative: Ints | None = None
     """[T] the likeliest token other than the sampled one, where the sampler kept it."""
+    sampled: NDArray[np.bool_] | None = None
+    """[T] which tokens the policy sampled, in a conversation; the others were said to it and are read, never trained.
+    Where False, `logp` is 0 (nothing was chosen there) and every signal NaN. None: all of them."""
 
     def __post_init__(self) -> None:
         if len(self.logp) != len(self.ids):
             raise ValueError(f"a rollout has one log-probability a token: {len(self.logp)} for {len(self.ids)}")
+        if self.sampled is not None and len(self.sampled) != len(self.ids):
+            raise ValueError(f"a rollout's mask has one entry a token: {len(self.sampled)} for {len(self.ids)}")
+
+    @property
+    def own(self) -> NDArray[np.bool_]:
+        """[T] which tokens the policy sampled."""
+        return np.ones(len(self.ids), np.bool_) if self.sampled is None else self.sampled
 
     @property
     def truncated(self) -> bool:

@@ -27,7 +27,9 @@ def local_critic(config: ModelCriticConfig) -> ModelCritic:
     return ModelCritic(config, LocalModel(config.local, config.sees, config.max_new_tokens))
 
 
-class _Reply(NamedTuple):
+class LocalReply(NamedTuple):
+    """What a model on this machine answered."""
+
     text: str
     cut: bool
     """Whether it ends at the limit of tokens."""
@@ -58,7 +60,7 @@ class LocalModel:
         first: dict[str, Reading] = {}
         unclear: dict[str, list[Message]] = {}
         asked = {key: prompt(request, self._sees) for key, request in requests.items()}
-        for key, reply in self._replies(asked, account):
+        for key, reply in self.replies(asked, account):
             if isinstance(reply, Outcome):
                 done(key, reply)
                 continue
@@ -68,7 +70,7 @@ class LocalModel:
             else:
                 done(key, concluded(reading))
         account.add("reasked", len(unclear))
-        for key, reply in self._replies(unclear, account):
+        for key, reply in self.replies(unclear, account):
             if isinstance(reply, Outcome):
                 done(key, concluded(first[key]) if first[key].judgements else reply)
                 continue
@@ -79,14 +81,14 @@ class LocalModel:
         """Let go of the weights."""
         self._model = None
 
-    def _read(self, reply: _Reply, request: Request, account: Account) -> Reading:
+    def _read(self, reply: LocalReply, request: Request, account: Account) -> Reading:
         reading = read(reply.text, request, cut=self._max_new_tokens if reply.cut else None)
         account.add("stray", reading.stray)
         return reading
 
-    def _replies(
+    def replies(
         self, conversations: Mapping[str, list[Message]], account: Account
-    ) -> Iterator[tuple[str, _Reply | Outcome]]:
+    ) -> Iterator[tuple[str, LocalReply | Outcome]]:
         """A reply to each conversation, or why there is none; longest first."""
         waiting: list[tuple[str, Ints]] = []
         for key, messages in conversations.items():
@@ -117,7 +119,9 @@ class LocalModel:
             if batch:
                 yield from self._generate(batch, account)
 
-    def _generate(self, batch: Sequence[tuple[str, Ints]], account: Account) -> Iterator[tuple[str, _Reply | Outcome]]:
+    def _generate(
+        self, batch: Sequence[tuple[str, Ints]], account: Account
+    ) -> Iterator[tuple[str, LocalReply | Outcome]]:
         most = [len(ids) + self._max_new_tokens for _, ids in batch]
         spent = most  # what is not known to be less
         try:
@@ -132,7 +136,7 @@ class LocalModel:
                 account.settle(reserved, used)
         for (key, _), reply in zip(batch, replies, strict=True):
             text = self._tokenizer.decode(reply, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-            yield key, _Reply(text, not np.isin(reply[-1], self._eos))
+            yield key, LocalReply(text, not np.isin(reply[-1], self._eos))
 
     def _continuations(self, prompts: Sequence[Ints]) -> list[Ints]:
         """Greedy continuations of prompts, each up to its end-of-sequence token."""

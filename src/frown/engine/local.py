@@ -232,7 +232,7 @@ class LocalEngine:
         objective = self.config.objective
         rows = [cut(r) for r in self._rows(rollouts, views, advantages)]
         distilled = sum(float(r.weight.sum()) for r in rows)
-        sampled = sum(len(r.ids) for r in rollouts)
+        sampled = sum(int(r.own.sum()) for r in rollouts)
         scale = _Scale(
             objective.distillation / distilled if distilled else 0.0,
             (1.0 - objective.distillation) / sampled if objective.distillation < 1 else 0.0,

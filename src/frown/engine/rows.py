@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from frown.engine.packing import LEAST_SHARED, common_prefix
 from frown.types import Floats, Ints, Rollout, TeacherView
@@ -29,7 +30,9 @@ class Row(NamedTuple):
     fresh: bool = True
     """Whether that policy is the present one."""
     anchored: bool = False
-    """Whether every token of it is held near the policy at the start."""
+    """Whether every token of it that was sampled is held near the policy at the start."""
+    own: NDArray[np.bool_] | None = None
+    """[T] which tokens the policy sampled, where others spoke, too. None: all."""
 
 
 def training_rows(
@@ -40,7 +43,10 @@ def training_rows(
     anchored: bool = False,
     policy_step: int = 0,
 ) -> list[Row]:
-    """The rows that have something to learn from. `anchored`: all have. `policy_step`: that of the policy now."""
+    """The rows that have something to learn from. `anchored`: all have. `policy_step`: that of the policy now.
+
+    What others said in a conversation is no row's to learn: weight and advantage are zero there, whatever was given.
+    """
     rows = []
     viewed = set()
     for v, view in enumerate(views if distillation > 0 else ()):
@@ -72,20 +78,29 @@ def _row(
     policy_step: int,
 ) -> Row:
     fresh = rollout.policy_step == policy_step
-    signed = np.asarray(advantage, np.float32)
-    return Row(rollout.prompt_ids, context, rollout.ids, weight, signed, view, rollout.logp, fresh, anchored)
+    own, signed = rollout.sampled, np.asarray(advantage, np.float32)
+    if own is not None:
+        weight, signed = np.where(own, weight, np.float32(0.0)), np.where(own, signed, np.float32(0.0))
+    return Row(rollout.prompt_ids, context, rollout.ids, weight, signed, view, rollout.logp, fresh, anchored, own)
 
 
 def counted(row: Row) -> np.ndarray:
     """The places of a row's tokens that count."""
-    return np.arange(len(row.ids)) if row.anchored else np.flatnonzero((row.weight != 0) | (row.advantage != 0))
+    if not row.anchored:
+        return np.flatnonzero((row.weight != 0) | (row.advantage != 0))
+    return np.arange(len(row.ids)) if row.own is None else np.flatnonzero(row.own)
 
 
 def cut(row: Row) -> Row:
     """A row without what follows the last token that counts."""
     end = int(counted(row)[-1]) + 1
-    logp = None if row.sampled_logp is None else row.sampled_logp[:end]
-    return row._replace(ids=row.ids[:end], weight=row.weight[:end], advantage=row.advantage[:end], sampled_logp=logp)
+    return row._replace(
+        ids=row.ids[:end],
+        weight=row.weight[:end],
+        advantage=row.advantage[:end],
+        sampled_logp=None if row.sampled_logp is None else row.sampled_logp[:end],
+        own=None if row.own is None else row.own[:end],
+    )
 
 
 def arranged(rows: Sequence[Row], *, shared: bool) -> list[int]:

@@ -1,12 +1,10 @@
 """How a language model is asked to judge steps of an answer, and how its reply is read. Pure; nothing here raises.
 
-What a student wrote is data in delimited blocks. The mark of the blocks is a hash of all that stands in them, so no
-answer can contain the mark of its own block and close it early.
+What a student wrote is data in delimited blocks (`frown.feedback.blocks`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -14,6 +12,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from frown.feedback.blocks import blocks, harmless
 from frown.feedback.critic import Comment, Request
 from frown.types import Message
 
@@ -108,15 +107,13 @@ def prompt(request: Request, sees: Sequence[str] = ()) -> list[Message]:
     the verifier, on the final answer), each where there is one.
     """
     task, asked = request.task, askable(request)
-    blocks = [("question", task.question)]
+    named = [("question", task.question)]
     if "answer" in sees and task.answer:
-        blocks.append(("reference answer", task.answer))
+        named.append(("reference answer", task.answer))
     if "solution" in sees and task.solution:
-        blocks.append(("reference solution; the student may have gone another way", task.solution))
-    blocks += [(f"step {i}", text) for i, text in enumerate(request.steps[: asked[-1] + 1], 1)]
-    blocks = [(name, _harmless(text).strip()) for name, text in blocks]
-    mark = hashlib.sha256(json.dumps(blocks).encode()).hexdigest()[:12]
-    shown = [f"[{mark} begin {name}]\n{text}\n[{mark} end]" for name, text in blocks]
+        named.append(("reference solution; the student may have gone another way", task.solution))
+    named += [(f"step {i}", text) for i, text in enumerate(request.steps[: asked[-1] + 1], 1)]
+    mark, shown = blocks(named)
     verdict = request.verdict
     if "verdict" in sees and verdict is not None and verdict.scored:
         shown.append(f"The final answer was checked elsewhere: it is {'right' if verdict.right else 'not right'}.")
@@ -134,7 +131,7 @@ def again(messages: Sequence[Message], reply: str, fault: str) -> list[Message]:
     """The conversation that shows a model what was wrong with its reply."""
     return [
         *messages,
-        Message(role="assistant", content=_harmless(reply)[: 2 * _LONGEST]),
+        Message(role="assistant", content=harmless(reply)[: 2 * _LONGEST]),
         Message(role="user", content=f"{fault}. Reply once more, with JSON alone, in this form: {_FORM}"),
     ]
 
@@ -168,8 +165,8 @@ def comment(judgement: Judgement, request: Request) -> Comment:
     """A judgement in the words a teacher is shown."""
     number, at = judgement.step, judgement.step - 1
     if judgement.right:
-        return Comment(at, True, f"Step {number} is right: {_harmless(request.steps[at]).strip()}")
-    return Comment(at, False, f"Step {number} is wrong. It should be: {_harmless(judgement.correction or '').strip()}")
+        return Comment(at, True, f"Step {number} is right: {harmless(request.steps[at]).strip()}")
+    return Comment(at, False, f"Step {number} is wrong. It should be: {harmless(judgement.correction or '').strip()}")
 
 
 def contradicted(comments: Sequence[Comment], request: Request) -> set[int]:
@@ -235,12 +232,3 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "json_invalid":
         return "the reply is not JSON"
     return f"the reply's {'.'.join(map(str, first['loc'])) or 'JSON'} does not fit: {first['msg']}"
-
-
-_CONTROL = re.compile(r"<(?=\||/?(?:s|bos|eos|pad|start_of_turn|end_of_turn)>)|\[(?=/?INST\])")
-
-
-def _harmless(text: str) -> str:
-    """A text that can be sent (lone surrogates become question marks) and that no chat template's tokenizer takes for
-    the end of a turn: a space goes into what looks like a control token."""
-    return _CONTROL.sub(r"\g<0> ", text.encode("utf-8", "replace").decode())

@@ -1,0 +1,126 @@
+"""Conversations in frown's own loop: an engine whose answers are conversations, and tasks judged by holding one.
+
+    environment = Conversations("name", train, test)
+    engine = DialogueEngine(config, partner, turns=8)
+    train(config, engine, environment, run)      # frown.loop
+
+Each answer is a whole conversation as one rollout, with the partner's verdict; evaluation holds conversations, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from frown.config import RunConfig
+from frown.dialogue.conversation import as_rollout
+from frown.dialogue.partner import Partner
+from frown.dialogue.play import play
+from frown.engine.local import LocalEngine
+from frown.errors import FrownError
+from frown.feedback.critic import Critic
+from frown.tasks import template
+from frown.types import Feedback, Ints, Message, Rollout, Step, Task, Verdict, Weighed
+
+
+class DialogueEngine(LocalEngine):
+    """The engine for one process, whose `sample` holds conversations of at most `turns` turns with a partner."""
+
+    def __init__(self, config: RunConfig, partner: Partner, *, turns: int) -> None:
+        super().__init__(config)
+        self._partner, self._turns = partner, turns
+
+    def sample(
+        self,
+        tasks: Sequence[Task],
+        n: int,
+        *,
+        seed: int,
+        temperature: float,
+        contexts: Sequence[Ints] | None = None,
+        model: Any = None,
+    ) -> list[Rollout]:
+        """n conversations about each task, in order, as rollouts with the partner's verdicts.
+
+        `contexts` and `model`: what a teacher would say first, which opens no conversation: it is a FrownError.
+        """
+        if contexts is not None or model is not None:
+            raise FrownError(
+                "a conversation is held by the policy from its task's own messages; set objective.distillation = 0"
+            )
+        held = play(_Turns(self), self._partner, tasks, n, seed=seed, temperature=temperature, turns=self._turns)
+        return [as_rollout(d) for d in held]
+
+    def turn(
+        self, tasks: Sequence[Task], n: int, *, seed: int, temperature: float, contexts: Sequence[Ints] | None
+    ) -> list[Rollout]:
+        """n single turns behind each context."""
+        return super().sample(tasks, n, seed=seed, temperature=temperature, contexts=contexts)
+
+
+class _Turns:
+    """A dialogue engine's single turns; implements `frown.dialogue.play.Speaker`."""
+
+    def __init__(self, engine: DialogueEngine) -> None:
+        self._engine = engine
+        self.tokenizer, self.eos_ids = engine.tokenizer, engine.eos_ids
+        self.prompt, self.fits = engine.prompt, engine.fits
+
+    def sample(
+        self, tasks: Sequence[Task], n: int, *, seed: int, temperature: float, contexts: Sequence[Ints] | None = None
+    ) -> list[Rollout]:
+        return self._engine.turn(tasks, n, seed=seed, temperature=temperature, contexts=contexts)
+
+
+class Conversations:
+    """Tasks whose `verify` is a conversation; implements `frown.tasks.base.Environment` for a `DialogueEngine`."""
+
+    critic: Critic | None = None
+    notes: tuple[str, ...] = ()
+    levels: tuple[int, ...] = ()
+
+    def __init__(self, name: str, train: Sequence[Task], test: Sequence[Task]) -> None:
+        if not train or not test:
+            raise FrownError(f"{name}: conversations need tasks to train on and tasks to be tested on")
+        self.name, self._train, self._test = name, list(train), list(test)
+
+    def train_tasks(self, rng: np.random.Generator, n: int, level: int | None = None) -> list[Task]:
+        """n of the training tasks, drawn with replacement."""
+        return [self._train[i] for i in rng.integers(len(self._train), size=n)]
+
+    def test_tasks(self, split: str, n: int) -> list[Task]:
+        """The first n test tasks, whatever the split."""
+        return self._test[:n]
+
+    def verify(self, tasks: Sequence[Task], texts: Sequence[str]) -> list[Verdict]:
+        """A text alone is no conversation: unscored. What a `DialogueEngine` samples has its verdict already."""
+        return [Verdict.unscored("a conversation is judged by its partner while it is held") for _ in tasks]
+
+    def steps(self, text: str) -> list[Step]:
+        """None of its own: the steps of a conversation are its turns."""
+        return []
+
+    def teacher_messages(self, task: Task, feedback: Feedback) -> list[Message]:
+        """The task with the feedback worked in."""
+        return template.teacher_messages(task, feedback)
+
+    def note(self, text: str, steps: Sequence[int], count: int) -> str:
+        """In English, as it is."""
+        return text
+
+    def weighed(self, options: Weighed) -> str:
+        """In English."""
+        return template.weighed(options)
+
+    def quoted(self, step: str, comment: str) -> str:
+        """In English."""
+        return template.quoted(step, comment)
+
+    def reworded(self, step: str, other: str) -> str | None:
+        """Nobody can tell."""
+        return None
+
+    def close(self) -> None:
+        """Nothing to release."""

@@ -1,0 +1,128 @@
+"""Holding conversations: all that are not over sample their next turn together, then all partners answer together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from frown.dialogue.conversation import Dialogue, Stop, Turn, messages
+from frown.dialogue.partner import Hearing, Partner, Reply
+from frown.dialogue.template import continuation
+from frown.errors import FrownError
+from frown.types import Ints, Message, Rollout, Task, Verdict
+
+History = Literal["verbatim", "template"]
+""""verbatim": a turn's ids stay in the context as they were sampled, and a template that would rewrite them is an
+error. "template": every turn's context is written anew by the template, which may rewrite earlier turns as it likes;
+such a conversation is trained turn by turn (`conversation.as_turns`)."""
+
+
+class Speaker(Protocol):
+    """What is needed of an engine."""
+
+    eos_ids: list[int]
+
+    @property
+    def tokenizer(self) -> Any:
+        """A fast Hugging Face tokenizer."""
+        ...
+
+    def prompt(self, messages: Sequence[Message]) -> Ints:
+        """A conversation as token ids up to where its answer begins."""
+        ...
+
+    def fits(self, context: Ints) -> bool:
+        """Whether a turn fits behind a context."""
+        ...
+
+    def sample(
+        self, tasks: Sequence[Task], n: int, *, seed: int, temperature: float, contexts: Sequence[Ints] | None = None
+    ) -> list[Rollout]:
+        """n turns behind each context (or the tasks' own prompts), in order."""
+        ...
+
+
+@dataclass
+class _Open:
+    """A conversation under way."""
+
+    task: Task
+    group: int
+    seed: int
+    turns: list[Turn] = field(default_factory=list)
+    stop: Stop | None = None
+    context: Ints | None = None
+    """What the next turn is sampled behind."""
+
+
+def play(
+    engine: Speaker,
+    partner: Partner,
+    tasks: Sequence[Task],
+    n: int,
+    *,
+    seed: int,
+    temperature: float,
+    turns: int,
+    history: History = "verbatim",
+) -> list[Dialogue]:
+    """n conversations about each task, in order, of at most so many turns each.
+
+    Conversations of one group share the seed of the partner's draws, so they differ by what the policy said. Each
+    turn reads its context anew: `turns` forward passes over what was said, none kept between turns. Raises FrownError
+    where a first prompt does not fit the model, or where `history` is "verbatim" and the template rewrites it.
+    """
+    if turns < 1:
+        raise FrownError(f"a conversation has at least one turn, got {turns}")
+    draws = np.random.default_rng([seed, 0])
+    seeds = draws.integers(2**62, size=len(tasks)).tolist()
+    held = [_Open(task, g, seeds[g]) for g, task in enumerate(tasks) for _ in range(n)]
+    said = engine.sample(tasks, n, seed=_seed(draws), temperature=temperature)
+    going = held
+    for turn in range(turns):
+        replies = partner.reply([_hearing(d, s, turn) for d, s in zip(going, said, strict=True)])
+        for d, s, reply in zip(going, said, replies, strict=True):
+            d.turns.append(Turn(replace(s, group=d.group), reply))
+            d.stop = "lost" if reply.lost else "partner" if reply.over else "turns" if turn + 1 == turns else None
+            if d.stop is None:
+                d.context = _context(engine, d, history)
+                if not engine.fits(d.context):
+                    d.stop = "context"
+        going = [d for d in going if d.stop is None]
+        if not going:
+            break
+        contexts = [d.context for d in going if d.context is not None]
+        said = engine.sample([d.task for d in going], 1, seed=_seed(draws), temperature=temperature, contexts=contexts)
+    return [_closed(d, partner) for d in held]
+
+
+def _hearing(d: _Open, said: Rollout, turn: int) -> Hearing:
+    heard = (*messages(d.task, d.turns), Message(role="assistant", content=said.text))
+    state = d.turns[-1].heard.state if d.turns else None
+    return Hearing(d.task, heard, turn, state, int(np.random.SeedSequence([d.seed, turn]).generate_state(1)[0]))
+
+
+def _context(engine: Speaker, d: _Open, history: History) -> Ints:
+    """What the next turn is sampled behind."""
+    if history == "template":
+        return engine.prompt(messages(d.task, d.turns))
+    said, heard = d.turns[-1]
+    follows = [Message(role="user", content=heard.text)] if heard.text else []
+    before = messages(d.task, d.turns[:-1])
+    ended = said.stop == "eos"
+    more = continuation(engine.tokenizer, before, said.ids, ended, engine.eos_ids, follows)
+    return np.concatenate([said.prompt_ids, said.ids, more])
+
+
+def _closed(d: _Open, partner: Partner) -> Dialogue:
+    assert d.stop is not None
+    replies: list[Reply] = [t.heard for t in d.turns]
+    verdict = Verdict.unscored(replies[-1].lost) if d.stop == "lost" else partner.verify(d.task, replies)
+    return Dialogue(d.task, d.group, tuple(d.turns), d.stop, verdict)
+
+
+def _seed(draws: np.random.Generator) -> int:
+    return int(draws.integers(2**62))

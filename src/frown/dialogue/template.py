@@ -1,0 +1,64 @@
+"""What a chat template writes between one turn of the policy and the next, in tokens.
+
+The policy's own ids stay as they were sampled: decoding and encoding them again may give others (a model samples
+"ab" as "a" + "b" where its tokenizer would write one token), and a gradient on ids that were never sampled is a
+gradient of something else. So only what follows a turn is taken from the template: its end, the partner's words, and
+what announces the next turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from frown.engine.text import completion_text
+from frown.errors import FrownError, first_line
+from frown.types import Ints, Message
+
+REWRITES = (
+    "the model's chat template rewrites what was said before (it changes the text of an earlier turn, as templates do "
+    "that take out <think> or trim spaces), so the turns of a conversation are no one sequence; play it with "
+    'history="template" and train on its turns one by one'
+)
+
+
+def continuation(
+    tokenizer: Any, before: Sequence[Message], said: Ints, ended: bool, eos_ids: Sequence[int], heard: Sequence[Message]
+) -> Ints:
+    """The ids that follow a turn's own in the template's text: the end of the turn, `heard`, and the next beginning.
+
+    `before`: the conversation up to the turn. `said`: the turn's ids [T], of which the last is an end-of-sequence
+    token where it `ended`: the template's is then not written a second time (where the model ended with another end
+    token than the template's, the model's stands). Whatever of the template's text follows the turn is tokenised
+    together with all that precedes it, and cut at the turn's end.
+
+    Raises FrownError where the template fails, does not write the turn's text as it is behind what it wrote before,
+    or where one token would reach over the turn's end.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        raise FrownError("a conversation needs a fast tokenizer (tokenizer.json): only it says which text a token has")
+    text = completion_text(tokenizer, said[:-1] if ended else said)
+    own = Message(role="assistant", content=text)
+    begun = _render(tokenizer, before) + text
+    whole = _render(tokenizer, [*before, own, *heard])
+    if not whole.startswith(begun):
+        raise FrownError(REWRITES)
+    tokens = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
+    starts, ends = np.asarray(tokens["offset_mapping"], np.int64).reshape(-1, 2).T
+    if np.any((starts < len(begun)) & (ends > len(begun))):
+        raise FrownError(
+            "the model's chat template has no token boundary at the end of a turn, so what follows it cannot be told "
+            'from it; play with history="template"'
+        )
+    ids = np.asarray(tokens["input_ids"], np.int64)[starts >= len(begun)]
+    return ids[1:] if ended and len(ids) and int(ids[0]) in eos_ids else ids
+
+
+def _render(tokenizer: Any, messages: Sequence[Message]) -> str:
+    """The template's text up to where the next answer begins."""
+    try:
+        return str(tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False))
+    except Exception as error:  # a template may raise anything, jinja2's own errors and TypeErrors among them
+        raise FrownError(f"the model's chat template failed: {first_line(error)}") from error

@@ -1,0 +1,211 @@
+"""`frown empathy`: the experiments of this recipe. Nothing heavy is imported before one of them runs."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+
+from cyclopts import App, Parameter
+
+from frown.errors import FrownError
+
+if TYPE_CHECKING:
+    from frown.recipes.empathy.experiment import Start
+    from frown.recipes.empathy.rewards import Kind
+    from frown.recipes.empathy.user import Manner
+
+app = App(name="empathy", help="Rewards from a simulated person's feelings (RLVER), and whether they help or soothe.")
+
+
+@app.default
+def acts(
+    *,
+    reward: str = "bonus,rating,terminal,change,both,forward",
+    seeds: int = 5,
+    preset: Literal["rlver", "sage"] = "rlver",
+    simulators: str = "plain,soothable",
+    starts: str = "uniform,mixed",
+    turns: int = 100_000,
+    profiles: Path | None = None,
+    out: Path = Path("runs/empathy"),
+    json_: Annotated[bool, Parameter("--json")] = False,
+) -> None:
+    """Can rewards from a person's feelings replace a coarse bonus? With a policy over dialogue acts.
+
+    Parameters
+    ----------
+    reward
+        Which rewards are compared: bonus, rating, terminal, change, both, forward.
+    seeds
+        Training seeds of each.
+    preset
+        Whose constants: RLVER's training or SAGE's benchmark.
+    simulators
+        Which simulated person is trained on: plain, soothable, sceptic. All are also judged by the sceptic.
+    starts
+        The policy before training: uniform, or mixed (helps some, soothes some).
+    turns
+        Turns that each training may take, futures sampled for a reward included.
+    profiles
+        Folder of RLVER's train_profile.jsonl and test_profile.jsonl. Default: profiles drawn at random.
+    out
+        Where results.json, tables.md and report.html are written.
+    json_
+        Print the results as JSON on standard output.
+    """
+    from frown.recipes.empathy import experiment
+    from frown.recipes.empathy.act_policy import Training
+    from frown.recipes.empathy.presets import PRESETS
+    from frown.recipes.empathy.profile import profiles as load
+
+    kinds, on = _kinds(reward), _simulators(simulators)
+    begun: list[Start] = [_start(name) for name in _names(starts)]
+    _at_least_one({"--seeds": seeds, "--turns": turns})
+    people = load(profiles, "train", 500), load(profiles, "test", 100)
+    found = []
+    for start in begun:
+        for manner in on:
+            how = experiment.Settings(kinds, start, manner, PRESETS[preset], tuple(range(seeds)), Training(turns=turns))
+            found.append(experiment.run(how, *people, _say))
+    _finish(found, out, json_)
+
+
+@app.command
+def model(
+    *,
+    reward: str = "bonus,terminal,change,both",
+    seeds: int = 5,
+    preset: Literal["rlver", "sage"] = "rlver",
+    simulators: str = "soothable",
+    turns: int = 15_000,
+    task_weight: float = 0.0,
+    profiles: Path | None = None,
+    out: Path = Path("runs/empathy-model"),
+    json_: Annotated[bool, Parameter("--json")] = False,
+) -> None:
+    """The same question with a lab-size language model and GRPO over whole conversations.
+
+    Parameters
+    ----------
+    reward
+        Which rewards are compared: bonus, rating, terminal, change, both.
+    seeds
+        Training seeds of each.
+    preset
+        Whose constants: RLVER's training or SAGE's benchmark.
+    simulators
+        Which simulated person is trained on: plain, soothable, sceptic. All are also judged by the sceptic.
+    turns
+        Turns that each training may take.
+    task_weight
+        Share of a verifiable task (keeping to the person's topic) in every reward, from 0 to 1.
+    profiles
+        Folder of RLVER's train_profile.jsonl and test_profile.jsonl. Default: profiles drawn at random.
+    out
+        Where the first models, results.json, tables.md and report.html are written.
+    json_
+        Print the results as JSON on standard output.
+    """
+    import torch
+
+    from frown.recipes.empathy import model_policy
+    from frown.recipes.empathy.presets import PRESETS
+    from frown.recipes.empathy.profile import profiles as load
+
+    kinds, on = _kinds(reward), _simulators(simulators)
+    if "forward" in kinds:
+        raise FrownError("--reward forward is for the policy over acts alone (frown empathy)")
+    if not 0 <= task_weight <= 1:
+        raise FrownError(f"--task-weight lies in [0, 1], got {task_weight}")
+    _at_least_one({"--seeds": seeds, "--turns": turns})
+    torch.set_num_threads(1)  # a model this small is slower on more
+    people = load(profiles, "train", 500), load(profiles, "test", 100)
+    how = model_policy.Training(turns=turns, task_weight=task_weight)
+    found = [
+        model_policy.run(kinds, manner, PRESETS[preset], range(seeds), how, *people, out / f"first-{manner.name}", _say)
+        for manner in on
+    ]
+    _finish(found, out, json_)
+
+
+@app.command
+def fit(
+    *files: Path,
+    out: Path | None = None,
+    json_: Annotated[bool, Parameter("--json")] = False,
+) -> None:
+    """Learn from SAGE's dialogues whether a reply will raise the emotion, judged on a model and people not seen.
+
+    Parameters
+    ----------
+    files
+        JSONL files of dialogues, one a model; two or more.
+    out
+        Write the results here, as JSON.
+    json_
+        Print the results as JSON on standard output.
+    """
+    from frown.recipes.empathy.learned import leave_one_out, table
+    from frown.store import write_text
+
+    found = leave_one_out(files)
+    text = json.dumps({"command": _command(), "models": found}, indent=1, allow_nan=False)
+    if out is not None:
+        write_text(out, text)
+    print(text if json_ else table(found))
+
+
+def _finish(found: Sequence[Mapping[str, Any]], out: Path, as_json: bool) -> None:
+    from frown.recipes.empathy.experiment import write
+    from frown.recipes.empathy.report import tables
+
+    write(found, out, _command())
+    print(json.dumps(found, allow_nan=False) if as_json else tables(found))
+
+
+def _command() -> str:
+    return shlex.join(["frown", *sys.argv[1:]])
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _names(given: str) -> list[str]:
+    return [name.strip() for name in given.split(",")]
+
+
+def _kinds(given: str) -> tuple[Kind, ...]:
+    from frown.recipes.empathy.rewards import KINDS
+
+    names = _known("--reward", _names(given), KINDS)
+    return tuple(k for k in KINDS if k in names)
+
+
+def _simulators(given: str) -> list[Manner]:
+    from frown.recipes.empathy.user import MANNERS
+
+    return [MANNERS[name] for name in _known("--simulators", _names(given), list(MANNERS))]
+
+
+def _start(name: str) -> Start:
+    from frown.recipes.empathy.experiment import Start
+
+    return next(s for s in get_args(Start) if s in _known("--starts", [name], get_args(Start)))
+
+
+def _known(flag: str, given: Sequence[str], known: Sequence[str]) -> Sequence[str]:
+    for name in given:
+        if name not in known:
+            raise FrownError(f"{flag} {name!r} is not known; there are {', '.join(known)}")
+    return given
+
+
+def _at_least_one(given: Mapping[str, int]) -> None:
+    for flag, value in given.items():
+        if value < 1:
+            raise FrownError(f"{flag} is at least 1, got {value}")
