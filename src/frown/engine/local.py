@@ -79,7 +79,6 @@ class LocalEngine:
             betas=config.optimiser.betas,
             weight_decay=config.optimiser.weight_decay,
         )
-        self.generator = torch.Generator(self.device)
         self.steps_taken = 0
         self.eos_ids = models.end_ids(self.model, self.tokenizer)
         pad = self.tokenizer.pad_token_id
@@ -109,13 +108,12 @@ class LocalEngine:
                 self.sync()
             groups = self.vllm.sample(prompts, n, decoding, seed=seed, read=self.read)
         else:
-            self.generator.manual_seed(seed)
             groups = sample(
                 self.model if model is None else model,
                 prompts,
                 n,
                 decoding,
-                generator=self.generator,
+                seed=seed,
                 tokens_at_once=self.config.sampling_batch_tokens,
             )
         return [

@@ -1,6 +1,6 @@
 """The engine's part of a checkpoint: student, teacher and optimiser, all in safetensors.
 
-torch's generator is not among it: the sampler seeds it anew for each batch.
+No random generator is among it: the sampler is given a seed for each batch.
 """
 
 from __future__ import annotations
