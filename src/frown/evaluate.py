@@ -51,7 +51,8 @@ def evaluate(
 
 def judge(rollouts: Sequence[Rollout], environment: Environment, engine: LocalEngine) -> list[Rollout]:
     """The rollouts with their verdicts and their written-out steps."""
-    verdicts = environment.verify([r.task for r in rollouts], [r.text for r in rollouts])
+    mine = rollouts[engine.ranks.share(len(rollouts))]
+    verdicts = engine.ranks.gather(lambda: environment.verify([r.task for r in mine], [r.text for r in mine]))
     return judged(rollouts, verdicts, environment, engine.tokenizer)
 
 

@@ -84,7 +84,12 @@ def save(state: LoopState, engine: LocalEngine, critic: Critic | None, run: RunD
 
 def load(found: checkpoint.Checkpoint, engine: LocalEngine, critic: Critic | None, run: RunDirectory) -> LoopState:
     """Put engine, critic and run directory back to where they were at a checkpoint; the loop's state is returned."""
-    rest: dict[str, Any] = json.loads((found.path / "state.json").read_text(encoding="utf-8"))
+
+    def read() -> tuple[dict[str, Any], tuple[rehearsal.Kept, ...]]:
+        rest = json.loads((found.path / "state.json").read_text(encoding="utf-8"))
+        return rest, rehearsal.read(found.path / "rehearsal.parquet")
+
+    rest, kept = engine.ranks.from_first(read)
     load_engine(engine, found.path, rest["engine"])
     if isinstance(critic, ModelCritic):
         critic.go_on_from(rest["critic"])
@@ -96,7 +101,7 @@ def load(found: checkpoint.Checkpoint, engine: LocalEngine, critic: Critic | Non
         level=None if loop["level"] is None else Difficulty(**loop["level"]),
         cost=Cost(**loop["cost"]),
         normaliser=Normaliser.from_state(loop["normaliser"]),
-        kept=rehearsal.read(found.path / "rehearsal.parquet"),
+        kept=kept,
         complaints=frozenset(loop["complaints"]),
         guard=Guard.from_state(loop["guard"]),
     )

@@ -1,8 +1,9 @@
-"""The engine for one process: any local Hugging Face causal LM, on the CPU or one GPU.
+"""The engine: any local Hugging Face causal LM, on the CPU or one GPU, in one process or in each of several.
 
 Seven verbs: `sample` (and `sync` where vLLM does it), `forward_backward`, `step`, `save`, `score` to hear what the
 teacher makes of answers without learning from it, `read` for the policy's own signals, and `contexts` to turn teacher
-messages into ids.
+messages into ids. Each process of several is asked the same and answers for all: `sample` shares out the prompts,
+`forward_backward` the rows.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ import numpy as np
 import torch
 
 from frown.config import RunConfig, TeacherConfig
+from frown.distributed import ALONE, Ranks
 from frown.engine import model as models
 from frown.engine import trunk
 from frown.engine.allocator import keep_freed_memory
 from frown.engine.head import head_of, mixed, why_slow, within
-from frown.engine.rows import Row, arranged, counted, cut, micro_batches, plain_row, training_rows
-from frown.engine.sampling import Decoding, read_logits, sample
+from frown.engine.rows import Row, arranged, counted, cut, micro_batches, plain_row, shared_out, training_rows
+from frown.engine.sampling import Decoding, Sample, read_logits, sample
 from frown.engine.schedule import rate
 from frown.engine.text import completion_text, prompt_ids
 from frown.errors import FrownError, NotFinite
@@ -55,8 +57,8 @@ class Learnt(NamedTuple):
 class LocalEngine:
     """A student, its self-teacher and its optimiser."""
 
-    def __init__(self, config: RunConfig):
-        self.config = config
+    def __init__(self, config: RunConfig, ranks: Ranks = ALONE):
+        self.config, self.ranks = config, ranks
         keep_freed_memory()
         self.model, self.tokenizer, self.device = models.load(config.model)
         self.model.eval()  # no dropout: the policy that is trained is the policy that sampled
@@ -102,37 +104,50 @@ class LocalEngine:
         `contexts` replaces the tasks' own prompts, to see what a teacher would answer.
         """
         prompts = contexts if contexts is not None else self.contexts([t.messages for t in tasks])
+        mine = self.ranks.share(len(prompts))  # whole groups
+
+        def answers() -> list[Rollout]:
+            groups = self._answers(prompts[mine], n, mine.start * n, seed, temperature, model)
+            return [
+                Rollout(
+                    task=task,
+                    group=g,
+                    prompt_ids=prompt,
+                    ids=s.ids.numpy(),
+                    logp=s.logp.numpy(),
+                    temperature=temperature,
+                    stop="eos" if s.finished else "length",
+                    text=completion_text(self.tokenizer, s.ids.tolist()[: -1 if s.finished else None]),
+                    signals=Signals({name: v.numpy() for name, v in s.signals.items()}),
+                    alternative=s.alternative.numpy(),
+                    policy_step=self.steps_taken,
+                )
+                for g, task, prompt, group in zip(
+                    range(mine.start, mine.stop), tasks[mine], prompts[mine], groups, strict=True
+                )
+                for s in group
+            ]
+
+        return self.ranks.gather(answers)
+
+    def _answers(
+        self, prompts: Sequence[Ints], n: int, first: int, seed: int, temperature: float, model: Any
+    ) -> list[list[Sample]]:
+        """n answers to each prompt; `first` is the number of the first."""
         decoding = Decoding(temperature, self.config.sampling.max_new_tokens, self.eos_ids, self.pad_id)
         if self.vllm is not None and model is None:
             if self.vllm.due(self.steps_taken):
                 self.sync()
-            groups = self.vllm.sample(prompts, n, decoding, seed=seed, read=self.read)
-        else:
-            groups = sample(
-                self.model if model is None else model,
-                prompts,
-                n,
-                decoding,
-                seed=seed,
-                tokens_at_once=self.config.sampling_batch_tokens,
-            )
-        return [
-            Rollout(
-                task=task,
-                group=g,
-                prompt_ids=prompt,
-                ids=s.ids.numpy(),
-                logp=s.logp.numpy(),
-                temperature=temperature,
-                stop="eos" if s.finished else "length",
-                text=completion_text(self.tokenizer, s.ids.tolist()[: -1 if s.finished else None]),
-                signals=Signals({name: v.numpy() for name, v in s.signals.items()}),
-                alternative=s.alternative.numpy(),
-                policy_step=self.steps_taken,
-            )
-            for g, (task, prompt, group) in enumerate(zip(tasks, prompts, groups, strict=True))
-            for s in group
-        ]
+            return self.vllm.sample(prompts, n, decoding, seed=seed, read=self.read)
+        return sample(
+            self.model if model is None else model,
+            prompts,
+            n,
+            decoding,
+            seed=seed,
+            tokens_at_once=self.config.sampling_batch_tokens,
+            first=first,
+        )
 
     def _vllm(self) -> Any:
         settings = self.config.sampling.vllm
@@ -225,7 +240,8 @@ class LocalEngine:
         every row is cut after its last token that counts, and what rows share at
         their beginning is computed once where the model allows it (`frown.engine.trunk`). With
         `affect.weight.teacher_beta` the weights w are multiplied by exp(-beta H_teacher) first. `own`: the loss of each
-        token by a function of one's own, in place of the first two terms.
+        token by a function of one's own, in place of the first two terms. The sums are over all processes' rows, and so
+        are the gradients in the end.
         """
         objective = self.config.objective
         rows = [cut(r) for r in self._rows(rollouts, views, advantages)]
@@ -241,10 +257,12 @@ class LocalEngine:
             {name: np.full(len(v.weight), np.nan, np.float32) for name in TEACHER_SIGNALS} for v in views
         ]
         loss = 0.0
-        for batch in self._batches(rows):
-            value, stats = self._backward([rows[i] for i in batch], scale, read, own)
+        mine = shared_out(rows, self.ranks)
+        for batch in self._batches(mine):
+            value, stats = self._backward([mine[i] for i in batch], scale, read, own)
             loss += value
             seen.append(stats)
+        loss, seen, read = self.ranks.total(loss), self.ranks.gather(lambda: seen), self._views_of_all(mine, read)
         if beta := self.config.affect.weight.teacher_beta:
             # What the teacher's doubt takes away is known only now; the mean weight is one again after this.
             kept = sum(float((s["weight"] * np.exp(-beta * s["teacher_entropy"])).sum()) for s in seen)
@@ -253,9 +271,15 @@ class LocalEngine:
             for p in self.parameters:
                 if p.grad is not None:
                     p.grad.mul_(factor)
+        self.ranks.add_gradients(self.parameters)
         if not math.isfinite(loss):
             raise NotFinite(f"the loss is {loss}")
         return Learnt({"loss": loss, "rows": float(len(rows)), **_averages(seen)}, read)
+
+    def _views_of_all(self, mine: Sequence[Row], read: Sequence[dict[str, Floats]]) -> list[dict[str, Floats]]:
+        """What the teacher made of each view, whichever process saw it."""
+        found = dict(self.ranks.gather(lambda: [(r.view, read[r.view]) for r in mine if r.view is not None]))
+        return [found.get(i, unseen) for i, unseen in enumerate(read)]
 
     def _backward(
         self,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from frown.distributed import Ranks
 from frown.engine.packing import LEAST_SHARED, common_prefix
 from frown.types import Floats, Ints, Rollout, TeacherView
 
@@ -86,6 +87,13 @@ def cut(row: Row) -> Row:
     end = int(counted(row)[-1]) + 1
     logp = None if row.sampled_logp is None else row.sampled_logp[:end]
     return row._replace(ids=row.ids[:end], weight=row.weight[:end], advantage=row.advantage[:end], sampled_logp=logp)
+
+
+def shared_out(rows: Sequence[Row], ranks: Ranks) -> list[Row]:
+    """The rows that this process computes: those of its share of the prompts, as rows of a prompt share work."""
+    prompts = list(dict.fromkeys(_bytes(row.prompt_ids) for row in rows))
+    mine = set(prompts[ranks.share(len(prompts))])
+    return [row for row in rows if _bytes(row.prompt_ids) in mine]
 
 
 def arranged(rows: Sequence[Row], *, shared: bool) -> list[int]:

@@ -36,17 +36,18 @@ def load_engine(engine: LocalEngine, folder: Path, rest: dict[str, Any]) -> None
     """Put an engine of the same configuration into the state that `save_engine` wrote, bit for bit."""
     from safetensors.torch import load_file
 
-    _load_student(engine, folder / MODEL)
+    tensors = engine.ranks.tensors_from_first
+    _load_student(engine, tensors(lambda: _read_student(engine, folder / MODEL)))
     engine.thaw_teacher()
     if rest["teacher_frozen"]:
         engine.freeze_teacher()
     copy = engine.teacher.copied_weights()
     if copy is not None:
-        saved = load_file(folder / TEACHER)
+        saved = tensors(lambda: load_file(folder / TEACHER))
         for name, parameter in copy.items():
             parameter.copy_(saved[name])
     moments: dict[int, dict[str, torch.Tensor]] = defaultdict(dict)
-    for key, value in load_file(folder / OPTIMISER).items():
+    for key, value in tensors(lambda: load_file(folder / OPTIMISER)).items():
         index, _, name = key.partition(".")
         moments[int(index)][name] = value
     groups = engine.optimiser.state_dict()["param_groups"]
@@ -55,17 +56,25 @@ def load_engine(engine: LocalEngine, folder: Path, rest: dict[str, Any]) -> None
     engine.steps_taken = int(rest["steps_taken"])
 
 
-def _load_student(engine: LocalEngine, folder: Path) -> None:
+def _read_student(engine: LocalEngine, folder: Path) -> dict[str, torch.Tensor]:
+    """The weights in a model folder by name, or the adapters in it."""
     if hasattr(engine.model, "disable_adapter"):
-        from peft import set_peft_model_state_dict
         from safetensors.torch import load_file
 
-        set_peft_model_state_dict(engine.model, load_file(folder / "adapter_model.safetensors"))
-        return
+        return load_file(folder / "adapter_model.safetensors")
     from transformers import AutoModelForCausalLM
 
     saved: Any = AutoModelForCausalLM.from_pretrained(
         resolve(str(folder)), dtype=engine.model.dtype, use_safetensors=True, local_files_only=True
     )
-    for parameter, value in zip(engine.model.parameters(), saved.parameters(), strict=True):
-        parameter.copy_(value)
+    return dict(saved.named_parameters())
+
+
+def _load_student(engine: LocalEngine, saved: dict[str, torch.Tensor]) -> None:
+    if hasattr(engine.model, "disable_adapter"):
+        from peft import set_peft_model_state_dict
+
+        set_peft_model_state_dict(engine.model, saved)
+        return
+    for name, parameter in engine.model.named_parameters():
+        parameter.copy_(saved[name])
