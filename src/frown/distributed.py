@@ -20,7 +20,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from frown.config import RunConfig
-from frown.errors import Elsewhere, FrownError, NotFinite, first_line
+from frown.errors import Elsewhere, FrownError, NotFinite, first_line, printable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -175,11 +175,13 @@ class Joined(Ranks):
             yield
         except RuntimeError as error:  # whatever a backend raises when it cannot reach a process
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends anyway, and has something to write down first
-            raise FrownError(
-                f"process {self.rank} of {self.size} lost touch with the others: one of them has ended (then it said "
-                f"why, unless it was killed), or was silent for distributed.timeout = {self.timeout:g} s "
-                f"({first_line(error)})"
-            ) from error
+            said = str(error).lower()
+            why = f"it failed to talk ({printable(first_line(error))})"
+            if "timed out" in said or "timeout" in said:
+                why = f"another one was silent for distributed.timeout = {self.timeout:g} s"
+            elif "connection" in said:
+                why = "another one has ended; it said why, unless it was killed"
+            raise FrownError(f"process {self.rank} of {self.size} stops: {why}") from error
 
 
 @contextmanager
