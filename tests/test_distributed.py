@@ -22,7 +22,8 @@ from safetensors.torch import load_file
 from frown import checkpoint
 from frown.config import RunConfig, load
 from frown.distributed import ALONE, Ranks, joined
-from frown.engine.rows import plain_row, shared_out
+from frown.engine.rows import counted, in_step, plain_row, shared_out
+from frown.engine.shards import refuse_unsharded
 from frown.errors import FrownError
 from frown.lab.base import model_path
 from frown.store import RunDirectory
@@ -40,18 +41,19 @@ SETTINGS = (
     "sampling.max_new_tokens=48", 'feedback.parts=["sibling", "critique"]', "objective.distillation=0.7",
     "affect.practice.rehearse=2", "affect.practice.candidates=2", "affect.practice.choose=doubt",
     "objective.kl_anchor=0.1", "optimiser.steps=4", "optimiser.lr=1e-4", "eval.every=4", "eval.prompts=5",
-    "eval.samples=2", "checkpoint.every=1", "checkpoint.keep=9",
+    "eval.samples=2", "micro_batch_tokens=400", "checkpoint.every=1", "checkpoint.keep=9",
 )  # fmt: skip
-"""Shares that differ in size, feedback of siblings and a critic, lessons of earlier steps, an anchor."""
+"""Shares that differ in size, several micro-batches, feedback of siblings and a critic, rehearsal, an anchor."""
 CLOCKS = {"train_seconds"}
 
 
-def launched(*arguments: str) -> subprocess.Popen:
+def launched(*arguments: str, cwd: Path | None = None) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        cwd=cwd,
         env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
     )
 
@@ -146,10 +148,12 @@ def test_feedback_reaches_the_rollout_it_is_about(two):
     assert kinds == {"sibling", "critique"}
 
 
-def test_a_killed_process_ends_the_run_which_then_goes_on_in_two_or_in_one(one, tmp_path):
-    """Processes that share no folder, and a second one that writes nothing."""
-    command = (*TORCHRUN, str(TESTS / "two_apart.py"), str(tmp_path), "train", *SETTINGS, "--out", "run", "--resume")
-    process, run = launched(*command), RunDirectory(tmp_path / "0" / "run")
+@pytest.mark.parametrize(("sharding", "goes_on_in"), [("none", 1), ("fsdp2", 2)])
+def test_a_killed_process_ends_the_run_which_goes_on_from_its_checkpoint(one, tmp_path, sharding, goes_on_in):
+    """Processes that share no folder, of which the second writes nothing."""
+    settings = ("train", *SETTINGS, f"distributed.sharding={sharding}", "--out", "run", "--resume")
+    both = (*TORCHRUN, str(TESTS / "two_apart.py"), str(tmp_path), *settings)
+    process, run = launched(*both), RunDirectory(tmp_path / "0" / "run")
     while not any("loss" in m for m in run.metrics()) and process.poll() is None:
         time.sleep(0.01)
     os.kill(int((tmp_path / "1.pid").read_text()), signal.SIGKILL)
@@ -161,7 +165,7 @@ def test_a_killed_process_ends_the_run_which_then_goes_on_in_two_or_in_one(one, 
     assert status == "failed" and why in line
     found, damaged = checkpoint.newest(run.path / "checkpoints")
     assert found is not None and not damaged and found.step < 4
-    finished(launched(*command))
+    finished(launched(*both) if goes_on_in == 2 else launched("frown", *settings, cwd=tmp_path / "0"))
     assert run.status == ("finished", "")
     assert differences(one, run.path) == []
     assert not any((tmp_path / "1").iterdir())
@@ -173,6 +177,9 @@ def test_what_passes_between_processes(tmp_path):
     assert first.pop("first_failed") == "FrownError: no such folder"
     assert second.pop("first_failed") == "Elsewhere: the first process says why"
     assert first == second
+    held = first.pop("held")
+    assert 0.45 < held["layers"] < 0.55 and held["others"] == 1.0 and held["together"] == 1.0
+    assert held["steps"] == [3, 9]
     assert first == {
         "gathered": list("abcde"),
         "from_first": [0, "made"],
@@ -190,6 +197,24 @@ def test_shares_are_a_partition_side_by_side_of_like_size(n, size):
     shares = [list(range(n))[Ranks(rank, size).share(n)] for rank in range(size)]
     assert [i for share in shares for i in share] == list(range(n))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@given(st.lists(st.lists(st.booleans(), max_size=4), min_size=1, max_size=4))
+def test_batches_in_step_are_as_many_of_each_kind_everywhere(taught):
+    """Idle ones are added, none is lost, and those with a teacher come first."""
+    ids, context = np.arange(5), np.arange(9)
+
+    def batch(i: int, with_teacher: bool) -> list:
+        return [plain_row(np.array([i]), ids)._replace(context_ids=context if with_teacher else None)] * 2
+
+    plans = [[batch(i, t) for i, t in enumerate(sorted(plan, reverse=True))] for plan in taught]
+    found = [in_step(plans, rank) for rank in range(len(plans))]
+    kinds = [[batch[0].context_ids is not None for batch in mine] for mine in found]
+    assert all(k == kinds[0] == sorted(k, reverse=True) for k in kinds)
+    for plan, mine in zip(plans, found, strict=True):
+        busy = [b for b in mine if len(b) == 2]
+        assert [b[0].prompt_ids[0] for b in busy] == [b[0].prompt_ids[0] for b in plan]
+        assert not any(len(counted(row)) for b in mine if len(b) == 1 for row in b)
 
 
 @given(st.lists(st.integers(0, 5), max_size=20), st.integers(1, 4))
@@ -220,6 +245,27 @@ def test_what_several_processes_cannot_do_is_refused_by_name(settings, why, monk
     for name, value in {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(FrownError, match=why), joined(load(RunConfig, None, settings)):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        (["model.lora.rank=2"], "model.lora"),
+        (["feedback.critique.ask=variance"], "feedback.critique.ask"),
+        (['guard.actions=["freeze"]', "teacher.weights=live"], "guard.actions"),
+    ],
+)
+def test_what_does_not_go_with_sharding_is_refused_by_name(settings, why):
+    with pytest.raises(FrownError, match=f"fsdp2.* does not go with {why}"):
+        refuse_unsharded(load(RunConfig, None, ["distributed.sharding=fsdp2", *settings]))
+
+
+def test_sharding_needs_several_processes():
+    with (
+        pytest.raises(FrownError, match="needs several processes"),
+        joined(load(RunConfig, None, ["distributed.sharding=fsdp2"])),
+    ):
         pass
 
 

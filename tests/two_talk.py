@@ -1,4 +1,4 @@
-"""What passes between two processes, without a model; each writes what it saw to FOLDER/RANK.json.
+"""What passes between two processes, and what each holds of a sharded model; what each saw is in FOLDER/RANK.json.
 
 python -m torch.distributed.run --standalone --nproc_per_node 2 tests/two_talk.py FOLDER
 """
@@ -12,6 +12,8 @@ import torch
 
 from frown.config import RunConfig, parse
 from frown.distributed import Ranks, joined
+from frown.engine.local import LocalEngine
+from frown.engine.shards import is_part, whole
 from frown.errors import FrownError, NotFinite
 
 
@@ -29,7 +31,26 @@ def fails(ranks: Ranks, where: int, error: Exception):
     return [ranks.rank]
 
 
-def talk(ranks: Ranks) -> dict:
+def held(config: RunConfig, ranks: Ranks) -> dict:
+    """Which share of the weights is here, and whether each process may decode as long as it likes."""
+    engine = LocalEngine(config, ranks)
+
+    def share(inside: bool) -> float:
+        of = [p for n, p in engine.model.named_parameters() if (".layers." in n) == inside]
+        return sum((p.to_local() if is_part(p) else p).numel() for p in of) / sum(p.numel() for p in of)
+
+    found = {"layers": share(True), "others": share(False)}
+    with whole(engine.model):
+        found["together"] = share(True)
+        steps = 3 + 6 * ranks.rank
+        with torch.inference_mode():
+            for _ in range(steps):
+                engine.model(torch.tensor([[1, 2, 3]]))
+    assert share(True) == found["layers"]
+    return {**found, "steps": ranks.gather(lambda: [steps])}
+
+
+def talk(config: RunConfig, ranks: Ranks) -> dict:
     things = list("abcde")
     parameters = [torch.nn.Parameter(torch.zeros(2, 3)) for _ in range(3)]
     parameters[0].grad = torch.full((3, 2), 1.0 + ranks.rank).T  # not contiguous
@@ -47,11 +68,13 @@ def talk(ranks: Ranks) -> dict:
         "agree": [said(lambda: ranks.agree(4, "a number")), said(lambda: ranks.agree(ranks.rank, "their ranks"))],
         "not_finite": said(lambda: ranks.gather(lambda: fails(ranks, 1, NotFinite("nan")))),
         "first_failed": said(lambda: ranks.from_first(lambda: fails(ranks, 0, FrownError("no such folder")))),
+        "held": held(config, ranks),
         "still_together": ranks.gather(lambda: [ranks.rank]),
     }
 
 
 if __name__ == "__main__":
-    with joined(parse(RunConfig, {"model": {"device": "cpu"}}, "test")) as ranks:
-        found = talk(ranks)
+    config = parse(RunConfig, {"model": {"device": "cpu"}, "distributed": {"sharding": "fsdp2", "timeout": 60}}, "test")
+    with joined(config) as ranks:
+        found = talk(config, ranks)
     (Path(sys.argv[1]) / f"{os.environ['RANK']}.json").write_text(json.dumps(found))

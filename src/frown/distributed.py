@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,6 +37,8 @@ class Ranks:
 
     rank: int = 0
     size: int = 1
+    group: Any = None
+    """torch's process group, where there are others."""
 
     @property
     def first(self) -> bool:
@@ -70,6 +72,10 @@ class Ranks:
     def agree(self, value: object, what: str) -> None:
         """Raise FrownError where processes have different values of something that is the same in all."""
 
+    def talking(self) -> AbstractContextManager[None]:
+        """Around what may fail because another process has: that becomes one line."""
+        return nullcontext()
+
 
 ALONE = Ranks()
 
@@ -82,8 +88,6 @@ class Joined(Ranks):
     has been silent for too long.
     """
 
-    group: Any = None
-    """torch's process group."""
     timeout: float = 0.0
     """Seconds."""
 
@@ -97,7 +101,7 @@ class Joined(Ranks):
         except NotFinite as error:
             made = error
         parts: list[Any] = [None] * self.size
-        with self._talking():
+        with self.talking():
             dist.all_gather_object(parts, made, group=self.group)
         for part in parts:
             if isinstance(part, NotFinite):
@@ -133,7 +137,7 @@ class Joined(Ranks):
         for name, shape, dtype in self.from_first(shapes):
             if not self.first:
                 held[name] = torch.empty(shape, dtype=dtype)
-            with self._talking():
+            with self.talking():
                 dist.broadcast(held[name], group_src=0, group=self.group)
         return held
 
@@ -148,7 +152,7 @@ class Joined(Ranks):
         import torch.distributed as dist
 
         there = torch.tensor([p.grad is not None for p in parameters], dtype=torch.uint8)
-        with self._talking():
+        with self.talking():
             dist.all_reduce(there, dist.ReduceOp.MAX, group=self.group)  # of all devices: who is missing shows here
             for p, anyone in zip(parameters, there.tolist(), strict=True):
                 if anyone:
@@ -165,22 +169,27 @@ class Joined(Ranks):
         import torch.distributed as dist
 
         held = [told]
-        with self._talking():
+        with self.talking():
             dist.broadcast_object_list(held, group_src=0, group=self.group)
         return held[0]
 
     @contextmanager
-    def _talking(self) -> Iterator[None]:
+    def talking(self) -> Iterator[None]:
+        """Around what may fail because another process has: that becomes one line."""
+        import torch.distributed as dist
+
         try:
             yield
-        except RuntimeError as error:  # whatever a backend raises when it cannot reach a process
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends anyway, and has something to write down first
+        except RuntimeError as error:
             said = str(error).lower()
-            why = f"it failed to talk ({printable(first_line(error))})"
+            if not isinstance(error, dist.DistError) and "gloo" not in said:
+                raise
+            why = f"it cannot reach the others ({printable(first_line(error))})"
             if "timed out" in said or "timeout" in said:
                 why = f"another one was silent for distributed.timeout = {self.timeout:g} s"
             elif "connection" in said:
                 why = "another one has ended; it said why, unless it was killed"
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends anyway, and has something to write down first
             raise FrownError(f"process {self.rank} of {self.size} stops: {why}") from error
 
 

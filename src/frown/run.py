@@ -78,11 +78,14 @@ def _execute(
     import torch
 
     from frown.engine.local import LocalEngine
+    from frown.engine.shards import refuse_unsharded
     from frown.loop import check, train
     from frown.state import load
     from frown.threads import settle
     from frown.track import tracking
 
+    if config.distributed.sharding == "fsdp2":
+        refuse_unsharded(config)
     if own["feedback"] is None:
         ranks.from_first(lambda: check(config, critic))
     found = ranks.from_first(lambda: run.newest_checkpoint(warn)) if resume else None
@@ -95,7 +98,8 @@ def _execute(
         torch.set_num_threads(ranks.from_first(lambda: run.threads))
         run.go_on(warn)
     try:
-        with tracking(config, run.path, warn, first_step=found.step + 1 if found else 0) as run.hear:
+        first_step = found.step + 1 if found else 0
+        with tracking(config, run.path, warn, first_step) as run.hear, ranks.talking():
             state = load(found, engine, critic, run) if found else None
             train(config, engine, environment, run, warn, critic, state=state, **own)
     except KeyboardInterrupt:

@@ -9,7 +9,8 @@ messages into ids. Each process of several is asked the same and answers for all
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,10 +21,10 @@ import torch
 from frown.config import RunConfig, TeacherConfig
 from frown.distributed import ALONE, Ranks
 from frown.engine import model as models
-from frown.engine import trunk
+from frown.engine import shards, trunk
 from frown.engine.allocator import keep_freed_memory
 from frown.engine.head import head_of, mixed, why_slow, within
-from frown.engine.rows import Row, arranged, counted, cut, micro_batches, plain_row, shared_out, training_rows
+from frown.engine.rows import Row, arranged, counted, cut, in_step, micro_batches, plain_row, shared_out, training_rows
 from frown.engine.sampling import Decoding, Sample, read_logits, sample
 from frown.engine.schedule import rate
 from frown.engine.text import completion_text, prompt_ids
@@ -74,12 +75,18 @@ class LocalEngine:
         if self.start is not None:
             with self.start.model() as start:
                 self.start_head = within(self.start.model, head_of(start))
+        self.sharded = config.distributed.sharding == "fsdp2"
+        if self.sharded:
+            copies = (self.teacher.copied, self.start.copied if self.start is not None else None)
+            for held in (self.model, *(c for c in copies if c is not None)):
+                shards.shard(held, ranks)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(
             self.parameters,
             lr=config.optimiser.lr,
             betas=config.optimiser.betas,
             weight_decay=config.optimiser.weight_decay,
+            foreach=False if self.sharded else None,  # parts and whole tensors do not go into one call
         )
         self.steps_taken = 0
         self.eos_ids = models.end_ids(self.model, self.tokenizer)
@@ -139,15 +146,17 @@ class LocalEngine:
             if self.vllm.due(self.steps_taken):
                 self.sync()
             return self.vllm.sample(prompts, n, decoding, seed=seed, read=self.read)
-        return sample(
-            self.model if model is None else model,
-            prompts,
-            n,
-            decoding,
-            seed=seed,
-            tokens_at_once=self.config.sampling_batch_tokens,
-            first=first,
-        )
+        model = self.model if model is None else model
+        with shards.whole(model):
+            return sample(
+                model,
+                prompts,
+                n,
+                decoding,
+                seed=seed,
+                tokens_at_once=self.config.sampling_batch_tokens,
+                first=first,
+            )
 
     def _vllm(self) -> Any:
         settings = self.config.sampling.vllm
@@ -258,8 +267,8 @@ class LocalEngine:
         ]
         loss = 0.0
         mine = shared_out(rows, self.ranks)
-        for batch in self._batches(mine):
-            value, stats = self._backward([mine[i] for i in batch], scale, read, own)
+        for batch in self._plan(mine, rows):
+            value, stats = self._backward(batch, scale, read, own)
             loss += value
             seen.append(stats)
         loss, seen, read = self.ranks.total(loss), self.ranks.gather(lambda: seen), self._views_of_all(mine, read)
@@ -271,10 +280,18 @@ class LocalEngine:
             for p in self.parameters:
                 if p.grad is not None:
                     p.grad.mul_(factor)
-        self.ranks.add_gradients(self.parameters)
+        shards.add_gradients(self.parameters, self.ranks)
         if not math.isfinite(loss):
             raise NotFinite(f"the loss is {loss}")
         return Learnt({"loss": loss, "rows": float(len(rows)), **_averages(seen)}, read)
+
+    def _plan(self, mine: Sequence[Row], rows: Sequence[Row]) -> list[list[Row]]:
+        """The micro-batches of this process; of one that holds parts of layers, as many as the others have."""
+        if not self.sharded:
+            return [[mine[i] for i in batch] for batch in self._batches(mine)]
+        shares = [shared_out(rows, replace(self.ranks, rank=rank)) for rank in range(self.ranks.size)]
+        plans = [[[share[i] for i in batch] for batch in self._batches(share)] for share in shares]
+        return in_step(plans, self.ranks.rank)
 
     def _views_of_all(self, mine: Sequence[Row], read: Sequence[dict[str, Floats]]) -> list[dict[str, Floats]]:
         """What the teacher made of each view, whichever process saw it."""
@@ -498,7 +515,7 @@ class LocalEngine:
         A gradient that is not finite is an error, and leaves the weights as they were.
         """
         settings = self.config.optimiser
-        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, settings.max_grad_norm))
+        norm = shards.clip(self.parameters, settings.max_grad_norm, self.ranks)
         if not math.isfinite(norm):
             raise NotFinite("the gradient is not finite")
         self.steps_taken += 1
@@ -526,9 +543,10 @@ class LocalEngine:
             width = models.plain(self.model).get_output_embeddings().weight.shape[1]
             self.teacher_head = mixed(self.teacher_head, self.head, width, self.config.teacher.student_share)
 
-    def save(self, folder: Path) -> None:
-        """The student as an ordinary Hugging Face folder (with LoRA: its adapters)."""
-        self.model.save_pretrained(folder, safe_serialization=True)
+    def save(self, folder: Path, weights: Mapping[str, torch.Tensor] | None = None) -> None:
+        """The student as an ordinary Hugging Face folder (with LoRA: its adapters). `weights`: what is saved for the
+        parts that a process holds."""
+        self.model.save_pretrained(folder, state_dict=weights, safe_serialization=True)
         self.tokenizer.save_pretrained(folder)
 
 

@@ -96,6 +96,23 @@ def shared_out(rows: Sequence[Row], ranks: Ranks) -> list[Row]:
     return [row for row in rows if _bytes(row.prompt_ids) in mine]
 
 
+def in_step(plans: Sequence[Sequence[Sequence[Row]]], rank: int) -> list[list[Row]]:
+    """The batches of one process among the `plans` of all, and idle ones: all then have as many with a teacher, and
+    then as many without. An idle batch is one row of which nothing counts."""
+    found: list[list[Row]] = []
+    for taught in (True, False):
+        kinds = [[list(batch) for batch in plan if (batch[0].context_ids is not None) == taught] for plan in plans]
+        most = max(map(len, kinds))
+        idle = [_idle(batch[0]) for kind in kinds for batch in kind][:1]
+        found += [*kinds[rank], *([idle] * (most - len(kinds[rank])))]
+    return found
+
+
+def _idle(row: Row) -> Row:
+    nothing = np.zeros(1, np.float32)
+    return Row(row.prompt_ids, row.context_ids, row.ids[:1], nothing, nothing, sampled_logp=nothing)
+
+
 def arranged(rows: Sequence[Row], *, shared: bool) -> list[int]:
     """The order in which rows are batched: those with a teacher first, and longest first.
 
