@@ -320,6 +320,9 @@ class Unwritten(RunDirectory):
     def add_rollouts(self, *what: Any) -> None:  # noqa: D102
         return
 
+    def add_answers(self, *what: Any) -> None:  # noqa: D102
+        return
+
     def add_eval(self, samples: GradedSamples) -> None:  # noqa: D102
         return
 
