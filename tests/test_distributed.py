@@ -40,7 +40,8 @@ SETTINGS = (
     "model.device=cpu", "distributed.timeout=60", "sampling.prompts_per_step=3", "sampling.responses_per_prompt=4",
     "sampling.max_new_tokens=48", 'feedback.parts=["sibling", "critique"]', "objective.distillation=0.7",
     "affect.practice.rehearse=2", "affect.practice.candidates=2", "affect.practice.choose=doubt",
-    "objective.kl_anchor=0.1", "optimiser.steps=4", "optimiser.lr=1e-4", "optimiser.max_grad_norm=0.01", "eval.every=4", "eval.prompts=5",
+    "objective.kl_anchor=0.1", "optimiser.steps=4", "optimiser.lr=1e-4", "optimiser.max_grad_norm=0.01",
+    "eval.every=4", "eval.prompts=5",
     "eval.samples=2", "micro_batch_tokens=400", "checkpoint.every=1", "checkpoint.keep=9",
 )  # fmt: skip
 """Shares that differ in size, several micro-batches, feedback of siblings and a critic, rehearsal, an anchor."""
@@ -194,7 +195,7 @@ def test_what_passes_between_processes(tmp_path):
 
 def test_what_writes_does_nothing_in_the_other_processes():
     """A method of the run directory that is new must be looked at: reads are listed here, all else is overridden."""
-    reads = {"metrics", "evals", "newest_checkpoint", "config_is", "forget"}
+    reads = {"metrics", "evals", "newest_checkpoint", "config_is", "forget", "advantages"}
     methods = {name for name, x in vars(RunDirectory).items() if callable(x) and not name.startswith("_")}
     assert methods - reads == {name for name in vars(Unwritten) if not name.startswith("_")}
 
@@ -276,7 +277,7 @@ def test_sharding_needs_several_processes():
         pass
 
 
-@pytest.mark.parametrize("command", [["compare", "--preset", "smoke"], ["probe"]])
+@pytest.mark.parametrize("command", [["compare", "--preset", "smoke"], ["probe"], ["eval", "lab:chains-0"]])
 def test_commands_that_are_one_process_say_so(command, monkeypatch, capsys):
     from frown.cli import main
 

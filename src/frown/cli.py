@@ -250,12 +250,14 @@ def eval_(
     from rich.console import Console
 
     from frown.assess import assess, settings
+    from frown.distributed import refuse_several
     from frown.grade import parse_columns
     from frown.report.html import write_report
     from frown.report.live import PromptBar
     from frown.report.table import summary_table
     from frown.subjects import subjects
 
+    refuse_several("eval")
     ours, theirs = subjects(model), subjects(against) if against is not None else []
     given: dict[str, object] = {"task.kind": task, "task.test_data": data, "samples": k, "prompts": prompts}
     flags = [f"{key}={json.dumps(v if isinstance(v, int) else str(v))}" for key, v in given.items() if v is not None]

@@ -111,6 +111,7 @@ class LocalEngine:
         `contexts` replaces the tasks' own prompts, to see what a teacher would answer.
         """
         prompts = contexts if contexts is not None else self.contexts([t.messages for t in tasks])
+        self.ranks.agree([t.id for t in tasks], "the prompts they answer")
         mine = self.ranks.share(len(prompts))  # whole groups
 
         def answers() -> list[Rollout]:
