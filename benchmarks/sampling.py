@@ -59,8 +59,7 @@ def usual_tasks(n: int) -> list[Task]:
 
 def ours(at: Bench, prompts: list[Ints], seed: int) -> tuple[int, int]:
     """Useful tokens, and the longest answer; every token signal is read on the way."""
-    generator = torch.Generator().manual_seed(seed)
-    groups = sample(at.model, prompts, GROUP, at.decoding(), generator=generator, tokens_at_once=1 << 16)
+    groups = sample(at.model, prompts, GROUP, at.decoding(), seed=seed, tokens_at_once=1 << 16)
     lengths = [len(s.ids) for group in groups for s in group]
     return sum(lengths), max(lengths)
 
@@ -89,8 +88,7 @@ def generated(at: Bench, prompts: list[Ints], seed: int) -> tuple[int, int]:
 
 def greedy_difference(at: Bench, prompts: list[Ints]) -> float:
     """Share of answers that differ between `generate` without sampling and `sample` as the temperature goes to 0."""
-    generator = torch.Generator().manual_seed(0)
-    found = sample(at.model, prompts, 1, at.decoding(1e-5), generator=generator, tokens_at_once=1 << 16)
+    found = sample(at.model, prompts, 1, at.decoding(1e-5), seed=0, tokens_at_once=1 << 16)
     ids, mask = left_pad(prompts, at.tokenizer.pad_token_id, "cpu")
     with torch.no_grad():
         out = at.model.generate(

@@ -21,10 +21,11 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from frown.engine import sampling
+from frown.engine import sampling, uniforms
 from frown.engine.cache import RoomyLayer, repeat
 from frown.engine.model import takes_masks
 from frown.engine.sampling import Decoding, Sample, draw, left_pad, sample
+from frown.engine.uniforms import Uniforms
 from frown.signals.token import signals_of_logits
 
 SHAPE = {
@@ -82,17 +83,16 @@ def prompts(lengths: list[int]) -> list[np.ndarray]:
     return [rng.integers(8, 61, n) for n in lengths]
 
 
-def drawn(p: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """A token a row by one inversion over the whole vocabulary, which here is one block."""
-    points = [torch.rand(len(p), 1, dtype=torch.float64, generator=generator).numpy() for _ in range(2)][1]
+def drawn(p: torch.Tensor, row: list[int], t: int, seed: int) -> torch.Tensor:
+    """Token t of each row by one inversion over the whole vocabulary, which here is one block: the second of the two
+    numbers that are drawn for a token."""
+    points = [np.random.Generator(np.random.Philox(counter=r << 64, key=seed)).random(2 * t + 2)[-1] for r in row]
     edges = p.double().numpy().cumsum(1)
-    return torch.tensor(
-        [int(np.searchsorted(e / e[-1], x[0], side="right")) for e, x in zip(edges, points, strict=True)]
-    )
+    return torch.tensor([int(np.searchsorted(e / e[-1], x, side="right")) for e, x in zip(edges, points, strict=True)])
 
 
 @torch.no_grad()
-def plain(model, prompts, n, decoding, generator) -> list[list[Sample]]:
+def plain(model, prompts, n, decoding, seed) -> list[list[Sample]]:
     """The same draws, nothing clever: the cache grows by itself, signals are read at every step."""
     temperature, most, eos_ids, pad = decoding
     ids, mask = left_pad(prompts, pad, "cpu")
@@ -105,9 +105,9 @@ def plain(model, prompts, n, decoding, generator) -> list[list[Sample]]:
     answers: list[list] = [[] for _ in range(len(prompts) * n)]
     row = list(range(len(answers)))
     dead: set[int] = set()
-    for _ in range(most):
+    for t in range(most):
         logits = logits / temperature if temperature != 1.0 else logits
-        token = drawn(logits.softmax(-1), generator)
+        token = drawn(logits.softmax(-1), row, t, seed)
         for i, r in enumerate(row):
             if r not in dead:
                 signals = signals_of_logits(logits[i : i + 1], token[i : i + 1])
@@ -146,8 +146,8 @@ def test_a_seed_gives_the_tokens_of_the_plain_loop(kind, lengths, n, temperature
     monkeypatch.setattr(sampling, "_WAITING_BYTES", 61 * 4 * 40)  # signals are read several times
     m = model(kind)
     decoding = Decoding(temperature, 60, [7, 20, 33], 0)
-    found = sample(m, prompts(lengths), n, decoding, generator=torch.Generator().manual_seed(5), tokens_at_once=10**6)
-    expected = plain(m, prompts(lengths), n, decoding, torch.Generator().manual_seed(5))
+    found = sample(m, prompts(lengths), n, decoding, seed=5, tokens_at_once=10**6)
+    expected = plain(m, prompts(lengths), n, decoding, 5)
     assert len({len(s.ids) for group in expected for s in group}) > 1 or n == 1
     for a, b in zip(found, expected, strict=True):
         for x, y in zip(a, b, strict=True):
@@ -169,8 +169,8 @@ def test_the_lab_model_writes_what_the_plain_loop_writes():
     m.eval()
     asked = [prompt_ids(tokenizer, t.messages) for t in LabEnvironment("chains").test_tasks("dev", 12)]
     decoding = Decoding(1.0, 48, [tokenizer.eos_token_id], tokenizer.pad_token_id)
-    found = sample(m, asked, 4, decoding, generator=torch.Generator().manual_seed(0), tokens_at_once=10**6)
-    expected = plain(m, asked, 4, decoding, torch.Generator().manual_seed(0))
+    found = sample(m, asked, 4, decoding, seed=0, tokens_at_once=10**6)
+    expected = plain(m, asked, 4, decoding, 0)
     assert [[s.ids.tolist() for s in g] for g in found] == [[s.ids.tolist() for s in g] for g in expected]
 
 
@@ -182,7 +182,7 @@ def test_near_zero_temperature_writes_what_greedy_generate_writes(kind, seed):
     rng = np.random.default_rng(seed)
     asked = [rng.integers(8, 61, size) for size in rng.integers(2, 30, 12)]
     decoding = Decoding(1e-6, 50, ends, 0)
-    found = sample(m, asked, 2, decoding, generator=torch.Generator().manual_seed(0), tokens_at_once=900)
+    found = sample(m, asked, 2, decoding, seed=0, tokens_at_once=900)
     ids, mask = left_pad(asked, 0, "cpu")
     written = m.generate(
         ids,
@@ -205,8 +205,8 @@ def test_what_is_recorded_is_what_a_forward_over_the_whole_text_says(kind):
     """No cache, no padding, no batch."""
     m = model(kind)
     asked = prompts([5, 25, 3, 12])
-    decoding = Decoding(0.8, 40, [7, 20], 0)
-    found = sample(m, asked, 3, decoding, generator=torch.Generator().manual_seed(2), tokens_at_once=10**6)
+    decoding = Decoding(0.8, 40, [7], 0)
+    found = sample(m, asked, 3, decoding, seed=2, tokens_at_once=10**6)
     assert max(len(s.ids) for group in found for s in group) == 40  # well past the window
     for prompt, group in zip(asked, found, strict=True):
         for s in group:
@@ -225,12 +225,41 @@ def test_prompts_come_back_in_the_order_they_were_asked():
     m = model("qwen3")
     asked = prompts([4, 28, 9, 17, 4])
     decoding = Decoding(1e-6, 20, [7], 0)
-    whole, cut = (
-        sample(m, asked, 2, decoding, generator=torch.Generator(), tokens_at_once=most) for most in (10**6, 1)
-    )
-    alone = [sample(m, [p], 2, decoding, generator=torch.Generator(), tokens_at_once=10**6)[0] for p in asked]
+    whole, cut = (sample(m, asked, 2, decoding, seed=0, tokens_at_once=most) for most in (10**6, 1))
+    alone = [sample(m, [p], 2, decoding, seed=0, tokens_at_once=10**6)[0] for p in asked]
     for found in (whole, cut):
         assert [[s.ids.tolist() for s in g] for g in found] == [[s.ids.tolist() for s in g] for g in alone]
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "gemma3"])
+def test_what_is_drawn_does_not_depend_on_what_it_is_batched_with(kind, monkeypatch):
+    """Prompts cut into other batches, or shared out between processes, give the tokens of the whole."""
+    monkeypatch.setattr(uniforms, "_PIECE", 8)  # it is drawn for fewer tokens at a time than there will be
+    m, n = model(kind), 3
+    asked = prompts([4, 28, 9, 17, 4, 11])
+    decoding = Decoding(1.0, 60, [7, 20], 0)
+
+    def tokens(some: list[np.ndarray], first: int = 0, most: int = 10**6) -> list[list[list[int]]]:
+        found = sample(m, some, n, decoding, seed=4, tokens_at_once=most, first=first)
+        return [[s.ids.tolist() for s in g] for g in found]
+
+    whole = tokens(asked)
+    assert len({tuple(ids) for g in whole for ids in g}) == len(asked) * n
+    assert max(len(ids) for g in whole for ids in g) > 8
+    assert tokens(asked, most=1) == tokens(asked, most=500) == whole
+    assert tokens(asked[:4]) + tokens(asked[4:], first=4 * n) == whole
+    assert tokens([]) == []
+
+
+def test_numbers_of_an_answer_are_its_own_and_go_on_when_others_are_dropped():
+    few, many = Uniforms(9, [5, 2], "cpu"), Uniforms(9, [1, 2, 3, 5], "cpu")
+    for t in range(200):
+        a, b = few.next(), many.next()
+        assert torch.equal(a, b[[1, 0] if t > 70 else [3, 1]])
+        assert a.shape == (2, 2) and a.dtype == torch.float64 and bool(((a >= 0) & (a < 1)).all())
+        if t == 70:
+            many.keep(torch.tensor([1, 3]))
+    assert not torch.equal(Uniforms(8, [2], "cpu").next(), Uniforms(9, [2], "cpu").next())
 
 
 @pytest.mark.parametrize("vocabulary", [1, 33, 256, 257, 1000])
@@ -241,7 +270,8 @@ def test_drawn_tokens_follow_their_probabilities(vocabulary):
         p[::3] = 0
     p = p / p.sum()
     times = 30_000
-    counts = torch.bincount(draw(p.expand(times, -1), g), minlength=vocabulary).double()
+    uniform = torch.rand(times, 2, dtype=torch.float64, generator=g)
+    counts = torch.bincount(draw(p.expand(times, -1), uniform), minlength=vocabulary).double()
     assert len(counts) == vocabulary and not counts[p == 0].any()
     expected = p.double() * times
     seen = expected >= 5
@@ -257,7 +287,8 @@ def test_a_long_tail_of_rare_tokens_is_drawn_as_often_as_it_should_be():
     p[0] = 0.98
     share, times = 0.02, 900
     g = torch.Generator().manual_seed(1)
-    rare = sum(int((draw(p.expand(10, -1), g) > 0).sum()) for _ in range(times // 10))
+    uniform = torch.rand(times // 10, 10, 2, dtype=torch.float64, generator=g)
+    rare = sum(int((draw(p.expand(10, -1), u) > 0).sum()) for u in uniform)
     assert abs(rare - times * share) < 4 * (times * share) ** 0.5  # 18 +- 17: none at all is too few
 
 
@@ -304,4 +335,4 @@ def test_logits_that_are_not_finite_are_said_at_once():
     with torch.no_grad():
         m.lm_head.weight[5] = float("inf")
     with pytest.raises(NotFinite):
-        sample(m, prompts([5]), 2, Decoding(1.0, 5, [7], 0), generator=torch.Generator(), tokens_at_once=10**6)
+        sample(m, prompts([5]), 2, Decoding(1.0, 5, [7], 0), seed=0, tokens_at_once=10**6)

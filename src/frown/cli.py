@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 import frown
-from frown.errors import FrownError
+from frown.errors import Elsewhere, FrownError
 from frown.recipes.empathy.command import app as empathy
 from frown.threads import wait_asleep
 
@@ -65,11 +65,13 @@ def compare(
     from rich.console import Console
 
     from frown.config import CompareConfig, load, only
+    from frown.distributed import refuse_several
     from frown.experiment import begin, run_all, summary
     from frown.report.html import write_report
     from frown.report.live import LiveView, Watched
     from frown.report.table import summary_table
 
+    refuse_several("compare")
     if (preset is None) == (config is None):
         raise FrownError("give either --preset NAME or --config FILE")
     file = config if config is not None else _preset(str(preset))
@@ -176,8 +178,12 @@ def train(
     def warn(line: str) -> None:
         console.print(f"warning: {line}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
+    from frown.distributed import is_first
     from frown.run import execute
 
+    if not is_first():
+        execute(settings, out, resume=resume)
+        return
     with LiveView([Watched("train", out, settings.optimiser.steps)], console).in_background():
         execute(settings, out, warn, resume=resume)
     final = _last_evaluation(out)
@@ -245,12 +251,14 @@ def eval_(
     from rich.console import Console
 
     from frown.assess import assess, settings
+    from frown.distributed import refuse_several
     from frown.grade import parse_columns
     from frown.report.html import write_report
     from frown.report.live import PromptBar
     from frown.report.table import summary_table
     from frown.subjects import subjects
 
+    refuse_several("eval")
     ours, theirs = subjects(model), subjects(against) if against is not None else []
     given: dict[str, object] = {"task.kind": task, "task.test_data": data, "samples": k, "prompts": prompts}
     flags = [f"{key}={json.dumps(v if isinstance(v, int) else str(v))}" for key, v in given.items() if v is not None]
@@ -333,9 +341,11 @@ def probe(
     from rich.console import Console
 
     from frown.config import RunConfig, load
+    from frown.distributed import refuse_several
     from frown.probe import probe as probe_feedback
     from frown.report.probe import example_text, probe_table, profile_table, sentences
 
+    refuse_several("probe")
     settings = load(RunConfig, config, overrides)
     found = probe_feedback(settings, kinds.split(",") if kinds else None, prompts=prompts)
     if out is not None:
@@ -623,6 +633,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         _fail(" ".join(str(error).split()))
+    except Elsewhere:
+        sys.exit(2)
     except FrownError as error:
         _fail(str(error))
     except KeyboardInterrupt:

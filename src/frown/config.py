@@ -573,6 +573,17 @@ class GuardConfig(Config):
 Tracker = Literal["tensorboard", "trackio", "wandb"]
 
 
+class DistributedConfig(Config):
+    """What concerns runs in several processes (docs/launching.md). How many there are is the launcher's business."""
+
+    sharding: Literal["none", "fsdp2"] = "none"
+    """none: each process holds the whole model. fsdp2: decoder layers, their gradients and their part of the optimiser
+    are spread over the processes."""
+    timeout: float = Field(900.0, gt=0)
+    """Seconds for which processes wait for one that says nothing, before all end. The slowest critic, judge or answer
+    takes less. One that has ended is noticed at once."""
+
+
 class RunConfig(Config):
     """One training run."""
 
@@ -589,6 +600,7 @@ class RunConfig(Config):
     eval: EvalConfig = EvalConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     guard: GuardConfig = GuardConfig()
+    distributed: DistributedConfig = DistributedConfig()
     micro_batch_tokens: int = Field(16384, ge=1)
     """Most tokens in one forward pass of the trainer: of the student's or of the teacher's packed row, whichever is
     longer, in which a beginning that several rows share counts once; padding included for a model that is padded. A

@@ -12,6 +12,10 @@ class NotFinite(FrownError):
     """A number that ought to be finite is not: training has diverged. The loop adds which step it was."""
 
 
+class Elsewhere(FrownError):
+    """What another process of this run could not do. That one says what and why."""
+
+
 def printable(text: str) -> str:
     """A text of others as one short line of printable characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]

@@ -54,7 +54,8 @@ def judge(rollouts: Sequence[Rollout], environment: Environment, engine: LocalEn
     and their steps are their turns."""
     if all(r.verdict is not None for r in rollouts):
         return list(rollouts)
-    verdicts = environment.verify([r.task for r in rollouts], [r.text for r in rollouts])
+    mine = rollouts[engine.ranks.share(len(rollouts))]
+    verdicts = engine.ranks.gather(lambda: environment.verify([r.task for r in mine], [r.text for r in mine]))
     return judged(rollouts, verdicts, environment, engine.tokenizer)
 
 

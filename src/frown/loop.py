@@ -31,7 +31,7 @@ from frown.feedback.compose import FeedbackFunction
 from frown.feedback.critic import Critic
 from frown.feedback.model_critic import ModelCritic
 from frown.guard import Trip, in_force, watch
-from frown.lesson import SignalFunction, prepare
+from frown.lesson import Lesson, SignalFunction, prepare
 from frown.preflight import teacher_gap
 from frown.record import keep_rollouts, measure, spend, step_metrics
 from frown.rescue import rescue
@@ -128,17 +128,22 @@ def train_step(
     normaliser = state.normaliser.update([r.signals for r in answers if r.signals is not None])
     rollouts = curriculum.select(answers, config.sampling.prompts_per_step, practice, rng[PRACTICE])
     scores = np.array([r.verdict.score if r.verdict else np.nan for r in rollouts])
-    lesson = prepare(
-        rollouts,
-        config,
-        environment,
-        engine,
-        rng[FEEDBACK],
-        critic=critic,
-        normaliser=normaliser,
-        function=feedback,
-        signal=signal,
-    )
+
+    def told() -> tuple[Lesson, np.random.Generator]:
+        lesson = prepare(
+            rollouts,
+            config,
+            environment,
+            engine,
+            rng[FEEDBACK],
+            critic=critic,
+            normaliser=normaliser,
+            function=feedback,
+            signal=signal,
+        )
+        return lesson, rng[FEEDBACK]
+
+    lesson, rng[FEEDBACK] = engine.ranks.from_first(told)  # a critic is asked once
     if step == 1 and config.objective.distillation > 0:
         began = time.perf_counter()
         check_teacher(config, engine, environment, run, rollouts, lesson.views, warn)
@@ -164,11 +169,11 @@ def train_step(
     cost = spend(state.cost, answers, lesson.feedback, time.perf_counter() - started)
     for why in sorted(set(lesson.lost) - state.complaints):
         warn(f"step {step}: a critique was lost: {why}")
-    told: dict[str, Any] = {"views": len(lesson.views), **lesson.counts, "rehearsed": len(again)}
-    told |= {"weighted_tokens": weighted_tokens(lesson.views)}
-    told |= {} if state.level is None else {"level": state.level.level}
-    told |= {} if not isinstance(critic, ModelCritic) else {"critic": critic.statistics.as_json()}
-    seen = {**step_metrics(rollouts, scores), **told, **learnt.averages, "grad_norm": norm}
+    counts: dict[str, Any] = {"views": len(lesson.views), **lesson.counts, "rehearsed": len(again)}
+    counts |= {"weighted_tokens": weighted_tokens(lesson.views)}
+    counts |= {} if state.level is None else {"level": state.level.level}
+    counts |= {} if not isinstance(critic, ModelCritic) else {"critic": critic.statistics.as_json()}
+    seen = {**step_metrics(rollouts, scores), **counts, **learnt.averages, "grad_norm": norm}
     if config.guard.kl is not None and "kl_to_start" not in seen:
         seen["kl_to_start"] = engine.kl_to_start(rollouts)
     run.log({"step": step, **seen, **cost._asdict()})

@@ -9,6 +9,7 @@ import numpy as np
 
 from frown.engine.local import LocalEngine
 from frown.evals.accuracy import row_means
+from frown.evaluate import judge
 from frown.tasks.base import Environment
 from frown.types import Rollout, TeacherView
 
@@ -62,7 +63,7 @@ def teacher_gap(
     with engine.teacher.model() as teacher:
         contexts = [v.context_ids for v in views]
         after = engine.sample(tasks, n, seed=seed, temperature=temperature, contexts=contexts, model=teacher)
-    student, taught = (_mean_scores(environment, answers, n) for answers in (before, after))
+    student, taught = (_mean_scores(judge(answers, environment, engine), n) for answers in (before, after))
     both = np.isfinite(student) & np.isfinite(taught)
     if both.sum() < 2:
         return None
@@ -71,7 +72,7 @@ def teacher_gap(
     return TeacherGap(float(student[both].mean()), float(taught[both].mean()), error, len(after))
 
 
-def _mean_scores(environment: Environment, answers: Sequence[Rollout], n: int) -> np.ndarray:
+def _mean_scores(answers: Sequence[Rollout], n: int) -> np.ndarray:
     """Mean score of each view's n answers, the unscored left out; NaN where none was scored."""
-    verdicts = environment.verify([a.task for a in answers], [a.text for a in answers])
-    return row_means(np.array([v.score for v in verdicts]).reshape(-1, n))
+    scores = [a.verdict.score if a.verdict else np.nan for a in answers]
+    return row_means(np.array(scores).reshape(-1, n))

@@ -60,7 +60,7 @@ def _roll_back(
     state: LoopState, before: int, engine: LocalEngine, critic: Critic | None, run: RunDirectory
 ) -> LoopState:
     """Engine, critic, run directory and state as they were at the last checkpoint before a step; costs stay spent."""
-    found, damaged = checkpoint.newest(run.path / "checkpoints", before=before)
+    found, damaged = engine.ranks.from_first(lambda: checkpoint.newest(run.path / "checkpoints", before=before))
     if found is None:
         raise FrownError(f"{run.path}: no checkpoint before step {before} to roll back to{'; '.join(['', *damaged])}")
     return replace(load(found, engine, critic, run), cost=state.cost, complaints=state.complaints)

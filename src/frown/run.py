@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frown.config import RunConfig
+from frown.distributed import Ranks, joined
 from frown.errors import first_line
 from frown.feedback.compose import FeedbackFunction
 from frown.feedback.critic import Critic
-from frown.store import RunDirectory
+from frown.store import RunDirectory, Unwritten
 from frown.tasks.base import Environment
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def execute(
     directory holds this very run, to the same end as if it had never stopped: on the CPU everything that is written
     afterwards is equal, but for seconds. Where there is no checkpoint yet it begins; a finished run is left alone.
 
+    Where a launcher started several processes, this is one of them, and all call it alike; the first one alone writes.
+
     Of one's own, each instead of what the configuration names: `feedback`, what each rollout's teacher is told
     (`frown.feedback.compose.FeedbackFunction`); `critic`, who comments on steps (`frown.feedback.critic.Critic`);
     `signal`, a value a token by which steps are chosen to be asked about, for `feedback.critique.ask = "own"`
@@ -45,21 +48,26 @@ def execute(
     from frown.critics import opened
     from frown.tasks.load import load_environment
 
-    run = RunDirectory(path)
-    run.refuse_unless_free(config, resume=resume)
-    if run.status[0] == "finished":
-        return
-    environment = load_environment(config.task)
-    try:
-        with nullcontext(critic) if critic else opened(config.feedback.critique, environment) as asked:
-            own = {"feedback": feedback, "signal": signal, "objective": objective}
-            _execute(config, environment, asked, run, warn, resume, own)
-    finally:
-        environment.close()
+    with joined(config) as ranks:
+        run = RunDirectory(path)
+        if not ranks.first:  # it writes nothing, tells nobody and asks no critic
+            run, warn, config = Unwritten(path), lambda line: None, config.model_copy(update={"track": ()})
+        ranks.from_first(lambda: run.refuse_unless_free(config, resume=resume))
+        if ranks.from_first(lambda: run.status[0]) == "finished":
+            return
+        environment = load_environment(config.task)
+        given = critic is not None or not ranks.first
+        try:
+            with nullcontext(critic) if given else opened(config.feedback.critique, environment) as asked:
+                own = {"feedback": feedback, "signal": signal, "objective": objective}
+                _execute(config, ranks, environment, asked, run, warn, resume, own)
+        finally:
+            environment.close()
 
 
 def _execute(
     config: RunConfig,
+    ranks: Ranks,
     environment: Environment,
     critic: Critic | None,
     run: RunDirectory,
@@ -70,23 +78,28 @@ def _execute(
     import torch
 
     from frown.engine.local import LocalEngine
+    from frown.engine.shards import refuse_unsharded
     from frown.loop import check, train
     from frown.state import load
     from frown.threads import settle
     from frown.track import tracking
 
+    if config.distributed.sharding == "fsdp2":
+        refuse_unsharded(config)
     if own["feedback"] is None:
-        check(config, critic)
-    found = run.newest_checkpoint(warn) if resume else None
+        ranks.from_first(lambda: check(config, critic))
+    found = ranks.from_first(lambda: run.newest_checkpoint(warn)) if resume else None
     torch.manual_seed(config.seed)
-    engine = LocalEngine(config)
+    engine = LocalEngine(config, ranks)
     if found is None:
         run.begin(config, threads=str(settle(engine.model)))  # from here on the directory says how the run ended
     else:
-        torch.set_num_threads(run.threads)  # as many as before, so that sums are rounded alike
+        # As many as before, so that sums are rounded alike.
+        torch.set_num_threads(ranks.from_first(lambda: run.threads))
         run.go_on(warn)
     try:
-        with tracking(config, run.path, warn, first_step=found.step + 1 if found else 0) as run.hear:
+        first_step = found.step + 1 if found else 0
+        with tracking(config, run.path, warn, first_step) as run.hear, ranks.talking():
             state = load(found, engine, critic, run) if found else None
             train(config, engine, environment, run, warn, critic, state=state, **own)
     except KeyboardInterrupt:

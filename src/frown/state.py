@@ -23,7 +23,7 @@ from frown.affect.normalise import Normaliser
 from frown.affect.practice import Difficulty
 from frown.config import RunConfig
 from frown.engine.local import LocalEngine
-from frown.engine.state import MODEL, load_engine, save_engine
+from frown.engine.state import MODEL, load_engine, save_engine, tensors_of
 from frown.evaluate import Cost
 from frown.feedback.critic import Critic
 from frown.feedback.model_critic import ModelCritic
@@ -59,6 +59,7 @@ def beginning(config: RunConfig, environment: Environment) -> LoopState:
 
 def save(state: LoopState, engine: LocalEngine, critic: Critic | None, run: RunDirectory, keep: int) -> None:
     """Write a checkpoint, and let go of all but the newest `keep`. Raises FrownError where the disk refuses it."""
+    tensors = tensors_of(engine)
 
     def write(folder: Path) -> None:
         rest = {
@@ -71,7 +72,7 @@ def save(state: LoopState, engine: LocalEngine, critic: Critic | None, run: RunD
                 "complaints": sorted(state.complaints),
                 "guard": state.guard.state(),
             },
-            "engine": save_engine(engine, folder),
+            "engine": save_engine(engine, tensors, folder),
             "critic": critic.account() if isinstance(critic, ModelCritic) else None,
             "metrics_bytes": run.metrics_bytes,
         }
@@ -84,7 +85,12 @@ def save(state: LoopState, engine: LocalEngine, critic: Critic | None, run: RunD
 
 def load(found: checkpoint.Checkpoint, engine: LocalEngine, critic: Critic | None, run: RunDirectory) -> LoopState:
     """Put engine, critic and run directory back to where they were at a checkpoint; the loop's state is returned."""
-    rest: dict[str, Any] = json.loads((found.path / "state.json").read_text(encoding="utf-8"))
+
+    def read() -> tuple[dict[str, Any], tuple[rehearsal.Kept, ...]]:
+        rest = json.loads((found.path / "state.json").read_text(encoding="utf-8"))
+        return rest, rehearsal.read(found.path / "rehearsal.parquet")
+
+    rest, kept = engine.ranks.from_first(read)
     load_engine(engine, found.path, rest["engine"])
     if isinstance(critic, ModelCritic):
         critic.go_on_from(rest["critic"])
@@ -96,7 +102,7 @@ def load(found: checkpoint.Checkpoint, engine: LocalEngine, critic: Critic | Non
         level=None if loop["level"] is None else Difficulty(**loop["level"]),
         cost=Cost(**loop["cost"]),
         normaliser=Normaliser.from_state(loop["normaliser"]),
-        kept=rehearsal.read(found.path / "rehearsal.parquet"),
+        kept=kept,
         complaints=frozenset(loop["complaints"]),
         guard=Guard.from_state(loop["guard"]),
     )

@@ -296,6 +296,40 @@ def run_name(path: Path) -> str:
     return f"{whole.parent.name}/{whole.name}" if whole.name.startswith("seed") else whole.name
 
 
+class Unwritten(RunDirectory):
+    """The run directory in a process that leaves writing to another: nothing is read or written."""
+
+    def refuse_unless_free(self, config: Config, *, resume: bool = False) -> None:  # noqa: D102
+        return
+
+    def begin(self, config: Config, *, threads: str) -> None:  # noqa: D102
+        return
+
+    def cut_back(self, step: int, metrics_bytes: int) -> None:  # noqa: D102
+        return
+
+    def go_on(self, warn: Callable[[str], None]) -> None:  # noqa: D102
+        return
+
+    def mark(self, status: Status, why: str = "") -> None:  # noqa: D102
+        return
+
+    def log(self, metrics: Mapping[str, Any]) -> None:  # noqa: D102
+        return
+
+    def add_rollouts(self, *what: Any) -> None:  # noqa: D102
+        return
+
+    def add_answers(self, *what: Any) -> None:  # noqa: D102
+        return
+
+    def add_eval(self, samples: GradedSamples) -> None:  # noqa: D102
+        return
+
+    def add_checkpoint(self, step: int, save: Callable[[Path], None], keep: int) -> None:  # noqa: D102
+        return
+
+
 def environment() -> dict[str, Any]:
     """Versions and machine, for the record. Nothing about the person or the network."""
     names = ("frown", "torch", "transformers", "numpy", "peft", "math-verify", "reasoning-gym")

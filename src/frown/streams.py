@@ -10,7 +10,7 @@ import numpy as np
 PROMPTS, FEEDBACK, PREFLIGHT, SAMPLING, PRACTICE = range(5)
 """What is drawn from a stream of its own."""
 _CARRIED = (PROMPTS, FEEDBACK, PRACTICE)
-"""Streams that run through all steps. The others are seeded anew at each (`seed_of`), torch's generator among them."""
+"""Streams that run through all steps. The others are seeded anew at each (`seed_of`), the sampler's among them."""
 
 States = Mapping[int, Mapping[str, Any]]
 """Stream -> the state of its generator, as plain data."""

@@ -1,14 +1,16 @@
-"""The engine for one process: any local Hugging Face causal LM, on the CPU or one GPU.
+"""The engine: any local Hugging Face causal LM, on the CPU or one GPU, in one process or in each of several.
 
 Seven verbs: `sample` (and `sync` where vLLM does it), `forward_backward`, `step`, `save`, `score` to hear what the
 teacher makes of answers without learning from it, `read` for the policy's own signals, and `contexts` to turn teacher
-messages into ids.
+messages into ids. Each process of several is asked the same and answers for all: `sample` shares out the prompts,
+`forward_backward` the rows.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,12 +19,13 @@ import numpy as np
 import torch
 
 from frown.config import RunConfig, TeacherConfig
+from frown.distributed import ALONE, Ranks
 from frown.engine import model as models
-from frown.engine import trunk
+from frown.engine import shards, trunk
 from frown.engine.allocator import keep_freed_memory
 from frown.engine.head import head_of, mixed, why_slow, within
-from frown.engine.rows import Row, arranged, counted, cut, micro_batches, plain_row, training_rows
-from frown.engine.sampling import Decoding, read_logits, sample
+from frown.engine.rows import Row, arranged, counted, cut, in_step, micro_batches, plain_row, shared_out, training_rows
+from frown.engine.sampling import Decoding, Sample, read_logits, sample
 from frown.engine.schedule import rate
 from frown.engine.text import completion_text, prompt_ids
 from frown.errors import FrownError, NotFinite
@@ -55,8 +58,8 @@ class Learnt(NamedTuple):
 class LocalEngine:
     """A student, its self-teacher and its optimiser."""
 
-    def __init__(self, config: RunConfig):
-        self.config = config
+    def __init__(self, config: RunConfig, ranks: Ranks = ALONE):
+        self.config, self.ranks = config, ranks
         keep_freed_memory()
         self.model, self.tokenizer, self.device = models.load(config.model)
         self.model.eval()  # no dropout: the policy that is trained is the policy that sampled
@@ -72,14 +75,19 @@ class LocalEngine:
         if self.start is not None:
             with self.start.model() as start:
                 self.start_head = within(self.start.model, head_of(start))
+        self.sharded = config.distributed.sharding == "fsdp2"
+        if self.sharded:
+            copies = (self.teacher.copied, self.start.copied if self.start is not None else None)
+            for held in (self.model, *(c for c in copies if c is not None)):
+                shards.shard(held, ranks)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(
             self.parameters,
             lr=config.optimiser.lr,
             betas=config.optimiser.betas,
             weight_decay=config.optimiser.weight_decay,
+            foreach=False if self.sharded else None,  # parts and whole tensors do not go into one call
         )
-        self.generator = torch.Generator(self.device)
         self.steps_taken = 0
         self.eos_ids = models.end_ids(self.model, self.tokenizer)
         pad = self.tokenizer.pad_token_id
@@ -103,38 +111,53 @@ class LocalEngine:
         `contexts` replaces the tasks' own prompts, to see what a teacher would answer.
         """
         prompts = contexts if contexts is not None else self.contexts([t.messages for t in tasks])
+        self.ranks.agree([t.id for t in tasks], "the prompts they answer")
+        mine = self.ranks.share(len(prompts))  # whole groups
+
+        def answers() -> list[Rollout]:
+            groups = self._answers(prompts[mine], n, mine.start * n, seed, temperature, model)
+            return [
+                Rollout(
+                    task=task,
+                    group=g,
+                    prompt_ids=prompt,
+                    ids=s.ids.numpy(),
+                    logp=s.logp.numpy(),
+                    temperature=temperature,
+                    stop="eos" if s.finished else "length",
+                    text=completion_text(self.tokenizer, s.ids.tolist()[: -1 if s.finished else None]),
+                    signals=Signals({name: v.numpy() for name, v in s.signals.items()}),
+                    alternative=s.alternative.numpy(),
+                    policy_step=self.steps_taken,
+                )
+                for g, task, prompt, group in zip(
+                    range(mine.start, mine.stop), tasks[mine], prompts[mine], groups, strict=True
+                )
+                for s in group
+            ]
+
+        return self.ranks.gather(answers)
+
+    def _answers(
+        self, prompts: Sequence[Ints], n: int, first: int, seed: int, temperature: float, model: Any
+    ) -> list[list[Sample]]:
+        """n answers to each prompt; `first` is the number of the first."""
         decoding = Decoding(temperature, self.config.sampling.max_new_tokens, self.eos_ids, self.pad_id)
         if self.vllm is not None and model is None:
             if self.vllm.due(self.steps_taken):
                 self.sync()
-            groups = self.vllm.sample(prompts, n, decoding, seed=seed, read=self.read)
-        else:
-            self.generator.manual_seed(seed)
-            groups = sample(
-                self.model if model is None else model,
+            return self.vllm.sample(prompts, n, decoding, seed=seed, read=self.read)
+        model = self.model if model is None else model
+        with shards.whole(model):
+            return sample(
+                model,
                 prompts,
                 n,
                 decoding,
-                generator=self.generator,
+                seed=seed,
                 tokens_at_once=self.config.sampling_batch_tokens,
+                first=first,
             )
-        return [
-            Rollout(
-                task=task,
-                group=g,
-                prompt_ids=prompt,
-                ids=s.ids.numpy(),
-                logp=s.logp.numpy(),
-                temperature=temperature,
-                stop="eos" if s.finished else "length",
-                text=completion_text(self.tokenizer, s.ids.tolist()[: -1 if s.finished else None]),
-                signals=Signals({name: v.numpy() for name, v in s.signals.items()}),
-                alternative=s.alternative.numpy(),
-                policy_step=self.steps_taken,
-            )
-            for g, (task, prompt, group) in enumerate(zip(tasks, prompts, groups, strict=True))
-            for s in group
-        ]
 
     def _vllm(self) -> Any:
         settings = self.config.sampling.vllm
@@ -227,7 +250,8 @@ class LocalEngine:
         every row is cut after its last token that counts, and what rows share at
         their beginning is computed once where the model allows it (`frown.engine.trunk`). With
         `affect.weight.teacher_beta` the weights w are multiplied by exp(-beta H_teacher) first. `own`: the loss of each
-        token by a function of one's own, in place of the first two terms.
+        token by a function of one's own, in place of the first two terms. The sums are over all processes' rows, and so
+        are the gradients in the end.
         """
         objective = self.config.objective
         rows = [cut(r) for r in self._rows(rollouts, views, advantages)]
@@ -243,10 +267,12 @@ class LocalEngine:
             {name: np.full(len(v.weight), np.nan, np.float32) for name in TEACHER_SIGNALS} for v in views
         ]
         loss = 0.0
-        for batch in self._batches(rows):
-            value, stats = self._backward([rows[i] for i in batch], scale, read, own)
+        mine = shared_out(rows, self.ranks)
+        for batch in self._plan(mine, rows):
+            value, stats = self._backward(batch, scale, read, own)
             loss += value
             seen.append(stats)
+        loss, seen, read = self.ranks.total(loss), self.ranks.gather(lambda: seen), self._views_of_all(mine, read)
         if beta := self.config.affect.weight.teacher_beta:
             # What the teacher's doubt takes away is known only now; the mean weight is one again after this.
             kept = sum(float((s["weight"] * np.exp(-beta * s["teacher_entropy"])).sum()) for s in seen)
@@ -255,9 +281,23 @@ class LocalEngine:
             for p in self.parameters:
                 if p.grad is not None:
                     p.grad.mul_(factor)
+        shards.add_gradients(self.parameters, self.ranks)
         if not math.isfinite(loss):
             raise NotFinite(f"the loss is {loss}")
         return Learnt({"loss": loss, "rows": float(len(rows)), **_averages(seen)}, read)
+
+    def _plan(self, mine: Sequence[Row], rows: Sequence[Row]) -> list[list[Row]]:
+        """The micro-batches of this process; of one that holds parts of layers, as many as the others have."""
+        if not self.sharded:
+            return [[mine[i] for i in batch] for batch in self._batches(mine)]
+        shares = [shared_out(rows, replace(self.ranks, rank=rank)) for rank in range(self.ranks.size)]
+        plans = [[[share[i] for i in batch] for batch in self._batches(share)] for share in shares]
+        return in_step(plans, self.ranks.rank)
+
+    def _views_of_all(self, mine: Sequence[Row], read: Sequence[dict[str, Floats]]) -> list[dict[str, Floats]]:
+        """What the teacher made of each view, whichever process saw it."""
+        found = dict(self.ranks.gather(lambda: [(r.view, read[r.view]) for r in mine if r.view is not None]))
+        return [found.get(i, unseen) for i, unseen in enumerate(read)]
 
     def _backward(
         self,
@@ -476,7 +516,7 @@ class LocalEngine:
         A gradient that is not finite is an error, and leaves the weights as they were.
         """
         settings = self.config.optimiser
-        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, settings.max_grad_norm))
+        norm = shards.clip(self.parameters, settings.max_grad_norm, self.ranks)
         if not math.isfinite(norm):
             raise NotFinite("the gradient is not finite")
         self.steps_taken += 1
@@ -504,9 +544,10 @@ class LocalEngine:
             width = models.plain(self.model).get_output_embeddings().weight.shape[1]
             self.teacher_head = mixed(self.teacher_head, self.head, width, self.config.teacher.student_share)
 
-    def save(self, folder: Path) -> None:
-        """The student as an ordinary Hugging Face folder (with LoRA: its adapters)."""
-        self.model.save_pretrained(folder, safe_serialization=True)
+    def save(self, folder: Path, weights: Mapping[str, torch.Tensor] | None = None) -> None:
+        """The student as an ordinary Hugging Face folder (with LoRA: its adapters). `weights`: what is saved for the
+        parts that a process holds."""
+        self.model.save_pretrained(folder, state_dict=weights, safe_serialization=True)
         self.tokenizer.save_pretrained(folder)
 
 

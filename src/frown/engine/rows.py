@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from frown.distributed import Ranks
 from frown.engine.packing import LEAST_SHARED, common_prefix
 from frown.types import Floats, Ints, Rollout, TeacherView
 
@@ -101,6 +102,30 @@ def cut(row: Row) -> Row:
         sampled_logp=None if row.sampled_logp is None else row.sampled_logp[:end],
         own=None if row.own is None else row.own[:end],
     )
+
+
+def shared_out(rows: Sequence[Row], ranks: Ranks) -> list[Row]:
+    """The rows that this process computes: those of its share of the prompts, as rows of a prompt share work."""
+    prompts = list(dict.fromkeys(_bytes(row.prompt_ids) for row in rows))
+    mine = set(prompts[ranks.share(len(prompts))])
+    return [row for row in rows if _bytes(row.prompt_ids) in mine]
+
+
+def in_step(plans: Sequence[Sequence[Sequence[Row]]], rank: int) -> list[list[Row]]:
+    """The batches of one process among the `plans` of all, and idle ones: all then have as many with a teacher, and
+    then as many without. An idle batch is one row of which nothing counts."""
+    found: list[list[Row]] = []
+    for taught in (True, False):
+        kinds = [[list(batch) for batch in plan if (batch[0].context_ids is not None) == taught] for plan in plans]
+        most = max(map(len, kinds))
+        idle = [_idle(batch[0]) for kind in kinds for batch in kind][:1]
+        found += [*kinds[rank], *([idle] * (most - len(kinds[rank])))]
+    return found
+
+
+def _idle(row: Row) -> Row:
+    nothing = np.zeros(1, np.float32)
+    return Row(row.prompt_ids, row.context_ids, row.ids[:1], nothing, nothing, sampled_logp=nothing)
 
 
 def arranged(rows: Sequence[Row], *, shared: bool) -> list[int]:

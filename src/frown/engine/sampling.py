@@ -15,6 +15,7 @@ from torch import Tensor
 
 from frown.engine.cache import repeat
 from frown.engine.model import takes_masks
+from frown.engine.uniforms import Uniforms
 from frown.errors import NotFinite
 from frown.signals.token import signals_of_logits
 from frown.types import Ints
@@ -54,11 +55,14 @@ def sample(
     n: int,
     decoding: Decoding,
     *,
-    generator: torch.Generator,
+    seed: int,
     tokens_at_once: int,
+    first: int = 0,
 ) -> list[list[Sample]]:
     """n completions of each prompt, in order.
 
+    What is drawn depends on `seed` and on the number of an answer alone (`frown.engine.uniforms`), not on what it is
+    batched with; `first` is the number of the first prompt's first answer.
     Log-probabilities and signals are those of the distribution sampled from: softmax(logits / temperature) in
     float32 over the full vocabulary, without top-k or top-p. `tokens_at_once` bounds how many tokens (prompt and all it
     may grow to, over all rows) are held at a time. Raises NotFinite when the model's output is not finite.
@@ -70,14 +74,16 @@ def sample(
         longest = len(prompts[todo[0]]) + decoding.max_new_tokens
         per_batch = max(1, tokens_at_once // (longest * n))
         batch, todo = sorted(todo[:per_batch]), todo[per_batch:]
-        found = _sample_batch(model, [prompts[i] for i in batch], n, decoding, generator)
+        answers = [first + i * n + j for i in batch for j in range(n)]
+        uniforms = Uniforms(seed, answers, next(model.parameters()).device)
+        found = _sample_batch(model, [prompts[i] for i in batch], n, decoding, uniforms)
         for i, group in zip(batch, found, strict=True):
             out[i] = group
     return out
 
 
 def _sample_batch(
-    model: Any, prompts: Sequence[Ints], n: int, decoding: Decoding, generator: torch.Generator
+    model: Any, prompts: Sequence[Ints], n: int, decoding: Decoding, uniforms: Uniforms
 ) -> list[list[Sample]]:
     temperature, max_new_tokens, eos_ids, pad_id = decoding
     device = next(model.parameters()).device
@@ -110,7 +116,7 @@ def _sample_batch(
         logits = logits / temperature if temperature != 1.0 else logits
         if not math.isfinite(float(logits.sum())):
             raise NotFinite("the model's output is not finite")
-        token = draw(torch.softmax(logits, -1), generator)
+        token = draw(torch.softmax(logits, -1), uniforms.next())
         record.add(row, alive, token, logits)
         alive = alive & ~torch.isin(token, eos)
         living = int(alive.sum())
@@ -119,6 +125,7 @@ def _sample_batch(
         if living <= 0.75 * len(row):  # copying the cache pays when enough of it goes
             keep = alive.nonzero()[:, 0]
             cache.batch_select_indices(keep)
+            uniforms.keep(keep)
             row, token, mask, position, alive = row[keep], token[keep], mask[keep], position[keep], alive[keep]
         position = position + 1
         seen += 1
@@ -182,23 +189,24 @@ class _Record:
         return [flat[i : i + n] for i in range(0, len(flat), n)]
 
 
-def draw(p: Tensor, generator: torch.Generator) -> Tensor:
-    """A token a row from probabilities [B, V], by inversion: int64[B]. A token of probability 0 is never drawn.
+def draw(p: Tensor, uniform: Tensor) -> Tensor:
+    """A token a row from probabilities [B, V], by inversion of `uniform` numbers in [0, 1), float64[B, 2]: int64[B].
+
+    A token of probability 0 is never drawn.
 
     `torch.multinomial` draws an exponential number for every entry of the vocabulary, which of a large one costs as
     much as the model's head. A running sum over all of it would lose small probabilities to rounding, hence the blocks.
     """
     blocks = torch.nn.functional.pad(p, (0, -p.shape[1] % _DRAWN_AT_ONCE)).unflatten(1, (-1, _DRAWN_AT_ONCE))
-    block = _invert(blocks.sum(-1), generator)
-    return block * _DRAWN_AT_ONCE + _invert(blocks[torch.arange(len(p), device=p.device), block], generator)
+    block = _invert(blocks.sum(-1), uniform[:, 0])
+    return block * _DRAWN_AT_ONCE + _invert(blocks[torch.arange(len(p), device=p.device), block], uniform[:, 1])
 
 
-def _invert(weights: Tensor, generator: torch.Generator) -> Tensor:
-    """The entry of each row [B, W] at which its running sum passes a uniform share of the whole: int64[B]."""
+def _invert(weights: Tensor, share: Tensor) -> Tensor:
+    """The entry of each row [B, W] at which its running sum passes a `share` [B] of the whole: int64[B]."""
     edges = weights.cumsum(-1, dtype=torch.float64)
     edges = edges / edges[:, -1:]  # the last one is 1 exactly, and what is drawn is below 1
-    point = torch.rand(len(weights), 1, dtype=torch.float64, generator=generator, device=weights.device)
-    return torch.searchsorted(edges, point, right=True)[:, 0]
+    return torch.searchsorted(edges, share[:, None].contiguous(), right=True)[:, 0]
 
 
 def read_logits(logits: Tensor, tokens: Tensor) -> tuple[dict[str, Tensor], Tensor]:

@@ -71,6 +71,11 @@ class Teacher:
         if self._weights == "live":
             self._copy = None
 
+    @property
+    def copied(self) -> Any:
+        """The model it holds of its own; None where it has the student's."""
+        return self._copy
+
     def copied_weights(self) -> dict[str, torch.Tensor] | None:
         """The weights it holds of its own, by name; None where it has the student's, or the student's start."""
         return None if self._copy is None else dict(self._copy.named_parameters())

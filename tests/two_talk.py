@@ -1,0 +1,80 @@
+"""What passes between two processes, and what each holds of a sharded model; what each saw is in FOLDER/RANK.json.
+
+python -m torch.distributed.run --standalone --nproc_per_node 2 tests/two_talk.py FOLDER
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from frown.config import RunConfig, parse
+from frown.distributed import Ranks, joined
+from frown.engine.local import LocalEngine
+from frown.engine.shards import is_part, whole
+from frown.errors import FrownError, NotFinite
+
+
+def said(call) -> str:
+    """What a call raises."""
+    try:
+        return f"nothing: {call()}"
+    except FrownError as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def fails(ranks: Ranks, where: int, error: Exception):
+    if ranks.rank == where:
+        raise error
+    return [ranks.rank]
+
+
+def held(config: RunConfig, ranks: Ranks) -> dict:
+    """Which share of the weights is here, and whether each process may decode as long as it likes."""
+    engine = LocalEngine(config, ranks)
+
+    def share(inside: bool) -> float:
+        of = [p for n, p in engine.model.named_parameters() if (".layers." in n) == inside]
+        return sum((p.to_local() if is_part(p) else p).numel() for p in of) / sum(p.numel() for p in of)
+
+    found = {"layers": share(True), "others": share(False)}
+    with whole(engine.model):
+        found["together"] = share(True)
+        steps = 3 + 6 * ranks.rank
+        with torch.inference_mode():
+            for _ in range(steps):
+                engine.model(torch.tensor([[1, 2, 3]]))
+    assert share(True) == found["layers"]
+    return {**found, "steps": ranks.gather(lambda: [steps])}
+
+
+def talk(config: RunConfig, ranks: Ranks) -> dict:
+    things = list("abcde")
+    parameters = [torch.nn.Parameter(torch.zeros(2, 3)) for _ in range(3)]
+    parameters[0].grad = torch.full((3, 2), 1.0 + ranks.rank).T  # not contiguous
+    if ranks.rank == 1:
+        parameters[1].grad = torch.ones(2, 3)
+    ranks.add_gradients(parameters)
+    tensors = {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.tensor(7, dtype=torch.bfloat16)}
+    told = ranks.tensors_from_first(lambda: tensors if ranks.first else {"wrong": torch.zeros(1)})
+    return {
+        "gathered": ranks.gather(lambda: things[ranks.share(5)]),
+        "from_first": ranks.from_first(lambda: [ranks.rank, "made"]),
+        "total": ranks.total(ranks.rank + 0.5),
+        "gradients": [None if p.grad is None else p.grad.tolist() for p in parameters],
+        "tensors": {name: [str(x.dtype), x.tolist()] for name, x in told.items()},
+        "agree": [said(lambda: ranks.agree(4, "a number")), said(lambda: ranks.agree(ranks.rank, "their ranks"))],
+        "not_finite": said(lambda: ranks.gather(lambda: fails(ranks, 1, NotFinite("nan")))),
+        "first_failed": said(lambda: ranks.from_first(lambda: fails(ranks, 0, FrownError("no such folder")))),
+        "held": held(config, ranks),
+        "still_together": ranks.gather(lambda: [ranks.rank]),
+    }
+
+
+if __name__ == "__main__":
+    config = parse(RunConfig, {"model": {"device": "cpu"}, "distributed": {"sharding": "fsdp2", "timeout": 60}}, "test")
+    with joined(config) as ranks:
+        found = talk(config, ranks)
+    (Path(sys.argv[1]) / f"{os.environ['RANK']}.json").write_text(json.dumps(found))
