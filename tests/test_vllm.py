@@ -452,7 +452,7 @@ class ColocatedLLM:
         runner = SimpleNamespace(model=SimpleNamespace(load_weights=self.load))
         worker = SimpleNamespace(driver_worker=SimpleNamespace(model_runner=runner))
         self.llm_engine = SimpleNamespace(model_executor=worker)
-        self.generator = torch.Generator().manual_seed(settings["seed"])
+        self.seed, self.drawn = settings["seed"], 0
 
     def load(self, pairs):
         for name, tensor in pairs:
@@ -466,7 +466,8 @@ class ColocatedLLM:
         ids = [np.asarray(p["prompt_token_ids"]) for p in prompts]
         decoding = Decoding(sampling_params["temperature"], sampling_params["max_tokens"],
                             sampling_params["stop_token_ids"], 0)  # fmt: skip
-        groups = sample(self.model, ids, 1, decoding, generator=self.generator, tokens_at_once=1 << 16)
+        groups = sample(self.model, ids, 1, decoding, seed=self.seed, first=self.drawn, tokens_at_once=1 << 16)
+        self.drawn += len(ids)
         return [
             SimpleNamespace(
                 prompt_token_ids=p.tolist(),

@@ -78,8 +78,7 @@ class VLLMServer(ThreadingHTTPServer):
         assert said["stop_token_ids"] == end_ids(self.model, self.tokenizer)
         prompts = [np.asarray(p) for p in said["prompt"]]
         decoding = Decoding(said["temperature"], said["max_tokens"], said["stop_token_ids"], 0)
-        generator = torch.Generator().manual_seed(said["seed"])
-        groups = sample(self.model, prompts, said["n"], decoding, generator=generator, tokens_at_once=1 << 16)
+        groups = sample(self.model, prompts, said["n"], decoding, seed=said["seed"], tokens_at_once=1 << 16)
         raw = self.config["model_config"]["logprobs_mode"] == "raw_logprobs"
         choices = []
         for prompt, group in zip(said["prompt"], groups, strict=True):
