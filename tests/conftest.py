@@ -17,3 +17,6 @@ def pytest_configure(config):
     except ImportError:
         return
     torch.set_num_threads(1)
+
+
+pytest_plugins = ["browser"]  # its fixtures once for all files: there is room for one Playwright at a time

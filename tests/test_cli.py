@@ -164,9 +164,12 @@ def test_ctrl_c_leaves_a_readable_run_directory(folder, rows, tmp_path):
     command = [*FROWN, *map(str, train(folder, rows, out, *SMALL, "optimiser.steps=100000",
                                        'feedback.parts=["outcome"]', "eval.every=2"))]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
-    wait_for(lambda: trained_steps(out) >= 3)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    try:
+        wait_for(lambda: trained_steps(out) >= 3)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130 and "Traceback" not in err
     assert "stopped; what was reached is in the run directory" in err
     run = RunDirectory(out)
@@ -273,9 +276,12 @@ def test_ctrl_c_ends_every_worker_of_a_comparison(folder, rows, tmp_path):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
                                start_new_session=True)  # fmt: skip
     cells = [out / "runs" / arm / "seed0" for arm in ("outcome", "grpo")]
-    wait_for(lambda: all(trained_steps(c) >= 2 for c in cells))
-    os.killpg(process.pid, signal.SIGINT)  # what a terminal does
-    _, err = process.communicate(timeout=60)
+    try:
+        wait_for(lambda: all(trained_steps(c) >= 2 for c in cells))
+        os.killpg(process.pid, signal.SIGINT)  # what a terminal does
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130 and "Traceback" not in err
     assert [RunDirectory(c).status[0] for c in cells] == ["interrupted", "interrupted"]
     assert all(json.loads(line) for c in cells for line in (c / "metrics.jsonl").read_text().splitlines())

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from browser import chromium, opened, pictures, wait_until
+from browser import opened, wait_until
 from frown.config import CompareConfig
 from frown.look.file import write_file
 from frown.look.history import history
@@ -19,8 +19,6 @@ from frown.look.scales import level, scale, span_of
 from frown.look.server import LookServer
 from frown.store import RunDirectory
 from look_runs import UNSEEN, hostile
-
-__all__ = ["chromium", "pictures"]
 
 SETTINGS = {
     "baseline": "grpo",

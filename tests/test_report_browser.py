@@ -4,14 +4,12 @@ import json
 
 import pytest
 
-from browser import chromium, opened, pictures
+from browser import opened
 from frown.config import CompareConfig
 from frown.evals.summary import to_json
 from frown.report.html import write_report
 from test_evals_summary import full_summary
 from test_report import hostile_summary
-
-__all__ = ["chromium", "pictures"]
 
 SETTINGS = {
     "baseline": "grpo",
