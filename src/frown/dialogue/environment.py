@@ -22,7 +22,7 @@ from frown.engine.local import LocalEngine
 from frown.errors import FrownError
 from frown.feedback.critic import Critic
 from frown.tasks import template
-from frown.types import Feedback, Ints, Message, Rollout, Step, Task, Verdict, Weighed
+from frown.types import Ints, Rollout, Step, Task, Verdict
 
 
 class DialogueEngine(LocalEngine):
@@ -74,7 +74,7 @@ class _Turns:
         return self._engine.turn(tasks, n, seed=seed, temperature=temperature, contexts=contexts)
 
 
-class Conversations:
+class Conversations(template.EnglishWords):
     """Tasks whose `verify` is a conversation; implements `frown.tasks.base.Environment` for a `DialogueEngine`."""
 
     critic: Critic | None = None
@@ -101,22 +101,6 @@ class Conversations:
     def steps(self, text: str) -> list[Step]:
         """None of its own: the steps of a conversation are its turns."""
         return []
-
-    def teacher_messages(self, task: Task, feedback: Feedback) -> list[Message]:
-        """The task with the feedback worked in."""
-        return template.teacher_messages(task, feedback)
-
-    def note(self, text: str, steps: Sequence[int], count: int) -> str:
-        """In English, as it is."""
-        return text
-
-    def weighed(self, options: Weighed) -> str:
-        """In English."""
-        return template.weighed(options)
-
-    def quoted(self, step: str, comment: str) -> str:
-        """In English."""
-        return template.quoted(step, comment)
 
     def reworded(self, step: str, other: str) -> str | None:
         """Nobody can tell."""

@@ -247,9 +247,9 @@ class LocalEngine:
         loss = d * sum(w * divergence) / sum(w) + (1 - d) * sum(policy gradient) / N + a * sum(KL to the start) / N,
         with d = objective.distillation, a = objective.kl_anchor and N the number of sampled tokens. `advantages`:
         float[T] for each rollout. Rows that carry neither weight nor advantage nor an anchor are not computed at all,
-        every row is cut after its last token that counts, and what rows share at
-        their beginning is computed once where the model allows it (`frown.engine.trunk`). With
-        `affect.weight.teacher_beta` the weights w are multiplied by exp(-beta H_teacher) first. `own`: the loss of each
+        every row is cut after its last token that counts, and what rows share at their beginning is computed once where
+        the model allows it (`frown.engine.trunk`). With `affect.weight.teacher_beta` the weights w are multiplied by
+        exp(-beta H_teacher) first. `own`: the loss of each
         token by a function of one's own, in place of the first two terms. The sums are over all processes' rows, and so
         are the gradients in the end.
         """
@@ -317,10 +317,8 @@ class LocalEngine:
         targets = gathered([r.ids for r in rows])
         weight = gathered([r.weight * scale.distillation for r in rows]).float()
         advantage = gathered([r.advantage * scale.policy for r in rows]).float()
-        unknown = [np.full(len(r.ids), np.nan, np.float32) for r in rows]
-        sampled = gathered(
-            [n if r.sampled_logp is None else r.sampled_logp for r, n in zip(rows, unknown, strict=True)]
-        )
+        unknown = np.float32(np.nan)
+        sampled = gathered([np.full(len(r.ids), unknown) if r.sampled_logp is None else r.sampled_logp for r in rows])
         beta, cap = self.config.affect.weight.teacher_beta, self.config.objective.importance_cap
 
         def token_loss(leaves: Leaves, at: slice) -> torch.Tensor:

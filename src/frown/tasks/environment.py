@@ -12,7 +12,7 @@ from frown.feedback.critic import Critic
 from frown.tasks import template
 from frown.tasks.data import DataReport
 from frown.tasks.steps import Splitter, split_steps
-from frown.types import Feedback, Message, Step, Task, Verdict, Weighed
+from frown.types import Step, Task, Verdict
 
 
 class Grader(Protocol):
@@ -31,7 +31,7 @@ class Grader(Protocol):
         ...
 
 
-class DataEnvironment:
+class DataEnvironment(template.EnglishWords):
     """Fixed lists of tasks and a grader; implements `frown.tasks.base.Environment`.
 
     `tests` maps a split ("dev", "test") to its tasks in order. `reports` says what was read. `critic` judges
@@ -91,30 +91,10 @@ class DataEnvironment:
         """The written-out steps as character ranges that tile the text."""
         return split_steps(text, self._splitter)
 
-    def teacher_messages(self, task: Task, feedback: Feedback) -> list[Message]:
-        """The task with the feedback in the last user turn (SDPO's template)."""
-        return template.teacher_messages(task, feedback)
-
     @property
     def notes(self) -> list[str]:
         """What was left out of the data, a line a file."""
         return [line for report in self.reports for line in report.notes]
-
-    def note(self, text: str, steps: Sequence[int], count: int) -> str:
-        """The note in English, as it is."""
-        return text
-
-    def weighed(self, options: Weighed) -> str:
-        """What was considered at some steps, in English."""
-        return template.weighed(options)
-
-    def quoted(self, step: str, comment: str) -> str:
-        """The comment behind a quotation of the step."""
-        return template.quoted(step, comment)
-
-    def reworded(self, step: str, other: str) -> str | None:
-        """The step with the last number of the other in place of its own."""
-        return template.reworded(step, other)
 
     def close(self) -> None:
         """End the grader's workers. Safe to call twice."""

@@ -28,7 +28,7 @@ from frown.tasks.environment import first_tasks
 from frown.tasks.extract import after_thinking, answer_tags
 from frown.tasks.steps import Splitter, split_steps
 from frown.tasks.workers import Failed, WorkerPool
-from frown.types import Feedback, Message, Step, Task, Verdict, Weighed
+from frown.types import Message, Step, Task, Verdict
 
 SYSTEM = "Solve the problem step by step. Then give only the final answer between <answer> and </answer>."
 TEST_SIZE = 128
@@ -39,7 +39,7 @@ _TEST_SEEDS = 2**20
 _SPLITS = ("dev", "test")
 
 
-class GymEnvironment:
+class GymEnvironment(template.EnglishWords):
     """One reasoning-gym data set; implements `frown.tasks.base.Environment`.
 
     `options` are fields of the data set's own configuration. Training and test problems come from disjoint
@@ -120,30 +120,10 @@ class GymEnvironment:
         """The written-out steps as character ranges that tile the text."""
         return split_steps(text, self._splitter)
 
-    def teacher_messages(self, task: Task, feedback: Feedback) -> list[Message]:
-        """The task with the feedback in the last user turn (SDPO's template)."""
-        return template.teacher_messages(task, feedback)
-
     @property
     def notes(self) -> tuple[str, ...]:
         """Nothing is left out of generated problems."""
         return ()
-
-    def note(self, text: str, steps: Sequence[int], count: int) -> str:
-        """The note in English, as it is."""
-        return text
-
-    def weighed(self, options: Weighed) -> str:
-        """What was considered at some steps, in English."""
-        return template.weighed(options)
-
-    def quoted(self, step: str, comment: str) -> str:
-        """The comment behind a quotation of the step."""
-        return template.quoted(step, comment)
-
-    def reworded(self, step: str, other: str) -> str | None:
-        """The step with the last number of the other in place of its own."""
-        return template.reworded(step, other)
 
     def close(self) -> None:
         """End the workers. Safe to call twice."""

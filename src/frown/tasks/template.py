@@ -6,6 +6,7 @@ The template of SDPO (arXiv 2601.20802, Table 2; the reference code's defaults u
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from frown.types import Feedback, Kind, Message, Task, Weighed
 
@@ -70,3 +71,27 @@ def reworded(step: str, other: str) -> str | None:
 
 def _quoted(text: str) -> str:
     return '"' + " ".join(text.split()) + '"'
+
+
+class EnglishWords:
+    """The wordings of an environment whose models read English: the part of `Environment` that is this template."""
+
+    def teacher_messages(self, task: Task, feedback: Feedback) -> list[Message]:
+        """The task with the feedback in the last user turn (SDPO's template)."""
+        return teacher_messages(task, feedback)
+
+    def note(self, text: str, steps: Sequence[int], count: int) -> str:
+        """The note in English, as it is."""
+        return text
+
+    def weighed(self, options: Weighed) -> str:
+        """What was considered at some steps, in English."""
+        return weighed(options)
+
+    def quoted(self, step: str, comment: str) -> str:
+        """The comment behind a quotation of the step."""
+        return quoted(step, comment)
+
+    def reworded(self, step: str, other: str) -> str | None:
+        """The step with the last number of the other in place of its own."""
+        return reworded(step, other)
