@@ -627,7 +627,7 @@ def test_heads_that_bend_their_logits(kind: str, own: bool, shared: bool) -> Non
     hidden = x["hidden"].clone().requires_grad_()
     for p in linear.parameters:
         p.requires_grad_()
-    head = OwnHead(lambda h: by_autograd(h, linear), linear.parameters) if own else linear
+    head = OwnHead(lambda h: by_autograd(h, linear), linear.vocabulary, linear.parameters) if own else linear
     out = head_pass(
         hidden,
         head,
@@ -649,7 +649,7 @@ def test_an_own_head_may_learn_nothing_and_a_frozen_one_still_passes_on_the_grad
     x, loss = inputs(), mixed_loss(23)
     _, dh, _, _ = full_logits_loss(x, loss, 0.5, 1.0)
     hidden = x["hidden"].clone().requires_grad_()
-    head = OwnHead(lambda h: h @ x["weight"].T)
+    head = OwnHead(lambda h: h @ x["weight"].T, len(x["weight"]))
     out = head_pass(hidden, head, x["targets"], token_loss=loss, teacher_hidden=x["teacher_hidden"], chunk=5)
     out.loss.backward()
     assert relative(hidden.grad, dh) < 1e-5

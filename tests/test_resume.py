@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +20,12 @@ from frown.affect import rehearsal
 from frown.config import OptimiserConfig, RunConfig, load
 from frown.engine.schedule import rate
 from frown.errors import FrownError
-from frown.experiment import Cell, _run_cell
+from frown.experiment import Cell, _run_cell, run_all
 from frown.feedback.account import Account
 from frown.run import execute
 from frown.store import RunDirectory
 from frown.types import Rollout, Task, TeacherView
-from kill_loop import LAB, differences, environment, kill_and_resume
+from kill_loop import LAB, command, differences, environment, kill_and_resume, modified
 
 SMALL = (
     "sampling.prompts_per_step=2", "sampling.responses_per_prompt=2", "sampling.max_new_tokens=48",
@@ -149,6 +151,35 @@ def test_without_resume_this_very_run_is_refused_and_told_how_to_go_on(tmp_path,
         execute(settings("seed=5"), run, resume=True)
 
 
+def test_a_second_process_does_not_write_to_a_run_that_another_is_at(whole, tmp_path):
+    """Real processes: one trains, another is told so and changes nothing, and a kill frees the folder at once."""
+    folder = tmp_path / "run"
+    training = subprocess.Popen(
+        command(folder, SMALL), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    try:
+        while not modified(folder) and training.poll() is None:
+            time.sleep(0.005)
+        os.kill(training.pid, signal.SIGSTOP)
+        held = (folder / "status.json").read_bytes()
+        with pytest.raises(FrownError, match=f"another process is writing to {folder}; wait until it ends, stop it"):
+            execute(settings(), folder, resume=True)
+        with pytest.raises(FrownError, match="another process is writing"):
+            run_all([Cell("arm", 0, settings(), folder)], 1, lambda: None)
+        assert (folder / "status.json").read_bytes() == held
+    finally:
+        training.kill()
+        training.communicate()
+    execute(settings(), folder, resume=True)
+    assert differences(whole, folder) == []
+
+
+def test_a_run_that_cannot_begin_leaves_no_folder(tmp_path):
+    with pytest.raises(FrownError, match="nowhere"):
+        execute(settings(f"model.path={tmp_path / 'nowhere'}"), tmp_path / "runs" / "run")
+    assert not (tmp_path / "runs" / "run").exists()
+
+
 def test_a_stopped_cell_of_a_comparison_goes_on_from_its_checkpoint(whole, tmp_path, monkeypatch):
     run = interrupted(tmp_path / "run", monkeypatch)
     first = run / "rollouts" / "step=000001.parquet"
@@ -206,7 +237,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins(whole, tmp_path):
 def test_as_many_checkpoints_are_kept_as_asked_for_and_the_link_is_the_newest(whole):
     assert [c.step for c in checkpoint.held(whole / "checkpoints")] == [6, 4]
     assert (whole / "checkpoint").resolve() == (whole / "checkpoints" / "step=000006" / "model").resolve()
-    assert [p.name for p in whole.rglob(".*")] == []
+    assert [p.name for p in whole.rglob(".*")] == [".lock"]
 
 
 # -- a full disk ---------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 import sys
@@ -698,9 +699,12 @@ def _preset(name: str) -> Path:
 
 
 def _workers(settings: CompareConfig) -> int:
-    """One run a core; one alone where runs would share a GPU."""
-    on_gpu = settings.base.model.device != "cpu" and Path("/dev/nvidia0").exists()
-    return 1 if on_gpu else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """One run a core, or a core's worth of the container's time; one alone where runs would share a GPU."""
+    from frown.threads import cpu_quota, own_cores
+
+    if settings.base.model.device != "cpu" and Path("/dev/nvidia0").exists():
+        return 1
+    return max(1, int(min(len(own_cores()), cpu_quota() or math.inf)))
 
 
 def _is_finished(path: Path) -> bool:

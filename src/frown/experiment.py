@@ -73,7 +73,10 @@ def run_all(todo: Sequence[Cell], workers: int, watch: Callable[[], None], every
             "sampling.vllm: one vLLM serves one run at a time, or runs get each other's weights; --workers 1"
         )
     for cell in todo:
-        RunDirectory(cell.path).forget()
+        run = RunDirectory(cell.path)
+        run.claim()  # an error now, where another comparison is at work here
+        run.forget()
+        run.release()
     # Workers inherit these: tiny models on several threads each were thirty times slower on a busy machine.
     os.environ["OMP_NUM_THREADS"] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,17 +52,20 @@ def execute(
         run = RunDirectory(path)
         if not ranks.first:  # it writes nothing, tells nobody and asks no critic
             run, warn, config = Unwritten(path), lambda line: None, config.model_copy(update={"track": ()})
-        ranks.from_first(lambda: run.refuse_unless_free(config, resume=resume))
-        if ranks.from_first(lambda: run.status[0]) == "finished":
-            return
-        environment = load_environment(config.task)
-        given = critic is not None or not ranks.first
-        try:
-            with nullcontext(critic) if given else opened(config.feedback.critique, environment) as asked:
-                own = {"feedback": feedback, "signal": signal, "objective": objective}
-                _execute(config, ranks, environment, asked, run, warn, resume, own)
-        finally:
-            environment.close()
+        ranks.from_first(run.claim)
+        with ExitStack() as ending:
+            ending.callback(run.release)
+            ranks.from_first(lambda: run.refuse_unless_free(config, resume=resume))
+            if ranks.from_first(lambda: run.status[0]) == "finished":
+                return
+            environment = load_environment(config.task)
+            ending.callback(environment.close)
+            given = critic is not None or not ranks.first
+            asked = ending.enter_context(
+                nullcontext(critic) if given else opened(config.feedback.critique, environment)
+            )
+            own = {"feedback": feedback, "signal": signal, "objective": objective}
+            _execute(config, ranks, environment, asked, run, warn, resume, own)
 
 
 def _execute(

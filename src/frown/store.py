@@ -10,6 +10,7 @@ checkpoints/       step=000010/: all that the run needs to go on from there; the
 checkpoint/        a link to the newest one's model folder: the last good weights, an ordinary Hugging Face folder
 tensorboard/       what TensorBoard shows, where it is asked for (`track`)
 status.json        running, finished, interrupted or failed, and why
+.lock              held by the process that writes here, so that no second one does
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -34,9 +35,15 @@ from frown.evals.profile import Judged
 from frown.evals.samples import GradedSamples
 from frown.types import Appraisal, Feedback, Floats, Rollout
 
+if TYPE_CHECKING:
+    from filelock import FileLock
+
 Status = Literal["new", "running", "finished", "interrupted", "failed"]
 ROW_GROUP = 64
 """Rollouts of a file that are read at a time, at most, so that one among many opens at once."""
+
+
+_LOCK = ".lock"
 
 
 class RunDirectory:
@@ -48,8 +55,38 @@ class RunDirectory:
         """Who else is told each line of metrics."""
         self._since: float | None = None
         """When this process took the run up, less the seconds that it had already taken."""
+        self._lock: FileLock | None = None
 
     # -- write -------------------------------------------------------------------------------------------------
+
+    def claim(self) -> None:
+        """Keep other processes from writing here until `release`, or until this one has ended, however it ends.
+
+        Raises FrownError where another one does write here now.
+        """
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.path / _LOCK, timeout=0)
+        with _writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire()
+            except Timeout:
+                raise FrownError(
+                    f"another process is writing to {self.path}; wait until it ends, stop it, or choose another folder"
+                ) from None
+        self._lock = lock
+
+    def release(self) -> None:
+        """Let others write here. Of a folder in which nothing was begun nothing is left."""
+        if self._lock is None:
+            return
+        with suppress(OSError):
+            if [p.name for p in self.path.iterdir()] == [_LOCK]:
+                (self.path / _LOCK).unlink()
+                self.path.rmdir()
+        self._lock.release()
+        self._lock = None
 
     def refuse_unless_free(self, config: Config, *, resume: bool = False) -> None:
         """Raise FrownError where this folder holds something that must not be written over.
@@ -59,7 +96,9 @@ class RunDirectory:
         held = self.path / "config.json"
         if held.is_file() and not self.config_is(config):
             raise FrownError(f"{self.path} holds a run with another configuration; choose another folder or delete it")
-        strangers = [p for p in self.path.iterdir() if not _is_part(p)] if self.path.is_dir() else []
+        strangers = (
+            [p for p in self.path.iterdir() if p.name != _LOCK and not _is_part(p)] if self.path.is_dir() else []
+        )
         if not held.is_file() and strangers:
             raise FrownError(f"{self.path} is not empty and holds no run; choose another folder")
         if not resume and self.status[0] != "new":
@@ -298,6 +337,9 @@ def run_name(path: Path) -> str:
 
 class Unwritten(RunDirectory):
     """The run directory in a process that leaves writing to another: nothing is read or written."""
+
+    def claim(self) -> None:  # noqa: D102
+        return
 
     def refuse_unless_free(self, config: Config, *, resume: bool = False) -> None:  # noqa: D102
         return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -46,10 +47,11 @@ def head_of(model: Any) -> Head:
         expected, raw = logits_of(inner, hidden).float(), module(hidden).float()
         tried = {pair: _distance(_shaped(raw, *pair), expected) for pair in _candidates(inner.config.get_text_config())}
     scale, cap = min(tried, key=lambda pair: tried[pair])
+    own = expected.shape[1], learnt, weight.dtype
     if tried[scale, cap] > (1e-4 if weight.dtype == torch.float32 else 2e-2):
-        return OwnHead(lambda hidden: logits_of(inner, hidden), learnt, weight.dtype)
+        return OwnHead(lambda hidden: logits_of(inner, hidden), *own)
     if adapted:
-        return OwnHead(lambda hidden: _shaped(module(hidden), scale, cap), learnt, weight.dtype)
+        return OwnHead(lambda hidden: _shaped(module(hidden), scale, cap), *own)
     return LinearHead(weight, getattr(module, "bias", None), scale, cap)
 
 
@@ -73,7 +75,7 @@ def within(context: Callable[[], AbstractContextManager[Any]], head: Head) -> He
         with context():
             return head.call(hidden)
 
-    return OwnHead(call, head.parameters, head.dtype)
+    return replace(head, call=call)
 
 
 def mixed(start: Head, student: Head, width: int, share: float) -> Head:
@@ -86,7 +88,7 @@ def mixed(start: Head, student: Head, width: int, share: float) -> Head:
     def call(hidden: Tensor) -> Tensor:
         return torch.lerp(start.logits(hidden[:, :width]), student.logits(hidden[:, width:]), share)
 
-    return OwnHead(call, (), torch.float32)
+    return OwnHead(call, student.vocabulary)
 
 
 def logits_of(model: Any, hidden: Tensor) -> Tensor:
@@ -97,11 +99,11 @@ def logits_of(model: Any, hidden: Tensor) -> Tensor:
     module = model.get_output_embeddings()
     entered = []
 
-    def replace(module: Any, args: Any) -> tuple[Tensor]:
+    def entering(module: Any, args: Any) -> tuple[Tensor]:
         entered.append(True)
         return (hidden[None],)
 
-    hook = module.register_forward_pre_hook(replace)
+    hook = module.register_forward_pre_hook(entering)
     try:
         ids = torch.zeros(1, len(hidden), dtype=torch.long, device=hidden.device)
         logits = model(input_ids=ids, use_cache=False).logits[0]

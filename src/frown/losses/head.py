@@ -345,23 +345,16 @@ def _check(
         raise ValueError(f"targets are [{hidden.shape[0]}], one a row of hidden, got {tuple(targets.shape)}")
     if not (what.temperature > 0 and what.teacher_temperature > 0):
         raise ValueError(f"temperatures are above 0, got {what.temperature} and {what.teacher_temperature}")
-    v = _vocabulary(head, hidden)
+    v = head.vocabulary
     if teacher_hidden is None:
         if teacher_head is not None:
             raise ValueError("teacher_head without teacher_hidden")
         return v
     taught = head if teacher_head is None else teacher_head
     width = taught.weight.shape[1] if isinstance(taught, LinearHead) else teacher_hidden.shape[-1]
-    if teacher_hidden.shape != (hidden.shape[0], width) or _vocabulary(taught, teacher_hidden) != v:
+    if teacher_hidden.shape != (hidden.shape[0], width) or taught.vocabulary != v:
         raise ValueError(
             f"the teacher has the student's {hidden.shape[0]} rows and {v} vocabulary entries, got hidden "
-            f"{tuple(teacher_hidden.shape)} and {_vocabulary(taught, teacher_hidden)} entries"
+            f"{tuple(teacher_hidden.shape)} and {taught.vocabulary} entries"
         )
     return v
-
-
-def _vocabulary(head: Head, hidden: Tensor) -> int:
-    if isinstance(head, LinearHead):
-        return head.weight.shape[0]
-    with torch.no_grad():  # one row of zeros is the way to ask
-        return head.logits(hidden.new_zeros(1, hidden.shape[1])).shape[1]

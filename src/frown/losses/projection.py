@@ -34,6 +34,11 @@ class LinearHead:
     cap: float | None = None
 
     @property
+    def vocabulary(self) -> int:
+        """V, how many tokens it tells apart."""
+        return self.weight.shape[0]
+
+    @property
     def parameters(self) -> tuple[Tensor, ...]:
         """What a gradient may be asked for."""
         return (self.weight,) if self.bias is None else (self.weight, self.bias)
@@ -77,6 +82,8 @@ class OwnHead:
 
     call: Callable[[Tensor], Tensor]
     """[C, H] -> [C, V]."""
+    vocabulary: int
+    """V, how many tokens it tells apart."""
     parameters: tuple[Tensor, ...] = ()
     """What a gradient may be asked for."""
     dtype: torch.dtype = torch.float32
