@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+import subprocess
 import sys
 import types
 
@@ -14,7 +16,16 @@ from frown.errors import FrownError
 from frown.run import execute
 from frown.store import RunDirectory
 from frown.track import numbers
+from kill_loop import command, environment
 from test_resume import SMALL, interrupted, settings
+
+
+@pytest.fixture(autouse=True)
+def nothing_set_up():
+    """Each run begins as in a new process: accelerate knows of none."""
+    accelerate = pytest.importorskip("accelerate")
+    accelerate.PartialState._reset_state()
+
 
 TINY = (*SMALL, "optimiser.steps=2", 'feedback.parts=["outcome"]', "keep_rollouts=false")
 
@@ -53,6 +64,26 @@ def scalars(folder) -> dict[str, list[tuple[int, float]]]:
 def metrics(folder, name, where) -> list[tuple[int, float]]:
     lines = [m for m in RunDirectory(folder).metrics() if m.get("split", "train") == where]
     return [(m["step"], m[name]) for m in lines if name in m]
+
+
+@pytest.mark.parametrize("name", ["wandb", "trackio"])
+def test_the_real_services_hear_of_a_run_offline(name, tmp_path):
+    """In a process of its own, as they leave threads and servers behind."""
+    pytest.importorskip(name)
+    own = {**environment(), "WANDB_MODE": "offline", "TRACKIO_DIR": str(tmp_path / "trackio"), "HOME": str(tmp_path)}
+    done = subprocess.run(
+        command(tmp_path / "run", (*TINY, f'track=["{name}"]')), env=own, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "no longer hears" not in done.stdout + done.stderr and "did not end well" not in done.stdout + done.stderr
+    if name == "wandb":
+        held = next((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb")).read_bytes()
+        assert b"train/loss" in held and b"optimiser.steps" in held
+    else:
+        with sqlite3.connect(tmp_path / "trackio" / "frown.db") as kept:
+            told = [json.loads(row) for (row,) in kept.execute("select metrics from metrics order by step")]
+        losses = [m["train/loss"] for m in told if "train/loss" in m]
+        assert losses == [loss for _, loss in metrics(tmp_path / "run", "loss", "train")]
 
 
 def test_tensorboard_shows_what_metrics_hold_also_after_a_resumption(tmp_path, monkeypatch):

@@ -68,8 +68,10 @@ def numbers(line: Mapping[str, Any]) -> dict[str, float]:
 
 def _begun(name: Tracker, config: RunConfig, folder: Path, first_step: int) -> Any:
     try:
+        from accelerate import PartialState
         from accelerate import tracking as trackers
 
+        PartialState()  # accelerate's trackers write to its log, which asks which process this is
         run = f"{folder.name}-{_identity(folder)[:8]}"
         tracker: Any
         if name == "tensorboard":
