@@ -8,17 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from frown.evals.ranking import auroc, average_precision, top1
 from frown.evals.signal_quality import (
     Units,
     answer_units,
-    auroc,
-    average_precision,
     doubtfulness,
     prevalence,
     quality,
     signal_quality,
     step_units,
-    top1,
 )
 from frown.evals.stats import draws
 from frown.types import Rollout, Signals, Step, Task, Verdict

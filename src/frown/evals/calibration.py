@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from frown.evals import ranking
 from frown.evals.accuracy import same_answer
 from frown.evals.weights import Array, as_result, as_weights, divide, mean_of_samples
 
@@ -82,27 +83,9 @@ def ece_equal_mass(
 def auroc(confidence: NDArray[Any], right: NDArray[Any], weights: Array | None = None) -> Array:
     """The chance that a right sample is more confident than a wrong one, ties counting half.
 
-    NaN where all samples are right or all wrong. A pair of samples counts by the weights of both prompts, so
-    a resample is a quadratic form in [N, N] sums.
+    NaN where all samples are right or all wrong. A pair of samples counts by the weights of both prompts.
     """
-    conf, out, known = _known(confidence, right)
-    n = len(conf)
-    prompt = np.broadcast_to(np.arange(n)[:, None], conf.shape)
-    hit, miss = known & (out == 1.0), known & (out == 0.0)
-    beats = np.zeros((n, n))
-    if hit.any() and miss.any():
-        order = np.argsort(conf[miss], kind="stable")
-        ranked, owner = conf[miss][order], prompt[miss][order]
-        # cumulative[i, q]: how many of the i least confident wrong samples belong to prompt q
-        cumulative = np.zeros((len(owner) + 1, n))
-        cumulative[np.arange(1, len(owner) + 1), owner] = 1.0
-        cumulative = np.cumsum(cumulative, axis=0)
-        below = np.searchsorted(ranked, conf[hit], side="left")
-        upto = np.searchsorted(ranked, conf[hit], side="right")
-        np.add.at(beats, prompt[hit], (cumulative[below] + cumulative[upto]) / 2)
-    w = as_weights(weights, n)
-    pairs = (w @ hit.sum(axis=1)) * (w @ miss.sum(axis=1))
-    return as_result(divide(((w @ beats) * w).sum(axis=1), pairs), weights)
+    return ranking.auroc(confidence, right, np.zeros_like(confidence), weights)
 
 
 def aurc(confidence: NDArray[Any], right: NDArray[Any], weights: Array | None = None) -> Array:

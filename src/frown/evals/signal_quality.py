@@ -4,7 +4,7 @@ A unit is a written-out step ("this step is wrong") or a whole answer ("this ans
 turned so that higher means more doubtful (`doubtfulness`), and read at its worst token: the maximum over the
 unit's tokens of surprisal, entropy and varentropy; one minus the minimum of top probability and margin.
 
-Three ways to compare units, the same formula each time (`auroc`, `average_precision` with `within`):
+Three ways to compare units, the same formula each time (`frown.evals.ranking`, with `within`):
 
 - pooled: every wrong unit against every right one. A signal may earn this by telling kinds of steps apart.
 - within position: only units at the same place (step index) of their answers, pooled over places. What is left
@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frown.evals.figures import as_json, number
+from frown.evals.ranking import auroc, average_precision, top1
 from frown.evals.stats import Draws, draws, interval
 from frown.evals.weights import Array, as_result, as_weights, divide
 from frown.types import Floats, Rollout
@@ -40,8 +41,6 @@ SURE = ("top_probability", "margin")
 """Probabilities that are high where the model is sure: read as one minus their minimum."""
 SURE_NATS = ("self_certainty", "top_k_confidence")
 """Signals in nats that are high where the model is sure: read as minus their minimum."""
-_CELLS = 4_000_000
-"""Most weights (resamples x units) held at a time."""
 
 
 def doubtfulness(name: str, values: Floats) -> float:
@@ -139,67 +138,6 @@ def _units(rollouts: Sequence[Rollout], rows: Callable[[Rollout], Iterator[_Row]
     )
 
 
-# -- the figures ---------------------------------------------------------------------------------------------------
-#
-# Arrays are [N, m]: m units a prompt, padded with NaN in `wrong`. `within` [N, m] numbers the strata: two units are
-# compared only when they share one. `own=True` says that a stratum never leaves its prompt (it is an answer): a
-# prompt that was drawn twice then brings two copies of its answers, not one answer of twice the length.
-
-
-def auroc(
-    value: NDArray[Any],
-    wrong: NDArray[Any],
-    within: NDArray[Any],
-    weights: Array | None = None,
-    *,
-    own: bool = False,
-) -> Array:
-    """The chance that a wrong unit has a higher value than a right one of its stratum, ties counting half.
-
-    Pooled over strata by their number of pairs. NaN without a pair.
-    """
-
-    def figure(w: Array, s: _Sorted) -> Array:
-        right = (1.0 - s.wrong) * (np.ones_like(w) if own else w)
-        bad, good = _by_run(w * s.wrong, s), _by_run(right, s)
-        higher = _stratum_total(good, s) - _cumulative(good, s)  # values fall: what comes later is lower
-        return np.stack([(bad * (higher + good / 2)).sum(1), (bad * _stratum_total(good, s)).sum(1)])
-
-    return _ratio(figure, value, wrong, within, weights)
-
-
-def average_precision(
-    value: NDArray[Any], wrong: NDArray[Any], within: NDArray[Any], weights: Array | None = None
-) -> Array:
-    """Average precision of finding wrong units by falling value, in [0, 1]; chance is the share of wrong units.
-
-    sum over thresholds of (recall gained) x (precision), as scikit-learn defines it; equal values enter together.
-    Over strata it is the mean of theirs, each counting by its wrong units. NaN without a wrong unit.
-    """
-
-    def figure(w: Array, s: _Sorted) -> Array:
-        bad, mass = _by_run(w * s.wrong, s), _by_run(w, s)
-        precision = np.nan_to_num(divide(_cumulative(bad, s), _cumulative(mass, s)))
-        return np.stack([(bad * precision).sum(1), bad.sum(1)])
-
-    return _ratio(figure, value, wrong, within, weights)
-
-
-def top1(value: NDArray[Any], wrong: NDArray[Any], within: NDArray[Any], weights: Array | None = None) -> Array:
-    """Among answers with a wrong step, the share in which the step of the highest value is wrong.
-
-    Tied steps share the choice. `within` numbers answers. A constant value gives chance.
-    """
-    s = _sort(value, wrong, within)
-    if len(s.wrong) == 0:
-        return as_result(np.full(len(as_weights(weights, len(value))), np.nan), weights)
-    bad, mass = _by_run(s.wrong[None], s)[0], _by_run(np.ones((1, len(s.wrong))), s)[0]
-    first = s.first_run
-    failed = np.add.reduceat(bad, first) > 0
-    w = as_weights(weights, len(value))[:, s.prompt[s.run_start[first]][failed]]
-    return as_result(divide(w @ (bad / mass)[first][failed], w.sum(1)), weights)
-
-
 def prevalence(wrong: NDArray[Any], weights: Array | None = None) -> Array:
     """The share of wrong units among those whose truth is known."""
     known = np.isfinite(wrong)
@@ -286,64 +224,3 @@ class _Padded:
         out = np.full(self.shape, np.nan)
         out[self.row, self.column] = values[self.order]
         return out
-
-
-class _Sorted(NamedTuple):
-    """Known units by stratum, and within it by falling value. Runs are units of equal stratum and value."""
-
-    wrong: Array
-    prompt: NDArray[np.int64]
-    run_start: NDArray[np.int64]
-    """[R]: the first unit of each run."""
-    first_run: NDArray[np.int64]
-    """[S]: the first run of each stratum."""
-    stratum: NDArray[np.int64]
-    """[R]: which stratum a run lies in, 0 .. S - 1."""
-
-
-def _sort(value: NDArray[Any], wrong: NDArray[Any], within: NDArray[Any]) -> _Sorted:
-    known = np.isfinite(wrong) & ~np.isnan(value)
-    prompt = np.broadcast_to(np.arange(len(wrong))[:, None], known.shape)[known]
-    v, x, g = value[known], wrong[known], within[known]
-    order = np.lexsort((-v, g))
-    v, x, g, prompt = v[order], x[order], g[order], prompt[order]
-    new_stratum = np.concatenate([np.ones(min(len(g), 1), bool), g[1:] != g[:-1]])
-    new_run = new_stratum | np.concatenate([np.ones(min(len(v), 1), bool), v[1:] != v[:-1]])
-    starts = np.flatnonzero(new_run)
-    opens = new_stratum[starts]
-    return _Sorted(x, prompt, starts, np.flatnonzero(opens), np.cumsum(opens) - 1)
-
-
-def _by_run(values: Array, s: _Sorted) -> Array:
-    """[b, M] summed within runs, [b, R]."""
-    return np.add.reduceat(np.broadcast_to(values, (len(values), len(s.wrong))), s.run_start, axis=1)
-
-
-def _cumulative(runs: Array, s: _Sorted) -> Array:
-    """[b, R]: the sum of a run and of those before it in its stratum."""
-    total = np.cumsum(runs, axis=1)
-    before = total[:, s.first_run] - runs[:, s.first_run]
-    return total - before[:, s.stratum]
-
-
-def _stratum_total(runs: Array, s: _Sorted) -> Array:
-    """[b, R]: the sum of the whole stratum of each run."""
-    return np.add.reduceat(runs, s.first_run, axis=1)[:, s.stratum]
-
-
-def _ratio(
-    figure: Callable[[Array, _Sorted], Array],
-    value: NDArray[Any],
-    wrong: NDArray[Any],
-    within: NDArray[Any],
-    weights: Array | None,
-) -> Array:
-    """Numerator over denominator of a figure, for every resample, a bounded number of resamples at a time."""
-    s = _sort(value, wrong, within)
-    w = as_weights(weights, len(value))
-    if len(s.wrong) == 0:
-        return as_result(np.full(len(w), np.nan), weights)
-    size = max(1, _CELLS // len(s.wrong))
-    parts = [figure(w[i : i + size][:, s.prompt], s) for i in range(0, len(w), size)]
-    top, bottom = np.concatenate(parts, axis=1)
-    return as_result(divide(top, bottom), weights)

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from frown.evals.ranking import auroc
 from frown.signals.probe import Reads, fit
 
 
@@ -75,7 +76,7 @@ def layer_sweep(
         found = []
         for trial in trials:
             probe = fit(states[train_rows], trial[~test], reads, units=units, l2=l2, seed=seed)
-            found.append(auroc(probe.predict(states[test_rows]).numpy(), trial[test]))
+            found.append(_auroc(probe.predict(states[test_rows]).numpy(), trial[test]))
         depth = reads.depth if layers else 0.0
         scores.append(LayerScore(layer, depth, found[0], tuple(found[1:]), len(train_rows), len(test_rows)))
     return scores
@@ -95,11 +96,6 @@ def held_out_rows(groups: Sequence[Hashable], share: float, rng: np.random.Gener
     return np.array([g in chosen for g in groups], dtype=np.bool_)
 
 
-def auroc(score: NDArray[Any], label: NDArray[Any]) -> float:
-    """Chance that a row with the label scores above one without, ties half: in [0, 1], NaN where one is missing
-    (Mann & Whitney 1947)."""
-    positive, negative = np.sort(score[label > 0]), np.sort(score[label <= 0])
-    if not positive.size or not negative.size:
-        return float("nan")
-    below = np.searchsorted(negative, positive, "left") + np.searchsorted(negative, positive, "right")
-    return float(below.sum() / (2.0 * positive.size * negative.size))
+def _auroc(score: NDArray[Any], label: NDArray[Any]) -> float:
+    """Of rows [M] that stand for themselves."""
+    return float(auroc(score[None], label[None], np.zeros((1, len(label)))))
