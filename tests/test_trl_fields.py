@@ -30,7 +30,6 @@ AWAY = {
     "torch_compile_mode": "default",
     "fsdp": "full_shard",
     "fsdp_config": {"min_num_params": 1},
-    "deepspeed": {"zero_optimization": {"stage": 3}},
     "ds3_gather_for_generation": False,
     "parallelism_config": object(),
     "use_successful_as_teacher": False,

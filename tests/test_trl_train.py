@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import signal
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,10 +29,9 @@ from frown.trl import FrownSDPOTrainer, rows_of
 from frown.trl.context import WEIGHT
 from frown.trl.rows import task_of
 from frown.types import Feedback, Part
-from trl_setup import PROMPTS, every_other, settings, train_quietly, trainer
+from trl_setup import PROMPTS, TESTS, every_other, launched, settings, train_quietly, trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-TESTS = Path(__file__).resolve().parent
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +132,7 @@ def test_lora_with_an_averaged_teacher(tmp_path, example):
     torch.testing.assert_close(later, expected, rtol=1e-3, atol=1e-6)
     (checkpoint / "frown_teacher.safetensors").unlink()
     with pytest.raises(FrownError, match="frown_teacher"):
-        again._load_from_checkpoint(str(checkpoint))
+        again._load_optimizer_and_scheduler(str(checkpoint))
 
 
 # -- what is told --------------------------------------------------------------------------------------------------
@@ -229,20 +224,6 @@ def test_tasks_survive_the_way_through_a_data_set():
 
 
 # -- two processes -------------------------------------------------------------------------------------------------
-
-
-def launched(command: list[str], seconds: int) -> str:
-    """Run a command with all its children, none of which outlives it; what it said where it failed."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS.parent / "src"), str(TESTS)])}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
-    ) as process:
-        try:
-            said = process.communicate(timeout=seconds)[0]
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            said = "it hung: " + process.communicate()[0]
-    return "" if process.returncode == 0 else said[-3000:]
 
 
 def test_two_processes_learn_what_one_learns_from_the_same_batch(model, tmp_path):

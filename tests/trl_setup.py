@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 from pathlib import Path
 
 import torch
 from datasets import Dataset
 from trl.experimental.sdpo import SDPOConfig
 
+TESTS = Path(__file__).resolve().parent
 PROMPTS = [{"prompt": [{"role": "user", "content": word}]} for word in ("ab", "c", "def", "gh", "i", "jkl", "m", "no")]
 
 
@@ -80,3 +84,18 @@ def train_quietly(made) -> list[dict[str, float]]:
     """Train, and the log of each step."""
     made.train()
     return [line for line in made.state.log_history if "loss" in line]
+
+
+def launched(command: list[str], seconds: int, **environment: str) -> str:
+    """Run a command with all its children, none of which outlives it; what it said where it failed."""
+    path = [str(TESTS.parent / "src"), str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), **environment}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
+    ) as process:
+        try:
+            said = process.communicate(timeout=seconds)[0]
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            said = "it hung: " + process.communicate()[0]
+    return "" if process.returncode == 0 else said[-3000:]

@@ -47,6 +47,7 @@ OURS = {
     "teacher_update_rate": "with LoRA the mean of the merged weights, where TRL averages the two factors from zero",
     "teacher_sync_steps": "as above",
     "success_reward_threshold": "a reward of at least this is a right answer",
+    "deepspeed": "ZeRO stages 0, 1 and 2; stage 3 and tensor parallelism, which take the head apart, refused",
 }
 """Fields that keep their meaning and are acted on by frown: how."""
 
@@ -71,6 +72,8 @@ BY_FEEDBACK: dict[str, str] = {
 }
 """Fields that TRL acts on, and that are refused where frown composes the feedback: why."""
 
+WHOLE_HEAD = "the loss needs the head's whole weight outside of the model's forward pass"
+
 REFUSED: dict[str, str] = {
     "beta": "TRL's SDPO stores it and never uses it: there is no KL term; use a slower or fixed teacher",
     "label_smoothing_factor": "TRL's SDPO never uses it",
@@ -81,10 +84,9 @@ REFUSED: dict[str, str] = {
     "torch_compile": "hidden states are read by a hook that a compiled graph may not call",
     "torch_compile_backend": "as torch_compile",
     "torch_compile_mode": "as torch_compile",
-    "fsdp": "the loss needs the whole head's weight outside of the model's forward pass; use DDP",
+    "fsdp": f"{WHOLE_HEAD}; use DDP, DeepSpeed's ZeRO stage 2, or FSDP2 in frown's own loop",
     "fsdp_config": "as fsdp",
-    "deepspeed": "as fsdp",
-    "ds3_gather_for_generation": "as fsdp",
+    "ds3_gather_for_generation": "it is about ZeRO stage 3, see deepspeed",
     "parallelism_config": "as fsdp",
 }
 """Fields that are refused away from their default: why."""
@@ -103,6 +105,7 @@ def check(args: Any, *, composed: bool, environment: bool) -> None:
     for field in fields(args):
         if field.name in refused and getattr(args, field.name) != _default(field):
             raise FrownError(f"SDPOConfig.{field.name} = {getattr(args, field.name)!r}: {refused[field.name]}")
+    _check_deepspeed(args)
     if (args.distillation_mode == "topk_logits") != (args.distillation_topk is not None):
         raise FrownError(
             f"SDPOConfig.distillation_topk = {args.distillation_topk!r}: it goes with distillation_mode='topk_logits' "
@@ -111,6 +114,17 @@ def check(args: Any, *, composed: bool, environment: bool) -> None:
     alpha = args.distillation_alpha
     if args.distillation_mode != "sampled_token" and (0 < alpha < 1e-3 or 1 - 1e-3 < alpha < 1):
         raise FrownError(f"SDPOConfig.distillation_alpha = {alpha}: use 0, 1 or a value from 0.001 to 0.999")
+
+
+def _check_deepspeed(args: Any) -> None:
+    """Whether it comes from `SDPOConfig.deepspeed` or from the launcher."""
+    if args.deepspeed_plugin is None:
+        return
+    settings = args.deepspeed_plugin.hf_ds_config
+    if settings.is_zero3():
+        raise FrownError(f"DeepSpeed's ZeRO stage 3: {WHOLE_HEAD}; use stage 2, or FSDP2 in frown's own loop")
+    if settings.get_value("tensor_parallel.autotp_size", 1) > 1:
+        raise FrownError(f"DeepSpeed's tensor_parallel.autotp_size above 1: {WHOLE_HEAD}; leave it out")
 
 
 def _default(field: Any) -> Any:

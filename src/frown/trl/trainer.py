@@ -36,6 +36,8 @@ from frown.trl.states import Pair, answer_states, attached_zero, what_counts
 from frown.trl.teacher import LoraTeacher
 from frown.trl.telling import telling_of
 
+_MIXED = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
 
 class Scored(NamedTuple):
     """What TRL's reward functions made of a generation batch."""
@@ -90,8 +92,8 @@ class FrownSDPOTrainer(SDPOTrainer):
         telling = telling_of(args, feedback, critic, affect, environment) if composed else None
         self._lora_teacher: LoraTeacher | None = None
         super().__init__(model, reward_funcs, args, *others, **more)
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            raise FrownError(f"accelerate is set to FSDP or DeepSpeed: {fields.REFUSED['fsdp']}")
+        if self.is_fsdp_enabled:
+            raise FrownError(f"accelerate is set to FSDP: {fields.REFUSED['fsdp']}")
         if telling is not None:
             self.teacher_context_builder = LessonContextBuilder(self, telling)
 
@@ -114,13 +116,17 @@ class FrownSDPOTrainer(SDPOTrainer):
             return
         self._lora_teacher = LoraTeacher(self.accelerator.unwrap_model(self.model), self.args.teacher_update_rate)
         self.teacher_model = self.accelerator.prepare_model(self._lora_teacher.model, evaluation_mode=True)
+        if self.is_deepspeed_enabled and (dtype := _MIXED.get(self.accelerator.mixed_precision)):
+            # accelerate leaves this to DeepSpeed's engine, which the teacher is not in.
+            mixed = torch.autocast(self.accelerator.device.type, dtype)
+            self.teacher_model.forward = mixed(self.teacher_model.forward)
         self.add_callback(self._lora_teacher)
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """The trainer's, and the running mean."""
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
-        if self._lora_teacher is not None:
-            self._lora_teacher.load(Path(resume_from_checkpoint))
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """The trainer's, and the running mean: this is called however the model itself is loaded."""
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if self._lora_teacher is not None and checkpoint is not None:
+            self._lora_teacher.load(Path(checkpoint))
 
     def _use_peft_ema_teacher_adapter(self) -> bool:
         """Never: the teacher under LoRA is a plain model of its own."""
@@ -174,6 +180,10 @@ class FrownSDPOTrainer(SDPOTrainer):
                 self._objective(),
             )
             loss, sums = found.loss, found.sums
+            if self.is_deepspeed_enabled:
+                # Its backward pass begins where the model's own output has a gradient, and nowhere else: without that
+                # some of its optimisers count the first of several micro-batches twice.
+                loss = loss + attached_zero(pair.student)
         else:
             # Still attached to the student, so that the processes' gradients meet.
             loss, sums = attached_zero(pair.student), nothing(pair.loss_mask.device)
