@@ -176,7 +176,10 @@ def test_what_passes_between_processes(tmp_path):
     finished(launched(*TORCHRUN, str(TESTS / "two_talk.py"), str(tmp_path)))
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     assert first.pop("first_failed") == "FrownError: no such folder"
-    assert second.pop("first_failed") == "Elsewhere: the first process says why"
+    assert first.pop("one_failed") == "FrownError: no answer"
+    for failed in ("first_failed", "one_failed"):
+        assert second.pop(failed) == "Elsewhere: the first process says why"
+    assert [first.pop("together"), second.pop("together")] == [[0], [1]]
     assert first == second
     held = first.pop("held")
     assert 0.45 < held["layers"] < 0.55 and held["others"] == 1.0 and held["together"] == 1.0
@@ -189,6 +192,7 @@ def test_what_passes_between_processes(tmp_path):
         "tensors": {"a": ["torch.float32", [[0, 3], [1, 4], [2, 5]]], "b": ["torch.bfloat16", 7.0]},
         "agree": ["nothing: None", "FrownError: processes 0 and 1 of 2 have come apart: they differ in their ranks"],
         "not_finite": "NotFinite: nan",
+        "one_not_finite": "NotFinite: nan",
         "still_together": [0, 1],
     }
 
@@ -246,7 +250,7 @@ def test_one_process_has_everything_and_waits_for_nobody():
     ("settings", "why"),
     [
         (["model.device=cuda:0"], "model.device = 'cuda:0'"),
-        (["sampling.vllm.mode=server"], "sampling.vllm goes with one process"),
+        (["sampling.vllm.mode=colocate"], "sampling.vllm.mode = .colocate. goes with one process; start a server"),
     ],
 )
 def test_what_several_processes_cannot_do_is_refused_by_name(settings, why, monkeypatch):

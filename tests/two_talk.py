@@ -68,6 +68,9 @@ def talk(config: RunConfig, ranks: Ranks) -> dict:
         "agree": [said(lambda: ranks.agree(4, "a number")), said(lambda: ranks.agree(ranks.rank, "their ranks"))],
         "not_finite": said(lambda: ranks.gather(lambda: fails(ranks, 1, NotFinite("nan")))),
         "first_failed": said(lambda: ranks.from_first(lambda: fails(ranks, 0, FrownError("no such folder")))),
+        "together": ranks.together(lambda: [ranks.rank]),
+        "one_failed": said(lambda: ranks.together(lambda: fails(ranks, 1, FrownError("no answer")))),
+        "one_not_finite": said(lambda: ranks.together(lambda: fails(ranks, 1, NotFinite("nan")))),
         "held": held(config, ranks),
         "still_together": ranks.gather(lambda: [ranks.rank]),
     }

@@ -103,7 +103,7 @@ class VLLMConfig(Config):
     """Seconds without a byte after which a request is given up. Replies come whole, so one is silent for as long as the
     answers to one prompt take."""
     concurrency: int = Field(64, ge=1)
-    """Prompts that the server is asked about at once."""
+    """Prompts that the server is asked about at once, by all processes of the run together."""
     group_port: int = Field(51216, ge=1, le=65535)
     """Port of this machine on which the server's workers fetch the weights."""
     sync_every: int = Field(1, ge=1)

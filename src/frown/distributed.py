@@ -53,6 +53,10 @@ class Ranks:
         """What all processes make of their shares, in the order of their ranks. Where one raises NotFinite, all do."""
         return list(make())
 
+    def together(self, make: Callable[[], T]) -> T:
+        """What this process makes of its own; none goes on where one raises FrownError. The first says why."""
+        return make()
+
     def from_first(self, make: Callable[[], T]) -> T:
         """What the first process makes, in all of them. Where it raises, it alone says why."""
         return make()
@@ -78,6 +82,10 @@ class Ranks:
 
 
 ALONE = Ranks()
+
+
+class _Stopped(FrownError):
+    """The launcher ends this process, and maybe others: there may be nobody left to tell."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +115,31 @@ class Joined(Ranks):
             if isinstance(part, NotFinite):
                 raise part
         return [x for part in parts for x in part]
+
+    def together(self, make: Callable[[], T]) -> T:
+        """What this process makes of its own; none goes on where one raises FrownError. The first says why.
+
+        For what may well fail while all others are there to hear of it, such as a server that is asked by all.
+        """
+        import torch.distributed as dist
+
+        error: FrownError | None = None
+        try:
+            made = make()
+        except _Stopped:
+            raise
+        except FrownError as raised:
+            error = raised
+        errors: list[Any] = [None] * self.size
+        with self.talking():
+            dist.all_gather_object(errors, error, group=self.group)
+        failed = [e for e in errors if e is not None]
+        if not failed:
+            return made
+        worst = next((e for e in failed if not isinstance(e, NotFinite)), failed[0])
+        if self.first or isinstance(worst, NotFinite):
+            raise worst
+        raise Elsewhere("the first process says why")
 
     def from_first(self, make: Callable[[], T]) -> T:
         """What the first process makes, in all of them. Where it raises, it alone says why."""
@@ -209,8 +242,11 @@ def joined(config: RunConfig) -> Iterator[Ranks]:
             )
         yield ALONE
         return
-    if config.sampling.vllm is not None:
-        raise FrownError("sampling.vllm goes with one process: leave it out, and each process samples its own prompts")
+    if config.sampling.vllm is not None and config.sampling.vllm.mode == "colocate":
+        raise FrownError(
+            'sampling.vllm.mode = "colocate" goes with one process; start a server (docs/scaling.md), or leave '
+            "sampling.vllm out, and each process samples its own prompts"
+        )
     import torch
     import torch.distributed as dist
 
@@ -261,4 +297,4 @@ def refuse_several(command: str) -> None:
 
 def _end(*_: Any) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: there is something to write down
-    raise FrownError("stopped by the launcher: another process of this run has ended, or the job was cancelled")
+    raise _Stopped("stopped by the launcher: another process of this run has ended, or the job was cancelled")

@@ -92,7 +92,7 @@ class LocalEngine:
         self.eos_ids = models.end_ids(self.model, self.tokenizer)
         pad = self.tokenizer.pad_token_id
         self.pad_id = pad if pad is not None else self.eos_ids[0]
-        self.vllm = self._vllm()
+        self.vllm = ranks.together(self._vllm)
 
     # -- sample ------------------------------------------------------------------------------------------------
 
@@ -146,7 +146,7 @@ class LocalEngine:
         if self.vllm is not None and model is None:
             if self.vllm.due(self.steps_taken):
                 self.sync()
-            return self.vllm.sample(prompts, n, decoding, seed=seed, read=self.read)
+            return self.vllm.sample(prompts, n, decoding, seed=seed + first, read=self._read_whole)
         model = self.model if model is None else model
         with shards.whole(model):
             return sample(
@@ -165,12 +165,19 @@ class LocalEngine:
             return None
         from frown.engine.vllm import Sampler
 
-        return Sampler(settings, self.model, self.tokenizer, self.device)
+        return Sampler(settings, self.model, self.tokenizer, self.device, self.ranks)
 
     def sync(self) -> None:
         """Give vLLM, where it samples, the policy's present weights."""
         if self.vllm is not None:
             self.vllm.sync(self.steps_taken)
+
+    def _read_whole(
+        self, prompts: Sequence[Ints], answers: Sequence[Ints], temperature: float
+    ) -> list[tuple[dict[str, torch.Tensor], torch.Tensor]]:
+        """`read`, where each process may have another number of answers."""
+        with shards.whole(self.model):
+            return self.read(prompts, answers, temperature)
 
     @torch.no_grad()
     def read(

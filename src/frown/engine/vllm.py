@@ -18,7 +18,9 @@ from typing import Any
 import torch
 
 from frown.config import VLLMConfig
+from frown.distributed import ALONE, Ranks
 from frown.engine.sampling import Decoding, Sample
+from frown.engine.shards import collected, is_part
 from frown.errors import FrownError, NotFinite, first_line, printable
 from frown.teacher.weights import merged_weights
 from frown.types import Ints
@@ -56,21 +58,25 @@ Read = Callable[[Sequence[Ints], Sequence[Ints], float], list[tuple[dict[str, to
 class Sampler:
     """A policy's answers from vLLM. Its weights are vLLM's own until the first `sync`.
 
+    Several processes of a run ask one server, each for its own prompts, side by side; the first one sends the weights.
+    All of them call `sync` and `sample` alike.
+
     Raises:
         FrownError: TRL or vLLM is not installed, the server does not answer in `wait` seconds, is not one that can
             be trained with, or serves a model with another tokenizer.
     """
 
-    def __init__(self, settings: VLLMConfig, model: Any, tokenizer: Any, device: torch.device):
-        self._settings = settings
+    def __init__(self, settings: VLLMConfig, model: Any, tokenizer: Any, device: torch.device, ranks: Ranks = ALONE):
+        at_once = max(1, settings.concurrency // ranks.size)
+        self._settings, self._ranks = settings.model_copy(update={"concurrency": at_once}), ranks
         self._place = f"vLLM at {settings.base_url}" if settings.mode == "server" else "colocated vLLM"
         self._logprobs_mode = "processed_logprobs"
         self._vocabulary = len(model.get_input_embeddings().weight)
         self._room: int | None = None
         self._synced: int | None = None
         with self._told("when it was started" if settings.mode == "colocate" else "when it was asked what it serves"):
-            self._vllm = _Generation(settings, model, tokenizer, device)
-            if settings.mode == "server" and self._vllm.accelerator.is_main_process:
+            self._vllm = _Generation(self._settings, model, tokenizer, device)
+            if settings.mode == "server":
                 self._meet(self._vllm.vllm_client, tokenizer)
 
     def _meet(self, client: VLLMClient, tokenizer: Any) -> None:
@@ -98,13 +104,19 @@ class Sampler:
     def sync(self, step: int) -> None:
         """Push the policy's present weights, adapters merged, unless they are there. `step`: optimiser steps taken.
 
-        Costs one broadcast of all weights over NCCL.
+        Costs one broadcast of all weights over NCCL, for which all processes wait; of a sharded model the first one
+        holds all weights on its CPU meanwhile.
 
         Raises:
             FrownError: the trainer has no CUDA device, or the server would not take the weights.
         """
         if self._synced == step:
             return
+        with self._vllm.brought_together(self._ranks.first):
+            self._ranks.from_first(self._push)
+        self._synced = step
+
+    def _push(self) -> None:
         with self._told("when it was sent the policy's weights"):
             try:
                 self._vllm.sync_weights()
@@ -113,7 +125,6 @@ class Sampler:
                     "weights reach vLLM through NCCL, which needs the trainer on a CUDA device: set model.device to "
                     "one, or leave sampling.vllm out to sample in this process"
                 ) from None
-        self._synced = step
 
     def sample(
         self, prompts: Sequence[Ints], n: int, decoding: Decoding, *, seed: int, read: Read
@@ -129,28 +140,37 @@ class Sampler:
                 not what was asked for, or a server that fails or is silent for `timeout` seconds.
             NotFinite: a log-probability that is no number.
         """
-        self._check_logprobs(decoding.temperature)
-        asked = [p.tolist() for p in prompts]
-        longest = max(map(len, asked))
-        if self._room is not None and longest + decoding.max_new_tokens > self._room:
-            raise FrownError(
-                f"a prompt of {longest} tokens and {decoding.max_new_tokens} new ones do not fit the {self._room} of "
-                f"{self._place}; start it with a larger --max-model-len or lower sampling.max_new_tokens"
-            )
-        with self._told("when it was asked for answers"):
-            said, ids, logps, names = self._vllm.ask(asked, n, decoding, seed)
-            if said != [p for p in asked for _ in range(n)]:
-                raise FrownError(f"{self._place} answered other prompts than it was sent")
-            flat = [
-                self._checked(row, self._of_sampled(row, p, k), decoding)
-                for row, p, k in zip(ids, logps, names, strict=True)
-            ]
+        # Whoever was refused says so before anyone reads: a sharded model is read by all processes or by none.
+        flat = self._ranks.together(lambda: self._answers(prompts, n, decoding, seed))
         seen = read([p for p in prompts for _ in range(n)], [ids.numpy() for ids, _ in flat], decoding.temperature)
         samples = [
             Sample(ids, logp, signals, other, int(ids[-1]) in decoding.eos_ids)
             for (ids, logp), (signals, other) in zip(flat, seen, strict=True)
         ]
         return [samples[i : i + n] for i in range(0, len(samples), n)]
+
+    def _answers(
+        self, prompts: Sequence[Ints], n: int, decoding: Decoding, seed: int
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Ids and log-probabilities of n answers to each prompt."""
+        self._check_logprobs(decoding.temperature)
+        asked = [p.tolist() for p in prompts]
+        longest = max(map(len, asked), default=0)
+        if self._room is not None and longest + decoding.max_new_tokens > self._room:
+            raise FrownError(
+                f"a prompt of {longest} tokens and {decoding.max_new_tokens} new ones do not fit the {self._room} of "
+                f"{self._place}; start it with a larger --max-model-len or lower sampling.max_new_tokens"
+            )
+        if not asked:  # fewer prompts than processes
+            return []
+        with self._told("when it was asked for answers"):
+            said, ids, logps, names = self._vllm.ask(asked, n, decoding, seed)
+            if said != [p for p in asked for _ in range(n)]:
+                raise FrownError(f"{self._place} answered other prompts than it was sent")
+            return [
+                self._checked(row, self._of_sampled(row, p, k), decoding)
+                for row, p, k in zip(ids, logps, names, strict=True)
+            ]
 
     def _of_sampled(
         self, ids: Sequence[int], logps: Sequence[Sequence[float | None]], names: Sequence[Sequence[int]]
@@ -301,6 +321,7 @@ class _Generation(VLLMGeneration):
 
     def __init__(self, settings: VLLMConfig, model: Any, tokenizer: Any, device: torch.device):
         self._settings, self._device = settings, device
+        self._wholes: dict[str, torch.Tensor] = {}
         super().__init__(
             model,
             Accelerator(),
@@ -313,26 +334,50 @@ class _Generation(VLLMGeneration):
     def _init_vllm(self) -> None:
         if self.mode == "colocate":
             super()._init_vllm()
-        elif self.accelerator.is_main_process:
+        else:
             self.vllm_client = _Client(self._settings)  # what weights need is made at the first of them
 
     def ask(self, prompts: list[list[int]], n: int, decoding: Decoding, seed: int) -> tuple[list, list, list, list]:
         """Prompts and answers as ids, log-probabilities, and the tokens these are of: one row an answer."""
+        own = {"stop_token_ids": list(decoding.eos_ids)}
+        if self.mode == "server":  # TRL's way would gather the prompts of all processes, and ask in the first one
+            said = self.vllm_client.generate(
+                prompts,
+                n=n,
+                temperature=decoding.temperature,
+                max_tokens=decoding.max_new_tokens,
+                generation_kwargs={**own, "seed": seed},
+            )
+            prompts = [p for p in said["prompt_ids"] for _ in range(n)]
+            return prompts, said["completion_ids"], said["logprobs"], said["logprob_token_ids"]
         self.temperature, self.max_completion_length = decoding.temperature, decoding.max_new_tokens
-        self.generation_kwargs = {"stop_token_ids": list(decoding.eos_ids)}
-        if self.mode == "server":
-            self.generation_kwargs["seed"] = seed
         # A colocated vLLM is asked for each answer by itself: a seed would make those of a prompt all the same.
+        self.generation_kwargs = own
         return self.generate([p for p in prompts for _ in range(n)], None, n)
 
     def sync_weights(self) -> None:
         """TRL's; the first time, the way that the weights take to the server is made."""
-        if self.mode == "server" and self.accelerator.is_main_process and self.vllm_client.communicator is None:
+        if self.mode == "server" and self.vllm_client.communicator is None:
             self.vllm_client.init_communicator(self._device)
         super().sync_weights()
 
+    @contextmanager
+    def brought_together(self, here: bool) -> Iterator[None]:
+        """Around a sync of a sharded model: all its weights, on the CPU of the process that needs them `here`."""
+        parts = dict(self.model.named_parameters())
+        if any(map(is_part, parts.values())):
+            wholes = ((name, collected(p.detach())) for name, p in parts.items())
+            self._wholes = {name: w for name, w in wholes if here}
+        try:
+            yield
+        finally:
+            self._wholes = {}
+
     def _iter_named_params(self) -> Iterator[tuple[str, torch.Tensor]]:
         model: Any = self.model
+        if self._wholes:
+            yield from ((name, w.to(self._device)) for name, w in self._wholes.items())
+            return
         if hasattr(model, "disable_adapter") and not (self._dist.is_fsdp or self._dist.is_zero3):
             # TRL adds the adapters to the weights and takes them off again, which in bfloat16 leaves other weights.
             known = {name.replace(".base_layer", "") for name, _ in model.get_base_model().named_parameters()}
