@@ -112,9 +112,9 @@ class Sampler:
         """
         if self._synced == step:
             return
-        with self._vllm.brought_together(self._ranks.first):
-            self._ranks.from_first(self._push)
-        self._synced = step
+        self._vllm.wholes = self._ranks.together(lambda: self._vllm.put_together(here=self._ranks.first))
+        self._ranks.from_first(self._push)
+        self._synced, self._vllm.wholes = step, {}
 
     def _push(self) -> None:
         with self._told("when it was sent the policy's weights"):
@@ -321,7 +321,8 @@ class _Generation(VLLMGeneration):
 
     def __init__(self, settings: VLLMConfig, model: Any, tokenizer: Any, device: torch.device):
         self._settings, self._device = settings, device
-        self._wholes: dict[str, torch.Tensor] = {}
+        self.wholes: dict[str, torch.Tensor] = {}
+        """What is sent instead of the model's own weights, where these are in parts."""
         super().__init__(
             model,
             Accelerator(),
@@ -361,23 +362,22 @@ class _Generation(VLLMGeneration):
             self.vllm_client.init_communicator(self._device)
         super().sync_weights()
 
-    @contextmanager
-    def brought_together(self, here: bool) -> Iterator[None]:
-        """Around a sync of a sharded model: all its weights, on the CPU of the process that needs them `here`."""
-        parts = dict(self.model.named_parameters())
-        if any(map(is_part, parts.values())):
-            wholes = ((name, collected(p.detach())) for name, p in parts.items())
-            self._wholes = {name: w for name, w in wholes if here}
-        try:
-            yield
-        finally:
-            self._wholes = {}
+    def put_together(self, *, here: bool) -> dict[str, torch.Tensor]:
+        """The weights of a sharded model, whole and on the CPU, in the process that wants them `here`; else nothing.
+        Every process asks."""
+        if not any(map(is_part, self.model.parameters())):
+            return {}
+        wholes = ((name, collected(weight)) for name, weight in self._weights())
+        return {name: weight for name, weight in wholes if here}
 
     def _iter_named_params(self) -> Iterator[tuple[str, torch.Tensor]]:
+        if self.wholes:
+            return ((name, weight.to(self._device)) for name, weight in self.wholes.items())
+        return self._weights()
+
+    def _weights(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """The weights by vLLM's names, as this process holds them."""
         model: Any = self.model
-        if self._wholes:
-            yield from ((name, w.to(self._device)) for name, w in self._wholes.items())
-            return
         if hasattr(model, "disable_adapter") and not (self._dist.is_fsdp or self._dist.is_zero3):
             # TRL adds the adapters to the weights and takes them off again, which in bfloat16 leaves other weights.
             known = {name.replace(".base_layer", "") for name, _ in model.get_base_model().named_parameters()}
