@@ -341,6 +341,9 @@ class Unwritten(RunDirectory):
     def claim(self) -> None:  # noqa: D102
         return
 
+    def release(self) -> None:  # noqa: D102
+        return
+
     def refuse_unless_free(self, config: Config, *, resume: bool = False) -> None:  # noqa: D102
         return
 
