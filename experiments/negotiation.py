@@ -22,12 +22,12 @@ from frown.config import parse
 from frown.evals.figures import as_json
 from frown.evals.stats import draws, interval
 from frown.evals.weights import mean_of_samples
-from frown.recipes.negotiation import iql, play, recipe, scenarios
+from frown.recipes.negotiation import belief, iql, play, recipe, scenarios
 from frown.recipes.negotiation.emotions import cards, places
 from frown.recipes.negotiation.evaluate import scores, share
 from frown.recipes.negotiation.game import Rules
 from frown.recipes.negotiation.learnable import learnable
-from frown.recipes.negotiation.partner import TACTICS
+from frown.recipes.negotiation.partner import TACTICS, our_offers, replies
 from frown.recipes.negotiation.people import judge
 from frown.recipes.negotiation.recipe import NegotiationConfig, figure
 from frown.recipes.negotiation.tournament import tournament
@@ -36,6 +36,17 @@ RULES = Rules()
 EMOTIONS = cards("ekman7")
 AT = places(EMOTIONS)
 DOMAINS = ("credit", "disaster", "hospital", "sleep")
+LONG = {"steps": 6000, "tau": 0.9}
+"""The training where the tactic is hidden."""
+HIDDEN: dict[str, dict[str, Any]] = {
+    "onehot, 2000, short training": {"encoding": "onehot"},
+    "onehot, 2000": {"encoding": "onehot", "learning": LONG},
+    "onehot, 8000": {"encoding": "onehot", "learning": LONG, "dialogues": 8000, "held_out": 400},
+    "history, 2000, short training": {"encoding": "history"},
+    "history, 2000": {"encoding": "history", "learning": LONG},
+    "history, 8000": {"encoding": "history", "learning": LONG, "dialogues": 8000, "held_out": 400},
+    "history, 32000": {"encoding": "history", "learning": LONG, "dialogues": 32_000},
+}
 
 
 def settings(**values: Any) -> NegotiationConfig:
@@ -64,6 +75,45 @@ def state(given: argparse.Namespace) -> dict[str, Any]:
             name: {"strength": as_json(r.strength), "points": r.points, "utility": r.utility, "deals": r.deals}
             for name, r in rated.items()
         },
+    }
+
+
+def hidden(given: argparse.Namespace) -> dict[str, Any]:
+    """All four tactics in turn, and nobody says which: states with and without a memory, by the number of dialogues."""
+    plain = {"tactics": list(TACTICS), "held_out": 0, "repeats": 100, "seeds": list(range(given.seeds))}
+    found = {name: recipe.run(settings(**(plain | values)), print)[0] for name, values in HIDDEN.items()}
+    kinds = [replies(tactic, AT) for tactic in TACTICS]
+    prior = np.full(len(kinds), 1 / len(kinds))
+    return {"found": found, "bound": belief.solve(kinds, our_offers(RULES.exchanges), 1, 48).start(prior)}
+
+
+def unseen(given: argparse.Namespace) -> dict[str, Any]:
+    """Trained against three tactics in turn, tested against the fourth."""
+    found: dict[str, Any] = {}
+    _, test = scenarios.split(scenarios.synthetic())
+    for tactic in TACTICS:
+        others = [t for t in TACTICS if t != tactic]
+        where = play.world(test, [tactic], AT, RULES)
+        found[tactic] = {}
+        for encoding in ("onehot", "history"):
+            plain = settings(
+                encoding=encoding,
+                tactics=others,
+                dialogues=8000,
+                learning=LONG,
+                held_out=0,
+                seeds=list(range(given.seeds)),
+            )
+            _, done = recipe.run(plain, print)
+            found[tactic][encoding] = shares([t.selector for t in done], where, encoding, 100)
+    return found
+
+
+def known(given: argparse.Namespace) -> dict[str, Any]:
+    """One tactic at a time, with the state that remembers, from the same logs as `state`."""
+    return {
+        tactic: recipe.run(settings(tactics=[tactic], encoding="history", seeds=list(range(given.seeds))), print)[0]
+        for tactic in TACTICS
     }
 
 
@@ -156,6 +206,9 @@ PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "inert": inert,
     "domains": domains,
     "variants": variants,
+    "hidden": hidden,
+    "unseen": unseen,
+    "known": known,
 }
 
 

@@ -70,7 +70,7 @@ def test_habits_are_chances():
 
 def test_states_have_their_sizes_and_legacy_its_ten_numbers():
     talks = earlier(play.play(play.uniform(7), where(), 0).talks, 4)
-    assert [encode(talks, AT, e, RULES).shape[1] for e in ENCODINGS] == [15, 11, 10]
+    assert [encode(talks, AT, e, RULES).shape[1] for e in ENCODINGS] == [15, 11, 10, 27]
     s = encode(talks, AT, "legacy", RULES)[0]
     theirs, gap = talks.theirs[0], talks.ours[0, 0] - talks.theirs[0, 0]
     moves = np.diff(theirs) / gap

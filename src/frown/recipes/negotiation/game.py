@@ -107,10 +107,18 @@ def given(talks: Talks) -> Floats:
     return (talks.ours[:, :1] - talks.ours) / talks.gap[:, None]
 
 
+def stalls(talks: Talks) -> Ints:
+    """For how many exchanges in a row they had not moved, before the first exchange and after each: [B, t + 1]."""
+    still = np.abs(np.diff(conceded(talks), axis=1)) < STILL
+    found = np.zeros((len(still), still.shape[1] + 1), dtype=np.int64)
+    for t in range(still.shape[1]):
+        found[:, t + 1] = np.where(still[:, t], found[:, t] + 1, 0)
+    return found
+
+
 def stalled(talks: Talks) -> Ints:
     """For how many exchanges in a row they have not moved: [B]."""
-    still = np.abs(np.diff(conceded(talks), axis=1)) < STILL
-    return (still[:, ::-1].cumprod(axis=1)).sum(axis=1).astype(np.int64)
+    return stalls(talks)[:, -1]
 
 
 def utility(talks: Talks) -> Floats:

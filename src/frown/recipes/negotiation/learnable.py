@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from frown.recipes.negotiation.game import Floats, Ints, Talks, conceded, earlier, stalled, utility
+from frown.recipes.negotiation.game import Floats, Ints, Talks, conceded, stalls, utility
 
 LEVEL = 0.05
 DEALS = 199
@@ -58,7 +58,7 @@ def learnable(talks: Talks, seed: int = 0) -> Learnable:
     horizon = talks.exchanges
     step = np.arange(horizon)
     dialogue, t = np.nonzero(step < talks.lasted[:, None])
-    stuck = np.stack([np.minimum(stalled(earlier(talks, i)), 2) for i in range(horizon)], axis=1)
+    stuck = np.minimum(stalls(talks), 2)
     strata = 3 * stuck[dialogue, t] + 3 * t // horizon
     shown = talks.shown[dialogue, t]
     left = (t == talks.lasted[dialogue] - 1) & (talks.status[dialogue] == 2) & (t < horizon - 1)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from frown.recipes.negotiation.partner import DRAWS, LEVELS, STEPS, Replies
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def slack(gap: float, tolerance: float) -> int:
     return int(np.floor(tolerance * STEPS / gap + 1e-9))
 
 
-def solve(replies: Replies, ours: NDArray[np.int64], meet: int, policy: Floats | None = None) -> Solution:
+def solve(replies: Replies, ours: Ints, meet: int, policy: Floats | None = None) -> Solution:
     """Values under the best policy, or under `policy`.
 
     Args:
@@ -48,21 +49,26 @@ def solve(replies: Replies, ours: NDArray[np.int64], meet: int, policy: Floats |
     chances = None if policy is None else np.broadcast_to(policy, shape)
     value = np.zeros((horizon + 1, STEPS + 1, LEVELS))  # time that is up is no deal
     q = np.zeros(shape)
+    k, s = np.ix_(np.arange(STEPS + 1), np.arange(LEVELS))
     for t in reversed(range(horizon)):
-        for k in range(STEPS + 1):
-            ceiling = max(STEPS - int(ours[t]), k)  # we never offer less than they already do
-            for s in range(LEVELS):
-                after = np.zeros(DRAWS + 1)
-                for step in range(DRAWS + 1):
-                    to = min(k + step, ceiling)
-                    stuck = min(s + 1, LEVELS - 1) if to == k else 0
-                    after[step] = to / STEPS if to >= ceiling - meet else value[t + 1, to, stuck]
-                q[t, k, s] = (1.0 - replies.leave[s]) * (replies.steps[s] @ after)
+        worth = []
+        for drawn in range(DRAWS + 1):
+            to, stuck, deal = after(k, s, drawn, int(ours[t]), meet)
+            worth.append(np.where(deal, to / STEPS, value[t + 1, to, stuck]))
+        q[t] = (1.0 - replies.leave) * np.einsum("dks,sad->ksa", np.stack(worth), replies.steps)
         value[t] = q[t].max(axis=-1) if chances is None else (chances[t] * q[t]).sum(axis=-1)
     return Solution(value, q)
 
 
-def best_fixed(replies: Replies, ours: NDArray[np.int64], meet: int) -> tuple[int, float]:
+def after(k: Ints, s: Ints, drawn: int, ours: int, meet: int) -> tuple[Ints, Ints, NDArray[np.bool_]]:
+    """One exchange later: their steps towards us, the level of stalemate, and whether offers meet, for k and s of any
+    shapes that broadcast."""
+    ceiling = np.maximum(STEPS - ours, k)  # we never offer less than they already do
+    to = np.minimum(k + drawn, ceiling)
+    return to, np.where(to == k, np.minimum(s + 1, LEVELS - 1), 0), to >= ceiling - meet
+
+
+def best_fixed(replies: Replies, ours: Ints, meet: int) -> tuple[int, float]:
     """The emotion that is best when never changed, and its value."""
     emotions = replies.leave.shape[1]
     values = [solve(replies, ours, meet, np.eye(emotions)[a]).start for a in range(emotions)]

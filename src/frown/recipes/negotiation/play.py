@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from frown.recipes.negotiation import optimum
+from frown.recipes.negotiation import belief, optimum
 from frown.recipes.negotiation.game import Floats, Ints, Rules, Talks, begin, conceded, exchange, stalled
 from frown.recipes.negotiation.partner import LEVELS, STEPS, Replies, our_offers, replies
 from frown.recipes.negotiation.scenarios import Scenario
@@ -123,6 +123,29 @@ def optimal(where: World, repeats: int = 1) -> Policy:
         k = np.round(conceded(talks)[:, -1] * STEPS).astype(int)
         level = np.minimum(stalled(talks), LEVELS - 1)
         return np.eye(where.emotions)[best[np.arange(len(k)), talks.exchanges, k, level]]
+
+    return policy
+
+
+def untold(where: World, repeats: int = 1, resolution: int = 12) -> Policy:
+    """What dynamic programming would do that knows the kinds of partners and how many there are of each, but not which
+    of them sits where (`belief`). For dialogues in the order of `play`."""
+    kinds = list({id(partner): partner for partner in where.partners}.values())
+    prior = np.array([sum(partner is kind for partner in where.partners) for kind in kinds]) / len(where.partners)
+    slack = np.array([optimum.slack(s.gap, where.rules.tolerance) for s in where.scenarios])
+    offers, likelihood = our_offers(where.rules.exchanges), belief.likelihoods(kinds)
+    solved = {meet: belief.solve(kinds, offers, int(meet), resolution) for meet in np.unique(slack)}
+    rows = np.repeat(slack, repeats)
+
+    def policy(talks: Talks) -> Floats:
+        k = np.round(conceded(talks)[:, -1] * STEPS).astype(int)
+        level = np.minimum(stalled(talks), LEVELS - 1)
+        chances = belief.posterior(likelihood, prior, talks)
+        best = np.zeros(len(k), dtype=int)
+        for meet, found in solved.items():
+            at = rows == meet
+            best[at] = found.q(talks.exchanges, k[at], level[at], chances[at]).argmax(axis=1)
+        return np.eye(where.emotions)[best]
 
     return policy
 

@@ -34,6 +34,9 @@ TESTED = 10_000
 HELD_OUT = 20_000
 """Added to a seed for the luck of the held-out logs."""
 
+NOT_TOLD = "optimum, not told"
+"""The best policy that knows which tactics there are, but not whose is which: an arm where they are mixed."""
+
 
 class NegotiationConfig(Config):
     """Which negotiation, who is played against, what is learnt from."""
@@ -120,6 +123,8 @@ def once(
         "best fixed": stage.fixed(stage.best_fixed(learnt), count),
         "optimum": stage.optimal(tested, config.repeats),
     }
+    if len(set(config.test_tactics or config.tactics)) > 1:
+        policies[NOT_TOLD] = stage.untold(tested, config.repeats)
     names = [card.name for card in emotions]
     if "neutral" in names:
         policies["vanilla"] = stage.fixed(names.index("neutral"), count)
@@ -167,6 +172,7 @@ def results(config: NegotiationConfig, known: scenarios.Table, done: Sequence[Tr
         "arms": {name: figures(of) for name, of in arms.items()},
         "gain_of_selection_over": gains(arms, "selection", baselines),
         "share_of_optimum": share(arms, "selection", "optimum"),
+        "share_of_optimum_not_told": share(arms, "selection", NOT_TOLD) if NOT_TOLD in arms else None,
         "learnable": [
             {"verdict": t.check.verdict, **{name: asdict(q) for name, q in t.check.questions.items()}} for t in done
         ],
@@ -219,4 +225,6 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
         told = "" if apart else ": no difference that these seeds could show"
         lines.append(f"Selection less {other}: {figure(gain, sign=True)}{told}.")
     lines.append(f"Selection's share of the optimum: {figure(found['share_of_optimum'])}.")
+    if found["share_of_optimum_not_told"] is not None:
+        lines.append(f"Of the optimum that is not told the tactic: {figure(found['share_of_optimum_not_told'])}.")
     return lines

@@ -4,6 +4,9 @@
 which gives emotions an order that they do not have. `onehot` and `vad` say the same without that: the last emotion as A
 indicators, or as its place; the partner's offer as a share of the gap (a ratio to its first offer has no meaning on a
 clock); whether it moved at all.
+
+Those three forget which emotion was shown before the last one, so partners who answer to different emotions look alike.
+`history` is `vad` and what is needed to tell them apart: how the partner's moves went with what was shown (`answers`).
 """
 
 from __future__ import annotations
@@ -13,15 +16,15 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from frown.recipes.negotiation.game import STILL, Floats, Rules, Talks, conceded, given, stalled
+from frown.recipes.negotiation.game import STILL, Floats, Rules, Talks, conceded, given, stalled, stalls
 
-Encoding = Literal["onehot", "vad", "legacy"]
+Encoding = Literal["onehot", "vad", "legacy", "history"]
 ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)
 _DEAL_PROBABILITY, _BREAKDOWN_RISK = 0.5, 0.3
 
 
 def encode(talks: Talks, places: Floats, encoding: Encoding, rules: Rules) -> NDArray[np.float32]:
-    """The state of each dialogue: [B, F]; F is 10 (legacy), 11 (vad) or 8 + A (onehot).
+    """The state of each dialogue: [B, F]; F is 10 (legacy), 11 (vad), 27 (history) or 8 + A (onehot).
 
     `places` [A, 3]: the emotions that may be shown, in VAD. Before the first exchange no emotion was shown: zeros.
     """
@@ -42,7 +45,26 @@ def encode(talks: Talks, places: Floats, encoding: Encoding, rules: Rules) -> ND
         columns = [last, apart, time, ratio, ours[:, -1], speed, stale, *constants, index]
     else:
         moving = (np.abs(last) >= STILL) | (talks.exchanges == 0)
-        each = places if encoding == "vad" else np.eye(len(places))
+        each = np.eye(len(places)) if encoding == "onehot" else places
         emotion = np.where(shown[:, None] >= 0, each[shown], 0.0)
         columns = [last, apart, time, theirs[:, -1], ours[:, -1], speed, stale, moving.astype(float), *emotion.T]
+    if encoding == "history":
+        columns += [*answers(talks, places, rules).T]
     return np.column_stack(columns).astype(np.float32)
+
+
+def answers(talks: Talks, places: Floats, rules: Rules) -> Floats:
+    """How the partner's moves went with the emotions before them, over all exchanges so far: [B, 16].
+
+    Eight sums over the exchanges in which it was moving, then the same eight over those in which it was stuck: their
+    number; its moves; the places [3] of what was shown; the places times the moves. Moves are shares of the gap, and
+    all sums are divided by the exchanges at most. They are the parts of a regression of its moves on valence, arousal
+    and dominance that depend on its moves, with the means: nearly all that a dialogue tells of who it is with.
+    """
+    shown = talks.shown >= 0
+    stuck = stalls(talks)[:, :-1] > 0
+    moves = np.diff(conceded(talks), axis=1)[..., None]
+    at = places[np.maximum(talks.shown, 0)]
+    each = np.concatenate([np.ones_like(moves), moves, at, at * moves], axis=2)
+    parts = [(each * (shown & level)[..., None]).sum(axis=1) for level in (~stuck, stuck)]
+    return np.hstack(parts) / rules.exchanges
