@@ -96,34 +96,35 @@ def unseen(given: argparse.Namespace) -> dict[str, Any]:
         where = play.world(test, [tactic], AT, RULES)
         found[tactic] = {}
         for encoding in ("onehot", "history"):
-            plain = settings(
-                encoding=encoding,
-                tactics=others,
-                dialogues=8000,
-                learning=LONG,
-                held_out=0,
-                seeds=list(range(given.seeds)),
-            )
-            _, done = recipe.run(plain, print)
+            plain = {"tactics": others, "held_out": 0, "seeds": list(range(given.seeds))}
+            _, done = recipe.run(settings(**HIDDEN[f"{encoding}, 8000"] | plain), print)
             found[tactic][encoding] = shares([t.selector for t in done], where, encoding, 100)
     return found
 
 
 def known(given: argparse.Namespace) -> dict[str, Any]:
-    """One tactic at a time, with the state that remembers, from the same logs as `state`."""
+    """One tactic at a time with the state that remembers, from as many dialogues as `state` has, and from more."""
+    plain = {"held_out": 0, "seeds": list(range(given.seeds))}
     return {
-        tactic: recipe.run(settings(tactics=[tactic], encoding="history", seeds=list(range(given.seeds))), print)[0]
+        f"{tactic}, {name.split(', ')[1]}": recipe.run(settings(**HIDDEN[name] | plain, tactics=[tactic]), print)[0]
         for tactic in TACTICS
+        for name in ("history, 2000, short training", "history, 8000")
     }
 
 
-def shares(selectors: list[iql.Selector], where: play.World, encoding: Any, repeats: int = 20) -> dict[str, Any]:
-    """What selectors, one a seed, reach of the optimum and over random in a world."""
+def shares(
+    selectors: list[iql.Selector],
+    where: play.World,
+    encoding: Any,
+    repeats: int = 20,
+    best: Callable[[play.World, int], play.Policy] = play.optimal,
+) -> dict[str, Any]:
+    """What selectors, one a seed, reach of the best policy in a world, and what random choice does."""
     arms: dict[str, list[Any]] = {"selection": [], "optimum": [], "random": []}
     for seed, selector in enumerate(selectors):
         policies = {
             "selection": iql.selects(selector, AT, encoding, RULES),
-            "optimum": play.optimal(where, repeats),
+            "optimum": best(where, repeats),
             "random": play.uniform(len(AT)),
         }
         for name, policy in policies.items():
@@ -135,23 +136,33 @@ def shares(selectors: list[iql.Selector], where: play.World, encoding: Any, repe
 def inert(given: argparse.Namespace) -> dict[str, Any]:
     """Emotions that do nothing: the full recipe, and how often short ones and the check alone cry wolf."""
     full, _ = recipe.run(settings(inert=True, seeds=list(range(given.seeds))), print)
-    alarms: dict[str, list[bool]] = {"check": [], "played": [], "fqe": [], "dr": []}
-    for seed in range(given.short):
-        short = settings(inert=True, seeds=[seed + 1000], dialogues=400, learning={"steps": 100})
-        found, _ = recipe.run(short)
-        estimated = found["off_policy"][0]["selection, sampled"]
-        alarms["check"].append(found["learnable"][0]["verdict"] != "no signal here")
-        alarms["played"].append(clear(found["gain_of_selection_over"]["behaviour"]))
-        for name in ("fqe", "dr"):
-            alarms[name].append(clear(estimated[name]["gain"], above=True))
     _, test = scenarios.split(scenarios.synthetic())
     where = play.world(test, ["victim"], AT, RULES, inert=True)
     checks = [learnable(play.play(play.uniform(7), where, 5000 + s, 5).talks, s).found for s in range(200)]
     return {
         "full": full,
-        "alarms": {name: [int(sum(a)), len(a)] for name, a in alarms.items()},
+        "alarms": alarms(given.short, "onehot"),
         "check_alone": [sum(bool(c) for c in checks), len(checks)],
     }
+
+
+def inert_history(given: argparse.Namespace) -> dict[str, Any]:
+    """How often short trainings cry wolf with the state that remembers."""
+    return {"alarms": alarms(given.short, "history")}
+
+
+def alarms(count: int, encoding: str) -> dict[str, list[int]]:
+    """Of so many short trainings in the inert mode, how many claim to have found something: name -> [claims, all]."""
+    found: dict[str, list[bool]] = {"check": [], "played": [], "fqe": [], "dr": []}
+    for seed in range(count):
+        short = settings(inert=True, encoding=encoding, seeds=[seed + 1000], dialogues=400, learning={"steps": 100})
+        one, _ = recipe.run(short)
+        estimated = one["off_policy"][0]["selection, sampled"]
+        found["check"].append(one["learnable"][0]["verdict"] != "no signal here")
+        found["played"].append(clear(one["gain_of_selection_over"]["behaviour"]))
+        for name in ("fqe", "dr"):
+            found[name].append(clear(estimated[name]["gain"], above=True))
+    return {name: [int(sum(a)), len(a)] for name, a in found.items()}
 
 
 def clear(gain: dict[str, Any] | None, above: bool = False) -> bool:
@@ -168,7 +179,6 @@ def variants(given: argparse.Namespace) -> dict[str, Any]:
         "GoEmotions 28": {"taxonomy": "goemotions28"},
         "Izard 10": {"taxonomy": "izard10"},
         "habitual behaviour": {"behaviour": "habitual"},
-        "all four tactics": {"tactics": list(TACTICS)},
     }
     return {
         name: recipe.run(settings(**values, held_out=0, seeds=list(range(given.seeds))), print)[0]
@@ -177,19 +187,18 @@ def variants(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def domains(given: argparse.Namespace) -> dict[str, Any]:
-    """Trained in one domain, tested in each, all four tactics."""
+    """Trained in one domain, tested in each, all four tactics, hidden."""
     if given.tables is None:
         raise SystemExit("the part 'domains' needs --tables DIR")
     found, transfer = {}, {}
     tests = {}
     for domain in DOMAINS:
-        config = settings(
-            scenario=domain, data=given.tables, tactics=list(TACTICS), held_out=0, seeds=list(range(given.seeds))
-        )
+        plain = {"tactics": list(TACTICS), "held_out": 0, "seeds": list(range(given.seeds))}
+        config = settings(**HIDDEN["history, 8000"] | plain, scenario=domain, data=given.tables)
         found[domain], done = recipe.run(config, print)
         transfer[domain] = [t.selector for t in done]
         tests[domain] = play.world(scenarios.split(recipe.table(config))[1], TACTICS, AT, RULES)
-    matrix = {a: {b: shares(transfer[a], tests[b], "onehot") for b in DOMAINS} for a in DOMAINS}
+    matrix = {a: {b: shares(transfer[a], tests[b], "history", 20, play.untold) for b in DOMAINS} for a in DOMAINS}
     return {"domains": found, "transfer": matrix}
 
 
@@ -204,6 +213,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "casino": casino,
     "state": state,
     "inert": inert,
+    "inert_history": inert_history,
     "domains": domains,
     "variants": variants,
     "hidden": hidden,
@@ -233,6 +243,27 @@ def arms_rows(named: dict[str, dict[str, Any]]) -> list[list[str]]:
     return rows
 
 
+def hidden_rows(named: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """One row a setting where the tactic is hidden: what policies earn, and selection's share of both optima."""
+    arms = ("behaviour", "best fixed", "selection", recipe.NOT_TOLD, "optimum")
+    rows = [["", *arms[:-1], "optimum, told", "over best fixed", "share, not told", "share, told"]]
+    for name, found in named.items():
+        utility = [figure(found["arms"][a]["utility"]) for a in arms]
+        over = figure(found["gain_of_selection_over"]["best fixed"], sign=True)
+        of = [figure(found[f"share_of_optimum{which}"]) for which in ("_not_told", "")]
+        rows.append([name, *utility, over, *of])
+    return rows
+
+
+def unseen_rows(found: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """The share of the optimum against a tactic that was in no log, by the state; and what random choice reaches."""
+    rows = [["unseen", "onehot", "history", "random choice"]]
+    for tactic, by_state in found.items():
+        of = [figure(by_state[encoding]["of_optimum"]) for encoding in ("onehot", "history")]
+        rows.append([tactic, *of, figure(by_state["history"]["random"])])
+    return rows
+
+
 def matrix_rows(matrix: dict[str, dict[str, Any]]) -> list[list[str]]:
     """Trained in a row, tested in a column: the share of the optimum; below it what random choice reaches."""
     columns = list(matrix)
@@ -259,6 +290,17 @@ def estimates_rows(found: dict[str, dict[str, Any]]) -> list[list[str]]:
     return rows
 
 
+def hidden_estimates_rows(found: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """The same where the tactic is hidden, for each state that made estimates."""
+    rows: list[list[str]] = []
+    for name, one in found.items():
+        if any(one["off_policy"]):
+            head, *each = estimates_rows({name: one})
+            rows += [["state", *head]] if not rows else []
+            rows += [[name.split(",")[0], *row] for row in each]
+    return rows
+
+
 def people_rows(found: dict[str, Any]) -> list[list[str]]:
     """Gains over what people earned, by three estimates."""
     rows = [["policy", "wis", "made of", "dr", "fqe"]]
@@ -279,9 +321,13 @@ def tables(folder: Path) -> dict[str, str]:
         [name, figure(r["strength"], 2, True), f"{r['points']:.3f}", f"{r['utility']:.3f}", f"{r['deals']:.3f}"]
         for name, r in cups
     ]
-    alarms = [["who is asked", "false alarms"]]
-    alarms += [[name, f"{a} of {n}"] for name, (a, n) in wolf["alarms"].items()]
-    alarms.append(["check, 100 dialogues", "{} of {}".format(*wolf["check_alone"])])
+    claims = [["who is asked", "onehot", "history"]]
+    claims += [
+        [name, *("{} of {}".format(*part["alarms"][name]) for part in (wolf, found["inert_history"]))]
+        for name in wolf["alarms"]
+    ]
+    claims.append(["check, 100 dialogues", "{} of {}".format(*wolf["check_alone"]), ""])
+    secret = found["hidden"]["found"]
     about = [["", "train", "test"]]
     about += [[k, *(str(people["points"][k][s]) for s in ("train", "test"))] for k in ("people", "messages")]
     about += [[f"messages that show {k}", f"{rate:.3f}", ""] for k, rate in people["points"]["shown"].items()]
@@ -295,9 +341,13 @@ def tables(folder: Path) -> dict[str, str]:
         "tournament": markdown(rated),
         "estimates": markdown(estimates_rows(of_state["tactics"])),
         "inert": markdown(arms_rows({"inert": wolf["full"]})),
-        "alarms": markdown(alarms),
+        "alarms": markdown(claims),
         "variants": markdown(arms_rows(found["variants"])),
-        "domains": markdown(arms_rows(found["domains"]["domains"])),
+        "hidden": markdown(hidden_rows(secret)),
+        "hidden_estimates": markdown(hidden_estimates_rows(secret)),
+        "known": markdown(arms_rows(found["known"])),
+        "unseen": markdown(unseen_rows(found["unseen"])),
+        "domains": markdown(hidden_rows(found["domains"]["domains"])),
         "transfer": markdown(matrix_rows(found["domains"]["transfer"])),
         "people": markdown(about),
         "points": markdown(people_rows(people["points"])),

@@ -429,6 +429,11 @@ def test_two_steps_of_the_whole_recipe_from_the_command_line(tmp_path, capsys):
     }
     main(["negotiate", "--json", "--out", str(tmp_path / "run"), *small, "taxonomy=izard10", "held_out=0"])
     assert "vanilla" not in json.loads(capsys.readouterr().out)["arms"]  # Izard has no neutral
+    mixed = ['tactics=["victim","threat"]', "encoding=history", "held_out=0", "seeds=[0]"]
+    main(["negotiate", "--out", str(tmp_path / "run"), *small, *mixed])
+    assert "Of the optimum that is not told the tactic" in capsys.readouterr().out
+    arms = json.loads((tmp_path / "run" / "results.json").read_text())["arms"]
+    assert arms["best fixed"]["utility"]["mean"] < arms["optimum, not told"]["utility"]["mean"]
 
 
 @pytest.mark.parametrize(

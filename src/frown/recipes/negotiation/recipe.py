@@ -46,6 +46,8 @@ class NegotiationConfig(Config):
     """The folder with the scenario tables; synthetic needs none."""
     taxonomy: Taxonomy = "ekman7"
     encoding: Encoding = "onehot"
+    """What the selector knows. `history` where partners of several kinds are mixed and nobody says which is which; it
+    wants more dialogues and a longer training."""
     reward: Reward = "utility"
     tactics: tuple[Tactic, ...] = Field(default=("victim",), min_length=1)
     """Of the partners in the logs, in turn over scenarios."""
