@@ -48,11 +48,10 @@ class Untold:
         for drawn in range(DRAWS + 1):
             to, stuck, deal = after(k, s, drawn, int(self.ours[t]), self.meet)
             index, weight = interpolation(seen[:, :, drawn].reshape(-1, belief.shape[1]), self.resolution)
-            shape = (*out.shape, -1)
-            later = (self.value[t + 1, to, stuck][np.arange(len(k))[:, None, None], index.reshape(shape)]) * (
-                weight.reshape(shape)
-            )
-            out += chance[..., drawn] * np.where(deal[:, None], (to / STEPS)[:, None], later.sum(axis=-1))
+            index, weight = (x.reshape(seen[:, :, drawn].shape) for x in (index, weight))
+            corners = self.value[t + 1, to[:, None, None], stuck[:, None, None], index]
+            later = np.where(deal[:, None], (to / STEPS)[:, None], (corners * weight).sum(axis=-1))
+            out += chance[..., drawn] * later
         return out
 
 
@@ -72,7 +71,10 @@ def update(belief: Floats, likelihood: Floats) -> Floats:
 
 
 def posterior(likelihood: Floats, prior: Floats, talks: Talks) -> Floats:
-    """The belief after dialogues so far: [B, K], from the chances `prior` [K] of the kinds."""
+    """The belief after dialogues so far: [B, K], from the chances `prior` [K] of the kinds.
+
+    It is meant for dialogues that go on: to leave is no evidence here.
+    """
     belief = np.tile(prior, (len(talks.status), 1))
     steps = np.clip(np.round(np.diff(conceded(talks), axis=1) * STEPS).astype(np.int64), 0, DRAWS)
     level = np.minimum(stalls(talks), LEVELS - 1)
