@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from negotiation_tables import write
 
 from frown.config import parse
 from frown.evals.figures import as_json
-from frown.evals.stats import draws, interval
-from frown.evals.weights import mean_of_samples
 from frown.recipes.negotiation import belief, iql, play, recipe, scenarios
 from frown.recipes.negotiation.emotions import cards, places
 from frown.recipes.negotiation.evaluate import scores, share
@@ -29,7 +27,7 @@ from frown.recipes.negotiation.game import Rules, utility
 from frown.recipes.negotiation.learnable import learnable
 from frown.recipes.negotiation.partner import TACTICS, our_offers, replies
 from frown.recipes.negotiation.people import judge
-from frown.recipes.negotiation.recipe import NegotiationConfig, figure
+from frown.recipes.negotiation.recipe import NegotiationConfig
 from frown.recipes.negotiation.tournament import tournament
 
 RULES = Rules()
@@ -111,13 +109,9 @@ def unseen(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def known(given: argparse.Namespace) -> dict[str, Any]:
-    """One tactic at a time with the state that remembers, from as many dialogues as `state` has, and from more."""
-    plain = {"held_out": 0, "seeds": list(range(given.seeds))}
-    return {
-        f"{tactic}, {name.split(', ')[1]}": recipe.run(settings(**HIDDEN[name] | plain, tactics=[tactic]), print)[0]
-        for tactic in TACTICS
-        for name in ("history, 2000, short training", "history, 8000")
-    }
+    """One tactic at a time with the state that remembers, from the same logs as `state`."""
+    plain = {"encoding": "history", "held_out": 0, "seeds": list(range(given.seeds))}
+    return {tactic: recipe.run(settings(**plain, tactics=[tactic]), print)[0] for tactic in TACTICS}
 
 
 def shares(
@@ -129,10 +123,11 @@ def shares(
 ) -> dict[str, Any]:
     """What selectors, one a seed, reach of the best policy in a world, and what random choice does."""
     arms: dict[str, list[Any]] = {"selection": [], "optimum": [], "random": []}
+    optimum = best(where, repeats)
     for seed, selector in enumerate(selectors):
         policies = {
             "selection": iql.selects(selector, AT, encoding, RULES),
-            "optimum": best(where, repeats),
+            "optimum": optimum,
             "random": play.uniform(len(AT)),
         }
         for name, policy in policies.items():
@@ -230,150 +225,6 @@ PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
 }
 
 
-# ---- tables
-
-
-def markdown(rows: list[list[str]]) -> str:
-    """A Markdown table; the first row is its head."""
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([lines[0], "| --- " * len(rows[0]) + "|", *lines[1:]])
-
-
-def arms_rows(named: dict[str, dict[str, Any]]) -> list[list[str]]:
-    """One row a setting: what each policy earns, and what selection gains."""
-    arms = ("behaviour", "vanilla", "best fixed", "selection", "optimum")
-    rows = [["", *arms, "over best fixed", "share of the optimum", "before training"]]
-    for name, found in named.items():
-        utility = [figure(found["arms"][a]["utility"]) if a in found["arms"] else "-" for a in arms]
-        said = {v["verdict"] for v in found["learnable"]}
-        over = figure(found["gain_of_selection_over"]["best fixed"], sign=True)
-        rows.append([name, *utility, over, figure(found["share_of_optimum"]), "; ".join(sorted(said))])
-    return rows
-
-
-def hidden_rows(named: dict[str, dict[str, Any]]) -> list[list[str]]:
-    """One row a setting where the tactic is hidden: what policies earn, and selection's share of both optima."""
-    arms = ("behaviour", "best fixed", "selection", recipe.NOT_TOLD, "optimum")
-    rows = [["", *arms[:-1], "optimum, told", "over best fixed", "share, not told", "share, told"]]
-    for name, found in named.items():
-        utility = [figure(found["arms"][a]["utility"]) for a in arms]
-        over = figure(found["gain_of_selection_over"]["best fixed"], sign=True)
-        of = [figure(found[f"share_of_optimum{which}"]) for which in ("_not_told", "")]
-        rows.append([name, *utility, over, *of])
-    return rows
-
-
-def unseen_rows(found: dict[str, dict[str, Any]]) -> list[list[str]]:
-    """The share of the optimum against a tactic that was in no log, by the state; and what random choice reaches."""
-    rows = [["unseen", "onehot", "history", "random choice"]]
-    for tactic, by_state in found.items():
-        of = [figure(by_state[encoding]["of_optimum"]) for encoding in ("onehot", "history")]
-        rows.append([tactic, *of, figure(by_state["history"]["random"])])
-    return rows
-
-
-def matrix_rows(matrix: dict[str, dict[str, Any]]) -> list[list[str]]:
-    """Trained in a row, tested in a column: the share of the optimum; below it what random choice reaches."""
-    columns = list(matrix)
-    rows = [["trained on \\ tested on", *columns]]
-    rows += [[a, *(figure(matrix[a][b]["of_optimum"]) for b in columns)] for a in columns]
-    return [*rows, ["random choice", *(figure(matrix[columns[0]][b]["random"]) for b in columns)]]
-
-
-def estimates_rows(found: dict[str, dict[str, Any]]) -> list[list[str]]:
-    """How near the off-policy estimates of the sampled and the greedy selector come to what it earns when it plays."""
-    rows = [["policy", "estimate", "error", "mean absolute error", "truth in the interval", "dialogues it is made of"]]
-    for policy in ("selection, sampled", "selection"):
-        each = [e[policy] for one in found.values() for e in one["off_policy"]]
-        for name in ("wis", "dr", "fqe"):
-            known = [(e[name], e["truth"]) for e in each if e[name]["value"] is not None]
-            errors = np.array([e["value"]["mean"] - truth for e, truth in known])
-            inside = [e["value"]["ci95"][0] <= truth <= e["value"]["ci95"][1] for e, truth in known]
-            made = np.mean([e[name]["effective"] for e in each])
-            shown = interval(mean_of_samples, errors[None, :, None], using=draws(1, len(errors))) if known else None
-            row = [figure(as_json(shown), sign=True), f"{np.abs(errors).mean():.3f}"] if known else ["-", "-"]
-            rows.append(
-                [policy, name, *row, f"{sum(inside)} of {len(each)}", f"{made:.1f} of {each[0][name]['total']}"]
-            )
-    return rows
-
-
-def hidden_estimates_rows(found: dict[str, dict[str, Any]]) -> list[list[str]]:
-    """The same where the tactic is hidden, for each state that made estimates."""
-    rows: list[list[str]] = []
-    for name, one in found.items():
-        if any(one["off_policy"]):
-            head, *each = estimates_rows({name: one})
-            rows += [["state", *head]] if not rows else []
-            rows += [[name.split(",")[0], *row] for row in each]
-    return rows
-
-
-def people_rows(found: dict[str, Any]) -> list[list[str]]:
-    """Gains over what people earned, by three estimates."""
-    rows = [["policy", "wis", "made of", "dr", "fqe"]]
-    for name, policy in found["policies"].items():
-        made = f"{policy['wis']['effective']:.0f} of {policy['wis']['total']}"
-        cells = {e: figure(policy[e]["gain"], sign=True) for e in ("wis", "dr", "fqe")}
-        rows.append([name, cells["wis"], made, cells["dr"], cells["fqe"]])
-    return rows
-
-
-def tables(folder: Path) -> dict[str, str]:
-    """Every table by the name of its mark."""
-    found = {part: json.loads((folder / f"{part}.json").read_text(encoding="utf-8")) for part in PARTS}
-    of_state, wolf, people = found["state"], found["inert"], found["casino"]
-    cups = sorted(of_state["tournament"].items(), key=lambda item: -item[1]["points"])
-    rated = [["player", "strength, nats", "points", "utility", "deals"]]
-    rated += [
-        [name, figure(r["strength"], 2, True), f"{r['points']:.3f}", f"{r['utility']:.3f}", f"{r['deals']:.3f}"]
-        for name, r in cups
-    ]
-    claims = [["who is asked", "onehot", "history"]]
-    claims += [
-        [name, *("{} of {}".format(*part["alarms"][name]) for part in (wolf, found["inert_history"]))]
-        for name in wolf["alarms"]
-    ]
-    claims.append(["check, 100 dialogues", "{} of {}".format(*wolf["check_alone"]), ""])
-    secret = found["hidden"]["found"]
-    about = [["", "train", "test"]]
-    about += [[k, *(str(people["points"][k][s]) for s in ("train", "test"))] for k in ("people", "messages")]
-    about += [[f"messages that show {k}", f"{rate:.3f}", ""] for k, rate in people["points"]["shown"].items()]
-    nats = {"their habit": "habit_nats", "base rates": "base_rate_nats"}
-    about += [
-        [f"surprisal of a message's emoticon by {k}, nats", "", f"{people['points'][v]:.3f}"] for k, v in nats.items()
-    ]
-    return {
-        "state": markdown(arms_rows(of_state["tactics"])),
-        "tactics": markdown(matrix_rows(of_state["transfer"])),
-        "tournament": markdown(rated),
-        "estimates": markdown(estimates_rows(of_state["tactics"])),
-        "inert": markdown(arms_rows({"inert": wolf["full"]})),
-        "alarms": markdown(claims),
-        "variants": markdown(arms_rows(found["variants"])),
-        "hidden": markdown(hidden_rows(secret)),
-        "hidden_estimates": markdown(hidden_estimates_rows(secret)),
-        "known": markdown(arms_rows(found["known"])),
-        "unseen": markdown(unseen_rows(found["unseen"])),
-        "domains": markdown(hidden_rows(found["domains"]["domains"])),
-        "transfer": markdown(matrix_rows(found["domains"]["transfer"])),
-        "people": markdown(about),
-        "points": markdown(people_rows(people["points"])),
-        "satisfaction": markdown(people_rows(people["satisfaction"])),
-    }
-
-
-def write(folder: Path, page: Path) -> None:
-    """Put the tables between the marks of the page."""
-    text = page.read_text(encoding="utf-8")
-    for name, table in tables(folder).items():
-        pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
-        text, count = re.subn(pattern, lambda m, t=table: f"{m[1]}\n{t}\n\n{m[2]}", text, flags=re.DOTALL)
-        if count != 1:
-            raise SystemExit(f"{page} has {count} places for the table {name!r}, not one")
-    page.write_text(text, encoding="utf-8")
-
-
 def main() -> None:
     """Run the parts, or write their tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -387,7 +238,7 @@ def main() -> None:
     parser.add_argument("--only", help="parts, comma-separated (all)")
     given = parser.parse_args()
     if given.what == "write":
-        write(given.folder, given.page)
+        write(given.folder, given.page, PARTS)
         return
     import torch
 
