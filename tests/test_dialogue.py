@@ -14,7 +14,7 @@ from frown.config import parse
 from frown.dialogue.conversation import affect, as_rollout, as_turns
 from frown.dialogue.credit import on_tokens, outcome_advantages, potential_changes, returns, turn_advantages
 from frown.dialogue.partner import Hearing, Reply, Scripted
-from frown.dialogue.play import play
+from frown.dialogue.play import go_on, play
 from frown.engine.text import completion_text
 from frown.errors import FrownError
 from frown.types import TeacherView, Verdict
@@ -133,6 +133,32 @@ def test_how_a_conversation_ends_and_what_its_turns_earned(tokenizer, says, room
     assert (dialogue.stop, dialogue.rewards) == (stop, rewards)
     assert dialogue.verdict.scored == (stop != "lost")
     assert {"partner": "enough", "lost": "no key"}.get(stop, "") == dialogue.why
+
+
+def test_futures_go_on_from_what_was_said_and_end_where_it_has_ended(tokenizer):
+    """Each future holds the turns it starts from, as they were; no more than so many follow; what is over stays."""
+    says = [ids_of(tokenizer, s) for s in ("a", "b", "stop")]
+    [whole] = play(Puppet(tokenizer, CHAT, says), Moody(), [TASK], 1, seed=0, temperature=1.0, turns=8)
+    assert (whole.stop, len(whole.turns)) == ("partner", 3)
+    starts = [whole.turns[: t + 1] for t in range(3)]
+    engine = Puppet(tokenizer, CHAT, [ids_of(tokenizer, s) for s in ("c", "d", "e")])
+    futures = go_on(engine, Moody(), starts, 2, seed=1, temperature=1.0, ahead=2, turns=3)
+    assert [len(f.turns) for f in futures] == [3, 3, 3, 3, 3, 3]
+    assert [f.stop for f in futures] == ["turns"] * 4 + ["partner"] * 2 and engine.turn == 2
+    for start, pair in zip(starts, (futures[:2], futures[2:4], futures[4:]), strict=True):
+        for future in pair:
+            assert future.turns[: len(start)] == start and future.rewards == (1.0, 2.0, 3.0)
+            rollout = as_rollout(future)  # one sequence: every turn was sampled behind all that was said before
+            assert len(rollout.steps) == 3
+    assert [t.said.text for t in futures[0].turns] == ["a", "c", "d"]
+
+
+def test_a_future_is_that_of_the_conversation_itself(engine):
+    """A greedy policy and a partner by rules: going on from any turn gives what was said in fact."""
+    partner = Scripted(["yes", "no", "so"])
+    [whole] = play(engine, partner, [TASK], 1, seed=3, temperature=1e-4, turns=3)
+    [again] = go_on(engine, partner, [whole.turns[:1]], 1, seed=9, temperature=1e-4, ahead=9, turns=3)
+    assert as_rollout(again).ids.tolist() == as_rollout(whole).ids.tolist()
 
 
 # -- credit ------------------------------------------------------------------------------------------------------

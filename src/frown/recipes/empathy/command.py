@@ -53,7 +53,8 @@ def acts(
     profiles
         Folder of RLVER's train_profile.jsonl and test_profile.jsonl. Default: profiles drawn at random.
     out
-        Where results.json, tables.md and report.html are written.
+        Where results.json, tables.md and report.html are written, and what was measured of each training as soon as it
+        is done: the same command goes on where it was stopped.
     json_
         Print the results as JSON on standard output.
     """
@@ -70,7 +71,7 @@ def acts(
     for start in begun:
         for manner in on:
             how = experiment.Settings(kinds, start, manner, PRESETS[preset], tuple(range(seeds)), Training(turns=turns))
-            found.append(experiment.run(how, *people, _say))
+            found.append(experiment.run(how, *people, out, _say))
     _finish(found, out, json_)
 
 
@@ -82,7 +83,7 @@ def model(
     preset: Literal["rlver", "sage"] = "rlver",
     simulators: str = "soothable",
     turns: int = 15_000,
-    task_weight: float = 0.0,
+    task_weights: str = "0",
     profiles: Path | None = None,
     out: Path = Path("runs/empathy-model"),
     json_: Annotated[bool, Parameter("--json")] = False,
@@ -92,7 +93,7 @@ def model(
     Parameters
     ----------
     reward
-        Which rewards are compared: bonus, rating, terminal, change, both.
+        Which rewards are compared: bonus, rating, terminal, change, both, forward.
     seeds
         Training seeds of each.
     preset
@@ -100,35 +101,31 @@ def model(
     simulators
         Which simulated person is trained on: plain, soothable, sceptic. All are also judged by the sceptic.
     turns
-        Turns that each training may take.
-    task_weight
-        Share of a verifiable task (keeping to the person's topic) in every reward, from 0 to 1.
+        Turns that each training may take, futures sampled for a reward included.
+    task_weights
+        Shares of a verifiable task (keeping to the person's topic) in every reward, from 0 to 1; an arm each.
     profiles
         Folder of RLVER's train_profile.jsonl and test_profile.jsonl. Default: profiles drawn at random.
     out
-        Where the first models, results.json, tables.md and report.html are written.
+        Where the first models, results.json, tables.md and report.html are written, and what was measured of each
+        training as soon as it is done: the same command goes on where it was stopped.
     json_
         Print the results as JSON on standard output.
     """
     import torch
 
     from frown.recipes.empathy import model_policy
+    from frown.recipes.empathy.experiment import Arm
     from frown.recipes.empathy.presets import PRESETS
     from frown.recipes.empathy.profile import profiles as load
 
     kinds, on = _kinds(reward), _simulators(simulators)
-    if "forward" in kinds:
-        raise FrownError("--reward forward is for the policy over acts alone (frown empathy)")
-    if not 0 <= task_weight <= 1:
-        raise FrownError(f"--task-weight lies in [0, 1], got {task_weight}")
+    weights = _weights(task_weights)
     _at_least_one({"--seeds": seeds, "--turns": turns})
     torch.set_num_threads(1)  # a model this small is slower on more
     people = load(profiles, "train", 500), load(profiles, "test", 100)
-    how = model_policy.Training(turns=turns, task_weight=task_weight)
-    found = [
-        model_policy.run(kinds, manner, PRESETS[preset], range(seeds), how, *people, out / f"first-{manner.name}", _say)
-        for manner in on
-    ]
+    arms, how = [Arm(k, w) for k in kinds for w in weights], model_policy.Training(turns=turns)
+    found = [model_policy.run(arms, manner, PRESETS[preset], range(seeds), how, *people, out, _say) for manner in on]
     _finish(found, out, json_)
 
 
@@ -184,6 +181,16 @@ def _kinds(given: str) -> tuple[Kind, ...]:
 
     names = _known("--reward", _names(given), KINDS)
     return tuple(k for k in KINDS if k in names)
+
+
+def _weights(given: str) -> list[float]:
+    try:
+        weights = [float(w) for w in _names(given)]
+    except ValueError:
+        raise FrownError(f"--task-weights are numbers from 0 to 1, got {given!r}") from None
+    if not all(0 <= w <= 1 for w in weights):
+        raise FrownError(f"--task-weights are numbers from 0 to 1, got {given!r}")
+    return list(dict.fromkeys(weights))
 
 
 def _simulators(given: str) -> list[Manner]:
