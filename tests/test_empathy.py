@@ -425,7 +425,7 @@ def test_steps_of_several_rewards_with_a_language_model(first):
         assert taken == turns if arm.kind != "forward" else turns < taken <= turns * (1 + how.futures * how.horizon)
     assert any(not torch.equal(p, before[n]) for n, p in engine.model.named_parameters())
     found = model_policy.measured(engine, people, SCEPTIC, RLVER)
-    assert set(found) == {*experiment.MEASURES, "on_topic"} and found["emotion"].shape == (6,)
+    assert set(found) == {*experiment.MEASURES, "on_topic", "meets", "no_act"} and found["emotion"].shape == (6,)
 
 
 def test_a_reward_of_the_task_alone_is_no_reward_of_feelings(first):

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from frown.config import RunConfig
-from frown.dialogue.conversation import as_rollout
+from frown.dialogue.conversation import Dialogue, as_rollout
 from frown.dialogue.partner import Partner
 from frown.dialogue.play import play
+from frown.distributed import ALONE, Ranks
 from frown.engine.local import LocalEngine
 from frown.errors import FrownError
 from frown.feedback.critic import Critic
@@ -28,8 +29,8 @@ from frown.types import Ints, Rollout, Step, Task, Verdict
 class DialogueEngine(LocalEngine):
     """The engine for one process, whose `sample` holds conversations of at most `turns` turns with a partner."""
 
-    def __init__(self, config: RunConfig, partner: Partner, *, turns: int) -> None:
-        super().__init__(config)
+    def __init__(self, config: RunConfig, partner: Partner, *, turns: int, ranks: Ranks = ALONE) -> None:
+        super().__init__(config, ranks)
         self._partner, self._turns = partner, turns
 
     def sample(
@@ -50,8 +51,11 @@ class DialogueEngine(LocalEngine):
             raise FrownError(
                 "a conversation is held by the policy from its task's own messages; set objective.distillation = 0"
             )
-        held = play(_Turns(self), self._partner, tasks, n, seed=seed, temperature=temperature, turns=self._turns)
-        return [as_rollout(d) for d in held]
+        return [as_rollout(d) for d in self.talks(tasks, n, seed=seed, temperature=temperature)]
+
+    def talks(self, tasks: Sequence[Task], n: int, *, seed: int, temperature: float) -> list[Dialogue]:
+        """The same as conversations."""
+        return play(_Turns(self), self._partner, tasks, n, seed=seed, temperature=temperature, turns=self._turns)
 
     def turn(
         self, tasks: Sequence[Task], n: int, *, seed: int, temperature: float, contexts: Sequence[Ints] | None

@@ -130,6 +130,120 @@ def model(
 
 
 @app.command
+def train(
+    *overrides: str,
+    model: str | None = None,
+    person: str = "plain",
+    preset: Literal["rlver", "sage"] = "rlver",
+    profiles: Path | None = None,
+    wording: Literal["english", "lab"] = "english",
+    out: Path = Path("runs/empathy-train"),
+    resume: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Train any model in conversations with a person, paid by how the person feels at the end (GRPO).
+
+    It leaves a run directory, as `frown train` does: `frown look` shows its conversations turn by turn, `frown report`
+    draws it.
+
+    Parameters
+    ----------
+    overrides
+        Settings as KEY=VALUE, as of `frown train`, e.g. optimiser.lr=1e-5 optimiser.steps=50
+        sampling.max_new_tokens=256; and of the model that plays the person, e.g.
+        person.endpoint.base_url=http://localhost:8000/v1 person.endpoint.model=NAME person.cache=DIR
+        person.call_budget=5000
+    model
+        A Hugging Face causal-LM folder with a chat template, or a hub name.
+    person
+        Who it talks to: plain, soothable or sceptic (by rules), or spoken (played by a model).
+    preset
+        Whose constants: RLVER's training or SAGE's benchmark.
+    profiles
+        Folder of RLVER's train_profile.jsonl and test_profile.jsonl. Default: profiles drawn at random.
+    wording
+        In which words a person by rules speaks: English, or the lab's, for a model of the lab's size.
+    out
+        The run directory.
+    resume
+        Go on with the run that the directory holds, from its last checkpoint; begin it where there is none.
+    """
+    from rich.console import Console
+
+    from frown.distributed import refuse_several
+    from frown.recipes.empathy import talks
+    from frown.report.live import LiveView, Watched
+    from frown.store import RunDirectory, write_text
+
+    refuse_several("empathy train")
+    given = talks.PersonConfig(preset=preset, profiles=profiles, wording=wording)
+    config = talks.settings(person, overrides, model, given)
+    console = Console(stderr=True)
+
+    def warn(line: str) -> None:
+        console.print(f"warning: {line}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+    def tell(statistics: Mapping[str, Any]) -> None:
+        if out.is_dir():
+            write_text(out / "person.json", json.dumps(statistics, indent=1) + "\n")
+        console.print(talks.spent(statistics), markup=False, highlight=False, soft_wrap=True)
+
+    with LiveView([Watched("train", out, config.optimiser.steps)], console).in_background():
+        talks.train(config, out, warn, resume, tell)
+    tested = [m.get("avg_at_k") for m in RunDirectory(out).metrics() if m.get("split") == "test"]
+    before, after = ("nothing scored" if v is None else f"{v:.3f}" for v in (tested[0], tested[-1]))
+    print(f"emotion at the end {before} before, {after} after; everything is in {out}")
+
+
+@app.command(name="eval")
+def eval_(
+    *overrides: str,
+    model: str | None = None,
+    person: str = "plain",
+    preset: Literal["rlver", "sage"] = "rlver",
+    profiles: Path | None = None,
+    wording: Literal["english", "lab"] = "english",
+    out: Path = Path("runs/empathy-eval"),
+    json_: Annotated[bool, Parameter("--json")] = False,
+) -> None:
+    """Hold conversations of any model with a person, and say what became of them.
+
+    Parameters
+    ----------
+    overrides
+        Settings as KEY=VALUE, e.g. eval.prompts=20 (people) eval.samples=2 (conversations with each)
+        sampling.max_new_tokens=256; and of the model that plays the person, e.g.
+        person.endpoint.base_url=http://localhost:8000/v1 person.endpoint.model=NAME person.cache=DIR
+        person.call_budget=500
+    model
+        A Hugging Face causal-LM folder with a chat template (a run's checkpoint is one), or a hub name.
+    person
+        Who it talks to: plain, soothable or sceptic (by rules), or spoken (played by a model).
+    preset
+        Whose constants: RLVER's training or SAGE's benchmark.
+    profiles
+        Folder of RLVER's train_profile.jsonl and test_profile.jsonl. Default: profiles drawn at random.
+    wording
+        In which words a person by rules speaks: English, or the lab's, for a model of the lab's size.
+    out
+        Where results.json and the conversations are written; `frown look` shows these turn by turn.
+    json_
+        Print the results as JSON on standard output.
+    """
+    from frown.distributed import refuse_several
+    from frown.recipes.empathy import talks
+    from frown.store import write_text
+
+    refuse_several("empathy eval")
+    given = talks.PersonConfig(preset=preset, profiles=profiles, wording=wording)
+    found = talks.hold(talks.settings(person, overrides, model, given), out)
+    text = json.dumps({"command": _command(), **found}, indent=1, allow_nan=False)
+    write_text(out / "results.json", text)
+    if found["statistics"] is not None:
+        print(talks.spent(found["statistics"]), file=sys.stderr if json_ else sys.stdout)
+    print(text if json_ else talks.table(found))
+
+
+@app.command
 def fit(
     *files: Path,
     out: Path | None = None,

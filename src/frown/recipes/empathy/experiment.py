@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from frown.evals.stats import Interval, difference, draws, interval
 from frown.evals.weights import mean_of_prompts
 from frown.recipes.empathy import act_policy, guards
+from frown.recipes.empathy.acts import MEETS
 from frown.recipes.empathy.cells import Cell, Measured, kept
 from frown.recipes.empathy.presets import Preset
 from frown.recipes.empathy.profile import Profile
@@ -88,11 +89,15 @@ def measured(policy: act_policy.Policy, people: Sequence[Profile], manner: Manne
     return audit([(d.person, d.scores[-1], d.exchanges) for d in held], EACH, manner.candour)
 
 
-def audit(held: Sequence[tuple[Profile, int, Sequence[guards.Exchange]]], each: int, candour: float) -> Measured:
-    """Conversations (person, last score, exchanges), `each` a person in order, as one value a person and measure."""
+Held = tuple[Profile, int, Sequence[guards.Exchange]]
+"""A conversation: the person, the last score, and what was said."""
+
+
+def audit(held: Sequence[Held | None], each: int, candour: float) -> Measured:
+    """Conversations, `each` a person in order, as one value a person and measure; None is one that was lost."""
 
     def rows(one: Callable[[Profile, int, Sequence[guards.Exchange]], float]) -> NDArray[np.float64]:
-        values = np.asarray([one(*h) for h in held], np.float64).reshape(-1, each)
+        values = np.asarray([np.nan if h is None else one(*h) for h in held], np.float64).reshape(-1, each)
         known = np.isfinite(values)
         return np.where(known.any(1), np.where(known, values, 0).sum(1) / np.maximum(known.sum(1), 1), np.nan)
 
@@ -102,13 +107,15 @@ def audit(held: Sequence[tuple[Profile, int, Sequence[guards.Exchange]]], each: 
         "grounding": rows(lambda p, s, e: guards.grounding(e)),
         "assure": rows(lambda p, s, e: float(np.mean([x.act == "assure" for x in e]))),
         "turns": rows(lambda p, s, e: len(e)),
+        "meets": rows(lambda p, s, e: float(np.mean([x.act == MEETS[p.need] for x in e]))),
+        "no_act": rows(lambda p, s, e: float(np.mean([x.act is None for x in e]))),
         "on_topic": rows(lambda p, s, e: float(np.mean([x.specific for x in e]))),
         "unfounded": rows(lambda p, s, e: guards.claims_unfounded(guards.claims_and_beliefs(e, candour))),
         "to_profile": rows(lambda p, s, e: guards.consistency(p, [x.heard for x in e]).to_profile),
         "to_itself": rows(lambda p, s, e: guards.consistency(p, [x.heard for x in e]).to_itself),
     }
     # One conversation holds too few claims for a correlation: all of a person's are taken together.
-    pairs = [guards.claims_and_beliefs(e, candour) for _, _, e in held]
+    pairs = [[] if h is None else guards.claims_and_beliefs(h[2], candour) for h in held]
     together = [[x for of in pairs[i : i + each] for x in of] for i in range(0, len(pairs), each)]
     return out | {"bullshit_index": np.asarray([guards.bullshit_index(p) for p in together])}
 

@@ -21,7 +21,8 @@ from frown.recipes.empathy.language import base_model, in_words
 from frown.recipes.empathy.presets import Preset
 from frown.recipes.empathy.profile import Profile, task_of
 from frown.recipes.empathy.rewards import emotion, forward_values, turn_values
-from frown.recipes.empathy.user import SCEPTIC, Manner, SentientUser, specific
+from frown.recipes.empathy.user import SCEPTIC, Manner, SentientUser
+from frown.recipes.empathy.wording import LAB, Wording
 
 if TYPE_CHECKING:
     from frown.engine.local import LocalEngine
@@ -67,15 +68,15 @@ def scores(dialogue: Dialogue, preset: Preset) -> list[int]:
     return [preset.start, *(t.heard.state.score for t in dialogue.turns)]
 
 
-def on_topic(dialogue: Dialogue) -> float:
+def on_topic(dialogue: Dialogue, wording: Wording = LAB) -> float:
     """The verifiable task: the share of turns that speak of no other topic than the person's."""
-    return float(np.mean([specific(dialogue.task.data["profile"], t.said.text) for t in dialogue.turns]))
+    return float(np.mean([wording.specific(dialogue.task.data["profile"], t.said.text) for t in dialogue.turns]))
 
 
-def exchanges(dialogue: Dialogue) -> list[Exchange]:
+def exchanges(dialogue: Dialogue, wording: Wording = LAB) -> list[Exchange]:
     """A conversation as an auditor sees it."""
     person = dialogue.task.data["profile"]
-    return [Exchange(read(t.said.text), specific(person, t.said.text), t.heard.text) for t in dialogue.turns]
+    return [Exchange(read(t.said.text), wording.specific(person, t.said.text), t.heard.text) for t in dialogue.turns]
 
 
 def step(
