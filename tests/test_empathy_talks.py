@@ -131,7 +131,7 @@ def test_training_against_an_endpoint_keeps_statistics_and_no_key(tmp_path, url,
             "sampling.responses_per_prompt=2", "eval.prompts=2", "eval.samples=1"]  # fmt: skip
     main(["empathy", "train", "--model", model, *spoken(url, "train"), *more, "--out", str(out)])
     said = capsys.readouterr()
-    assert "emotion at the end 0.700 before, 0.700 after" in said.out and "the person's model: asked" in said.err
+    assert "reward 0.700 before, 0.700 after" in said.out and "the person's model: asked" in said.err
     kept = json.loads((out / "person.json").read_text())
     assert kept["asked"] == 2 * RLVER.turns * (2 + 2 + 2) and kept["lost"] == {}
     config = json.loads((out / "config.json").read_text())
@@ -175,6 +175,8 @@ def test_any_model_is_trained_with_a_person_by_rules_and_the_run_goes_on(tmp_pat
         (["--person", "plain", "person.endpoint.model=x"], "by rules"),
         (["objective.distillation=0.5"], "distillation = 0"),
         (["eval.prompts=101"], "100 people"),
+        (["--task-weight", "1.5"], "task_weight"),
+        (["--person", "spoken", "--task-weight", "0.5", "person.local.path=x"], "by rules"),
         (["--person", "spoken", "person.endpoint.modl=x"], "endpoint"),
         ([], "give a model folder"),
     ],
@@ -184,6 +186,15 @@ def test_what_does_not_go_together_is_one_line(given, said, model, capsys):
         main(["empathy", "train", *(["--model", model] if given else []), *given])
     err = capsys.readouterr().err
     assert said in err.replace("\n", " ") and "Traceback" not in err
+
+
+def test_a_task_is_mixed_into_the_reward_by_weight(tmp_path, model):
+    """With weight 1 the score is the share of turns on topic, and so it is 1 for a model that names no topic at all."""
+    main(["empathy", "train", "--model", model, "--task-weight", "1", "model.device=cpu", "sampling.max_new_tokens=2",
+          "sampling.prompts_per_step=1", "sampling.responses_per_prompt=2", "optimiser.steps=1", "eval.prompts=2",
+          "eval.samples=1", "--out", str(tmp_path / "run")])  # fmt: skip
+    rows = pq.read_table(tmp_path / "run" / "rollouts").to_pylist()
+    assert [r["score"] for r in rows] == [1.0, 1.0] and all(sum(r["step_reward"]) < 70 for r in rows)
 
 
 @pytest.mark.parametrize("wording", [LAB, ENGLISH], ids=["lab", "english"])

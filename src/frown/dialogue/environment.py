@@ -9,7 +9,8 @@ Each answer is a whole conversation as one rollout, with the partner's verdict; 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,11 +28,22 @@ from frown.types import Ints, Rollout, Step, Task, Verdict
 
 
 class DialogueEngine(LocalEngine):
-    """The engine for one process, whose `sample` holds conversations of at most `turns` turns with a partner."""
+    """The engine for one process, whose `sample` holds conversations of at most `turns` turns with a partner.
 
-    def __init__(self, config: RunConfig, partner: Partner, *, turns: int, ranks: Ranks = ALONE) -> None:
+    `judge`: how a conversation that was scored went, instead of the partner's own verdict.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        partner: Partner,
+        *,
+        turns: int,
+        judge: Callable[[Dialogue], Verdict] | None = None,
+        ranks: Ranks = ALONE,
+    ) -> None:
         super().__init__(config, ranks)
-        self._partner, self._turns = partner, turns
+        self._partner, self._turns, self._judge = partner, turns, judge
 
     def sample(
         self,
@@ -55,7 +67,10 @@ class DialogueEngine(LocalEngine):
 
     def talks(self, tasks: Sequence[Task], n: int, *, seed: int, temperature: float) -> list[Dialogue]:
         """The same as conversations."""
-        return play(_Turns(self), self._partner, tasks, n, seed=seed, temperature=temperature, turns=self._turns)
+        held = play(_Turns(self), self._partner, tasks, n, seed=seed, temperature=temperature, turns=self._turns)
+        if self._judge is None:
+            return held
+        return [replace(d, verdict=self._judge(d)) if d.verdict.scored else d for d in held]
 
     def turn(
         self, tasks: Sequence[Task], n: int, *, seed: int, temperature: float, contexts: Sequence[Ints] | None

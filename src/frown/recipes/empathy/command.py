@@ -137,6 +137,7 @@ def train(
     preset: Literal["rlver", "sage"] = "rlver",
     profiles: Path | None = None,
     wording: Literal["english", "lab"] = "english",
+    task_weight: float = 0.0,
     out: Path = Path("runs/empathy-train"),
     resume: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
@@ -162,6 +163,8 @@ def train(
         Folder of RLVER's train_profile.jsonl and test_profile.jsonl. Default: profiles drawn at random.
     wording
         In which words a person by rules speaks: English, or the lab's, for a model of the lab's size.
+    task_weight
+        Share of a verifiable task (keeping to the person's topic) in the reward, from 0 to 1.
     out
         The run directory.
     resume
@@ -169,13 +172,15 @@ def train(
     """
     from rich.console import Console
 
+    from frown.config import parse
     from frown.distributed import refuse_several
     from frown.recipes.empathy import talks
     from frown.report.live import LiveView, Watched
     from frown.store import RunDirectory, write_text
 
     refuse_several("empathy train")
-    given = talks.PersonConfig(preset=preset, profiles=profiles, wording=wording)
+    more = {"preset": preset, "profiles": profiles, "wording": wording, "task_weight": task_weight}
+    given = parse(talks.PersonConfig, more, "frown empathy train")
     config = talks.settings(person, overrides, model, given)
     console = Console(stderr=True)
 
@@ -191,7 +196,7 @@ def train(
         talks.train(config, out, warn, resume, tell)
     tested = [m.get("avg_at_k") for m in RunDirectory(out).metrics() if m.get("split") == "test"]
     before, after = ("nothing scored" if v is None else f"{v:.3f}" for v in (tested[0], tested[-1]))
-    print(f"emotion at the end {before} before, {after} after; everything is in {out}")
+    print(f"reward {before} before, {after} after; everything is in {out}")
 
 
 @app.command(name="eval")

@@ -11,8 +11,11 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+
+from pydantic import Field
 
 from frown.config import AskedModelConfig, Config, RunConfig, load, parse
 from frown.dialogue.conversation import Dialogue, as_rollout
@@ -29,7 +32,7 @@ from frown.recipes.empathy.profile import profiles as load_profiles
 from frown.recipes.empathy.spoken_user import SpokenUser
 from frown.recipes.empathy.user import MANNERS, SentientUser
 from frown.recipes.empathy.wording import ENGLISH, WORDINGS, Wording
-from frown.types import Task
+from frown.types import Task, Verdict
 
 SPOKEN = "spoken"
 """The person that a model plays."""
@@ -55,6 +58,8 @@ class PersonConfig(Config):
     """In which words a person by rules speaks."""
     person: AskedModelConfig | None = None
     """The model that plays the person."""
+    task_weight: float = Field(0.0, ge=0, le=1)
+    """Share of a verifiable task in the reward: of a person by rules, the share of turns that keep to its topic."""
 
 
 class Person(NamedTuple):
@@ -97,6 +102,8 @@ def settings(name: str, overrides: Iterable[str], model: str | None, given: Pers
     base = parse(RunConfig, DEFAULTS, "config")
     shown = [] if model is None else [f"model.path={json.dumps(model)}"]
     config = load(RunConfig, None, [*shown, *rest, f"task.kind={json.dumps(f'empathy:{name}')}"], base)
+    if name == SPOKEN and given.task_weight:
+        raise FrownError("--task-weight is for a person by rules, whose topics are known")
     if config.objective.distillation:
         raise FrownError("conversations are trained by their reward alone; leave objective.distillation = 0")
     if config.eval.prompts > 100:
@@ -138,10 +145,16 @@ def train(
     [0, 1]. `tell` is given the statistics of the person's model, however the run ends."""
     from frown.run import execute
 
+    weight = parse(PersonConfig, config.task.options, "task.options").task_weight
     with person_of(config) as person:
 
+        def judge(d: Dialogue) -> Verdict:
+            task = model_policy.on_topic(d, person.wording)
+            return replace(d.verdict, score=(1.0 - weight) * d.verdict.score + weight * task)
+
         def engine(config: RunConfig, ranks: Any) -> DialogueEngine:
-            return DialogueEngine(config, person.user, turns=person.preset.turns, ranks=ranks)
+            mixed = judge if weight else None
+            return DialogueEngine(config, person.user, turns=person.preset.turns, judge=mixed, ranks=ranks)
 
         environment = Conversations("empathy", person.train, person.test)
         try:
