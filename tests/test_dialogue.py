@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frown import credit, curriculum
+from frown.affect import rehearsal
 from frown.affect.appraisal import appraise
 from frown.affect.normalise import Normaliser
 from frown.affect.reward import affect_reward
@@ -21,6 +22,7 @@ from frown.dialogue.partner import Hearing, Reply, Scripted
 from frown.dialogue.play import go_on, play
 from frown.engine.text import completion_text
 from frown.errors import FrownError
+from frown.interchange import exports
 from frown.look.page import page
 from frown.losses.advantages import tail_advantages
 from frown.types import TeacherView, Verdict
@@ -247,6 +249,21 @@ def test_what_ranks_tokens_ranks_the_policys_own(engine):
     assert all(r.own[s.start : s.end].all() for s in spans)
     held = Normaliser().update([r.signals]).sketches["entropy"]
     assert sum(sketch.seen for place in held for sketch in place) == r.own.sum()
+
+
+def test_the_mask_outlives_a_checkpoint_and_an_export(engine, tmp_path):
+    """A rehearsed conversation comes back with its mask, and an export has the policy's log-probabilities alone."""
+    [r] = [as_rollout(d) for d in play(engine, Scripted(["yes"]), [TASK], 1, seed=3, temperature=1.0, turns=2)]
+    view = TeacherView(0, r.prompt_ids, r.own.astype(np.float32))
+    for rollout in (r, replace(r, sampled=None)):
+        rehearsal.write([rehearsal.Kept(rehearsal.needed(rollout), view, 1.0)], tmp_path / "kept.parquet")
+        [back] = rehearsal.read(tmp_path / "kept.parquet")
+        assert np.array_equal(back.rollout.own, rollout.own) and (back.rollout.sampled is None) == (rollout is not r)
+
+    pytest.importorskip("inspect_ai", reason="inspect_ai is not installed")
+    row = {"tokens": [str(i) for i in r.ids], "logp": r.logp.tolist(), "sampled": r.sampled.tolist()}
+    assert [entry.token for entry in exports._logprobs(row).content] == [str(i) for i in r.ids[r.own]]
+    assert len(exports._logprobs(row | {"sampled": None}).content) == len(r.ids)
 
 
 def replace_objective(config, **changes):
