@@ -57,7 +57,7 @@ def conversation(folder: Path) -> Path:
         "talk", tokens, steps=((0, 2), (5, 8)), doubt=(0.2, 2.0), right=None, sampled=sampled, step_reward=[7.0, -3.5],
         signal_surprisal=surprisal, signal_entropy=surprisal, signal_margin=None, score=0.4, text="assure\n\nask work",
         logp=[0.0 if s is None else -s for s in surprisal], advantage=[0.5, 0.5, 0.0, 0.0, 0.0, -0.5, -0.5, -0.5],
-        spans=[span(5, 6, 1)],
+        spans=[span(5, 6, 1)], verdict="", answer=None,
     )  # fmt: skip
     write_rollouts(folder / "rollouts" / "step=000001.parquet", [held, row("plain")])
     return folder

@@ -251,8 +251,8 @@ def test_what_ranks_tokens_ranks_the_policys_own(engine):
     assert sum(sketch.seen for place in held for sketch in place) == r.own.sum()
 
 
-def test_the_mask_outlives_a_checkpoint_and_an_export(engine, tmp_path):
-    """A rehearsed conversation comes back with its mask, and an export has the policy's log-probabilities alone."""
+def test_the_mask_outlives_a_checkpoint(engine, tmp_path):
+    """A rehearsed conversation comes back with its mask, and another answer without one."""
     [r] = [as_rollout(d) for d in play(engine, Scripted(["yes"]), [TASK], 1, seed=3, temperature=1.0, turns=2)]
     view = TeacherView(0, r.prompt_ids, r.own.astype(np.float32))
     for rollout in (r, replace(r, sampled=None)):
@@ -260,7 +260,10 @@ def test_the_mask_outlives_a_checkpoint_and_an_export(engine, tmp_path):
         [back] = rehearsal.read(tmp_path / "kept.parquet")
         assert np.array_equal(back.rollout.own, rollout.own) and (back.rollout.sampled is None) == (rollout is not r)
 
+
+def test_an_export_has_the_policys_own_log_probabilities(engine):
     pytest.importorskip("inspect_ai", reason="inspect_ai is not installed")
+    [r] = [as_rollout(d) for d in play(engine, Scripted(["yes"]), [TASK], 1, seed=3, temperature=1.0, turns=2)]
     row = {"tokens": [str(i) for i in r.ids], "logp": r.logp.tolist(), "sampled": r.sampled.tolist()}
     assert [entry.token for entry in exports._logprobs(row).content] == [str(i) for i in r.ids[r.own]]
     assert len(exports._logprobs(row | {"sampled": None}).content) == len(r.ids)

@@ -424,6 +424,7 @@ def test_a_conversation_is_drawn_turn_by_turn(chromium, tmp_path, pictures, widt
         rows = page.locator("#answer .step")
         assert [rows.nth(i).locator(".gutter").inner_text().split("\n")[0].strip()[:9] for i in range(3)] == [
             "Turn 1", "The other", "Turn 2"] if width > 1000 else rows.count() == 3  # fmt: skip
+        assert "null" not in page.locator("#main").inner_text()
         assert "earned +7" in rows.nth(0).inner_text() and "earned -3.5" in rows.nth(2).inner_text()
         heard = rows.nth(1)
         assert heard.locator(".t").count() == heard.locator(".t.heard").count() == 3

@@ -101,7 +101,7 @@ function draw() {
           page.temperature ? crumb("temperature", number(page.temperature)) : null, page.source && page.source !== "full" ? crumb("signals from", page.source) : null)),
       el("div", { class: "steps-nav" }, el("button", { type: "button", onclick: () => list.move(-1), title: "Previous (k)" }, "‹ Previous"), el("button", { type: "button", onclick: () => list.move(1), title: "Next (j)" }, "Next ›"))),
     page.verdict || page.answer ? el("p", { class: "verdict small" }, el("span", { class: "kind" }, "verifier"), shown(page.verdict || ""), page.answer ? el("span", { class: "soft" }, "  final answer ", el("span", { class: "mono" }, shown(page.answer.slice(0, 400)))) : null,
-      page.well_formed === false ? el("span", { class: "wrong" }, "  not in the form asked for") : null) : null,
+      page.well_formed === false ? el("span", { class: "wrong" }, "  not in the form asked for") : null) : "",
     el("section", { "aria-labelledby": "answer-title" },
       el("div", { class: "section-head" }, el("h2", { id: "answer-title" }, page.heard ? "The conversation" : "The answer"),
         el("div", { class: "signals", role: "group", "aria-label": "Colour the tokens by" }, names.map((name, k) => el("button", { type: "button", "aria-pressed": String(name === view.signal), onclick: () => colourBy(name) },
