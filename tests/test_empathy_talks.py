@@ -132,12 +132,14 @@ def test_training_against_an_endpoint_keeps_statistics_and_no_key(tmp_path, url,
     main(["empathy", "train", "--model", model, *spoken(url, "train"), *more, "--out", str(out)])
     said = capsys.readouterr()
     assert "reward 0.700 before, 0.700 after" in said.out and "the person's model: asked" in said.err
-    kept = json.loads((out / "person.json").read_text())
+    [kept] = json.loads((out / "person.json").read_text())
     assert kept["asked"] == 2 * RLVER.turns * (2 + 2 + 2) and kept["lost"] == {}
     config = json.loads((out / "config.json").read_text())
     assert config["task"]["kind"] == "empathy:spoken"
     assert config["task"]["options"]["person"]["endpoint"]["base_url"] == url
     assert not holds_key(tmp_path)
+    main(["empathy", "train", "--model", model, *spoken(url, "train"), *more, "--out", str(out), "--resume"])
+    assert len(json.loads((out / "person.json").read_text())) == 1  # it was finished: nobody was asked
     rows = pq.read_table(out / "rollouts").to_pylist()
     assert len(rows) == 2 and all(not all(r["sampled"]) and r["step_reward"] == [5.0] * RLVER.turns for r in rows)
     with pytest.raises(FrownError, match="holds a run"):

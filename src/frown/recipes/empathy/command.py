@@ -188,8 +188,9 @@ def train(
         console.print(f"warning: {line}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
     def tell(statistics: Mapping[str, Any]) -> None:
-        if out.is_dir():
-            write_text(out / "person.json", json.dumps(statistics, indent=1) + "\n")
+        kept = out / "person.json"  # of each attempt at the run
+        before = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else []
+        write_text(kept, json.dumps([*before, statistics], indent=1) + "\n")
         console.print(talks.spent(statistics), markup=False, highlight=False, soft_wrap=True)
 
     with LiveView([Watched("train", out, config.optimiser.steps)], console).in_background():

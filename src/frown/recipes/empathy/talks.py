@@ -142,7 +142,7 @@ def train(
     tell: Callable[[Mapping[str, Any]], None] = lambda statistics: None,
 ) -> None:
     """Train in a run directory by frown's own loop; a conversation's reward is the person's feeling at its end, in
-    [0, 1]. `tell` is given the statistics of the person's model, however the run ends."""
+    [0, 1]. `tell` is given the statistics of the person's model, where it was asked, however the run ends."""
     from frown.run import execute
 
     weight = parse(PersonConfig, config.task.options, "task.options").task_weight
@@ -160,7 +160,8 @@ def train(
         try:
             execute(config, out, warn, resume=resume, environment=environment, engine=engine)
         finally:
-            if (statistics := person.statistics()) is not None:
+            statistics = person.statistics()
+            if statistics is not None and statistics["asked"]:
                 tell(statistics)
 
 
