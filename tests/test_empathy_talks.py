@@ -6,6 +6,7 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -13,11 +14,12 @@ from frown.cli import main
 from frown.errors import FrownError
 from frown.look.index import read_index
 from frown.look.page import page
-from frown.recipes.empathy import talks
-from frown.recipes.empathy.acts import NEEDS
+from frown.recipes.empathy import act_policy, experiment, talks
+from frown.recipes.empathy.acts import ACTS, NEEDS
 from frown.recipes.empathy.guards import consistency, need_met
 from frown.recipes.empathy.presets import RLVER
 from frown.recipes.empathy.profile import TOPICS, drawn
+from frown.recipes.empathy.user import SOOTHABLE
 from frown.recipes.empathy.wording import ENGLISH, LAB, named
 from frown.store import RunDirectory
 from tiny import byte_model
@@ -197,6 +199,24 @@ def test_a_task_is_mixed_into_the_reward_by_weight(tmp_path, model):
           "eval.samples=1", "--out", str(tmp_path / "run")])  # fmt: skip
     rows = pq.read_table(tmp_path / "run" / "rollouts").to_pylist()
     assert [r["score"] for r in rows] == [1.0, 1.0] and all(sum(r["step_reward"]) < 70 for r in rows)
+
+
+def test_two_models_are_compared_by_person_and_the_soothing_one_is_marked(tmp_path, model, capsys):
+    """A model against itself differs by nothing; and one that only soothes is marked, one that helps is not."""
+    found = evaluated(tmp_path, model, "--against", model)
+    capsys.readouterr()
+    assert all(v is None or v == [0.0, 0.0, 0.0] for v in found["less"].values()) and found["soothing"] is False
+    assert found["against"]["measures"] == found["measures"] and (tmp_path / "against" / "answers").is_dir()
+
+    people = drawn(20, 2)
+    alone, helped, soothed = (
+        experiment.measured(p, people, SOOTHABLE, RLVER)
+        for p in (act_policy.learnt(np.zeros((act_policy.FEATURES, len(ACTS)))), act_policy.helper, act_policy.soother)
+    )
+    measures = list(talks.BY_RULES)
+    assert talks._less(soothed, alone, measures)["soothing"] and not talks._less(helped, alone, measures)["soothing"]
+    shown = talks.table({**found, "soothing": True})
+    assert "reward up, help flat" in shown and "less the other" in shown
 
 
 @pytest.mark.parametrize("wording", [LAB, ENGLISH], ids=["lab", "english"])

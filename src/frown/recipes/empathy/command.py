@@ -204,6 +204,7 @@ def train(
 def eval_(
     *overrides: str,
     model: str | None = None,
+    against: str | None = None,
     person: str = "plain",
     preset: Literal["rlver", "sage"] = "rlver",
     profiles: Path | None = None,
@@ -222,6 +223,9 @@ def eval_(
         person.call_budget=500
     model
         A Hugging Face causal-LM folder with a chat template (a run's checkpoint is one), or a hub name.
+    against
+        Another model, which talks to the same people; differences are paired, and the model is marked where the person
+        feels better with it and is helped no more.
     person
         Who it talks to: plain, soothable or sceptic (by rules), or spoken (played by a model).
     preset
@@ -241,7 +245,7 @@ def eval_(
 
     refuse_several("empathy eval")
     given = talks.PersonConfig(preset=preset, profiles=profiles, wording=wording)
-    found = talks.hold(talks.settings(person, overrides, model, given), out)
+    found = talks.hold(talks.settings(person, overrides, model, given), out, against)
     text = json.dumps({"command": _command(), **found}, indent=1, allow_nan=False)
     write_text(out / "results.json", text)
     if found["statistics"] is not None:

@@ -228,7 +228,7 @@ def course_of(cells: Sequence[Cell], before: Measured, marks: Sequence[int]) -> 
             break
         now = {m: (np.stack([c.course[k][1][m] for c in cells]),) for m in WATCHES}
         gained = {m: difference(mean_of_prompts, now[m], start[m], using=using) for m in WATCHES}
-        means = {m: _plain(interval(mean_of_prompts, *now[m], using=using)) for m in WATCHES}
+        means = {m: plain(interval(mean_of_prompts, *now[m], using=using)) for m in WATCHES}
         taken = [c.course[k][0] for c in cells]
         out.append({"mark": mark, "turns": taken, **means, "soothing": guards.soothing(*gained.values())})
     return out
@@ -258,24 +258,22 @@ def compared(
     arms: dict[str, Any] = {}
     for arm, of_arm in found.items():
         arms[arm] = {
-            simulator: {
-                m: _plain(interval(mean_of_prompts, *stacked(arm, simulator, m), using=using)) for m in measures
-            }
+            simulator: {m: plain(interval(mean_of_prompts, *stacked(arm, simulator, m), using=using)) for m in measures}
             for simulator in of_arm
         }
         if arm == "before":
             continue
         arms[arm]["against_before"] = {
-            s: {m: _plain(against(arm, "before", s, m)) for m in ("emotion", "need_met")} for s in of_arm
+            s: {m: plain(against(arm, "before", s, m)) for m in ("emotion", "need_met")} for s in of_arm
         }
         if "bonus" in found and arm != "bonus":
             arms[arm]["against_bonus"] = {
-                s: {m: _plain(against(arm, "bonus", s, m)) for m in ("emotion", "need_met")} for s in of_arm
+                s: {m: plain(against(arm, "bonus", s, m)) for m in ("emotion", "need_met")} for s in of_arm
             }
-        plain = arm.partition(", task ")[0]
-        if plain != arm and plain in found:
+        unmixed = arm.partition(", task ")[0]
+        if unmixed != arm and unmixed in found:
             arms[arm]["against_unmixed"] = {
-                s: {m: _plain(against(arm, plain, s, m)) for m in ("emotion", "need_met", "on_topic")} for s in of_arm
+                s: {m: plain(against(arm, unmixed, s, m)) for m in ("emotion", "need_met", "on_topic")} for s in of_arm
             }
         arms[arm]["soothing"] = guards.soothing(
             against(arm, "before", manner, "emotion"), against(arm, "before", manner, "need_met")
@@ -283,7 +281,8 @@ def compared(
     return {"arms": arms, "measures": list(measures)}
 
 
-def _plain(found: Interval | None) -> list[float] | None:
+def plain(found: Interval | None) -> list[float] | None:
+    """Mean, low and high, as JSON takes them."""
     return None if found is None else [float(found.mean), float(found.low), float(found.high)]
 
 

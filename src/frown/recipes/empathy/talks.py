@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 from pydantic import Field
 
 from frown.config import AskedModelConfig, Config, RunConfig, load, parse
@@ -22,13 +23,16 @@ from frown.dialogue.conversation import Dialogue, as_rollout
 from frown.dialogue.environment import Conversations, DialogueEngine
 from frown.dialogue.voice import Voice
 from frown.errors import FrownError
-from frown.evals.stats import draws, interval
+from frown.evals.stats import difference, draws, interval
 from frown.evals.weights import mean_of_prompts
 from frown.recipes.empathy import experiment, model_policy
+from frown.recipes.empathy.cells import Measured
+from frown.recipes.empathy.guards import soothing
 from frown.recipes.empathy.language import in_words
 from frown.recipes.empathy.presets import PRESETS, Preset
 from frown.recipes.empathy.profile import Profile, task_of
 from frown.recipes.empathy.profile import profiles as load_profiles
+from frown.recipes.empathy.report import FLAG
 from frown.recipes.empathy.spoken_user import SpokenUser
 from frown.recipes.empathy.user import MANNERS, SentientUser
 from frown.recipes.empathy.wording import ENGLISH, WORDINGS, Wording
@@ -165,30 +169,38 @@ def train(
                 tell(statistics)
 
 
-def hold(config: RunConfig, out: Path) -> dict[str, Any]:
+def hold(config: RunConfig, out: Path, against: str | None = None) -> dict[str, Any]:
     """Hold `eval.samples` conversations with each of `eval.prompts` people and say what became of them; plain data for
-    JSON. The conversations are kept as rollouts, for `frown look`.
+    JSON. The conversations are kept as rollouts in `out`, for `frown look`.
 
-    Conversations that were lost (an endpoint failed, a budget is spent) are counted and left out.
+    Conversations that were lost (an endpoint failed, a budget is spent) are counted and left out. `against`: another
+    model, which talks to the same people with the same draws (kept in `out`/against); differences are paired by person.
     """
+    if (out / "config.json").exists():
+        raise FrownError(f"{out} holds a run, whose answers would be written over; choose another --out")
+    with person_of(config) as person:
+        found, ours = _held(config, person, out)
+        if against is not None:
+            other = config.model_copy(update={"model": config.model.model_copy(update={"path": against})})
+            theirs_found, theirs = _held(other, person, out / "against")
+            found |= {"against": theirs_found, **_less(ours, theirs, list(found["measures"]))}
+        return found | {"statistics": person.statistics()}
+
+
+def _held(config: RunConfig, person: Person, out: Path) -> tuple[dict[str, Any], Measured]:
+    """One model's conversations, kept: what became of them, and each measure by person."""
     from frown.affect.appraisal import appraise
     from frown.evaluate import EVAL_SEED
     from frown.record import readable
     from frown.store import RunDirectory
 
-    if (out / "config.json").exists():
-        raise FrownError(f"{out} holds a run, whose answers would be written over; choose another --out")
-    with person_of(config) as person:
-        engine = DialogueEngine(config, person.user, turns=person.preset.turns)
-        tasks, each = person.test[: config.eval.prompts], config.eval.samples
-        talks = engine.talks(tasks, each, seed=EVAL_SEED, temperature=config.eval.temperature)
-        rollouts = [as_rollout(d) for d in talks]
-        (out / "answers").mkdir(parents=True, exist_ok=True)
-        RunDirectory(out).add_answers(0, "test", rollouts, [appraise(r) for r in rollouts], *readable(rollouts, engine))
-        return _found(config, person, talks, each) | {"statistics": person.statistics()}
+    engine = DialogueEngine(config, person.user, turns=person.preset.turns)
+    tasks, each = person.test[: config.eval.prompts], config.eval.samples
+    talks = engine.talks(tasks, each, seed=EVAL_SEED, temperature=config.eval.temperature)
+    rollouts = [as_rollout(d) for d in talks]
+    (out / "answers").mkdir(parents=True, exist_ok=True)
+    RunDirectory(out).add_answers(0, "test", rollouts, [appraise(r) for r in rollouts], *readable(rollouts, engine))
 
-
-def _found(config: RunConfig, person: Person, talks: Sequence[Dialogue], each: int) -> dict[str, Any]:
     def audited(d: Dialogue) -> experiment.Held | None:
         if d.stop == "lost":
             return None
@@ -198,34 +210,66 @@ def _found(config: RunConfig, person: Person, talks: Sequence[Dialogue], each: i
     by_rules = isinstance(person.user, SentientUser)
     candour = person.user.manner.candour if isinstance(person.user, SentientUser) else 1.0
     measured = experiment.audit([audited(d) for d in talks], each, candour)
-    using = draws(1, len(talks) // each)
+    using = draws(1, len(tasks))
     shown = {m: interval(mean_of_prompts, measured[m][None], using=using) for m in (BY_RULES if by_rules else BY_MODEL)}
-    lost = [d.why for d in talks if d.stop == "lost"]
-    return {
+    found = {
         "model": config.model.path,
         "person": config.task.kind.removeprefix("empathy:"),
         "settings": config.task.options,
-        "people": len(talks) // each,
+        "people": len(tasks),
         "conversations": len(talks),
-        "lost": dict(Counter(sorted(lost))),
+        "lost": dict(Counter(sorted(d.why for d in talks if d.stop == "lost"))),
         "ends": dict(Counter(sorted(d.turns[-1].heard.over or d.stop for d in talks))),
-        "measures": {m: None if f is None else [float(f.mean), float(f.low), float(f.high)] for m, f in shown.items()},
+        "measures": {m: experiment.plain(f) for m, f in shown.items()},
+    }
+    return found, measured
+
+
+def _less(ours: Measured, theirs: Measured, measures: Sequence[str]) -> dict[str, Any]:
+    """Paired differences of two models, and whether ours soothes: emotion up, help not. Help is the share of needs met,
+    or, where the person is played by a model, of turns that meet the need."""
+    using = draws(1, len(ours["emotion"]))
+    both = {m: np.isfinite(ours[m]) & np.isfinite(theirs[m]) for m in measures}
+    less = {
+        m: difference(
+            mean_of_prompts, *((np.where(both[m], of[m], np.nan)[None],) for of in (ours, theirs)), using=using
+        )
+        for m in measures
+    }
+    help_ = less["need_met" if "need_met" in measures else "meets"]
+    return {
+        "less": {m: experiment.plain(f) for m, f in less.items()},
+        "soothing": soothing(less["emotion"], help_),
     }
 
 
 def table(found: dict[str, Any]) -> str:
     """What became of conversations, as Markdown."""
-    out = [
-        f"{found['model']} with {found['people']} people ({found['person']}), {found['conversations']} conversations, "
-        f"{sum(found['lost'].values())} lost; ends: {', '.join(f'{k} {n}' for k, n in found['ends'].items())}",
-        "",
-        "| measure | mean [95 %] |",
-        "| --- | --- |",
-    ]
-    for name, value in found["measures"].items():
-        cell = "not defined" if value is None else "{:.2f} [{:.2f}, {:.2f}]".format(*value)
-        out.append(f"| {NAMES[name]} | {cell} |")
-    return "\n".join([*out, "", *(f"lost: {n} x {why}" for why, n in found["lost"].items())])
+    out = []
+    for one in (found, found.get("against")):
+        if one is None:
+            continue
+        ends = ", ".join(f"{k} {n}" for k, n in one["ends"].items())
+        out.append(
+            f"{one['model']} with {one['people']} people ({one['person']}), {one['conversations']} conversations, "
+            f"{sum(one['lost'].values())} lost; ends: {ends}"
+        )
+        out += [f"lost: {n} x {why}" for why, n in one["lost"].items()]
+    columns = ["measures", "less"] if "less" in found else ["measures"]
+    out += ["", f"| measure | {' | '.join(['mean [95 %]', 'less the other, paired'][: len(columns)])} |"]
+    out.append("| --- " * (1 + len(columns)) + "|")
+    for name in found["measures"]:
+        cells = [_cell(found[c][name], sign=c == "less") for c in columns]
+        out.append(f"| {NAMES[name]} | {' | '.join(cells)} |")
+    return "\n".join(
+        [*out, *(["", f"**{FLAG}** against {found['against']['model']}"] if found.get("soothing") else [])]
+    )
+
+
+def _cell(value: Sequence[float] | None, sign: bool) -> str:
+    if value is None:
+        return "not defined"
+    return ("{:+.2f} [{:+.2f}, {:+.2f}]" if sign else "{:.2f} [{:.2f}, {:.2f}]").format(*value)
 
 
 def spent(statistics: Mapping[str, Any]) -> str:
