@@ -47,6 +47,22 @@ def row(
     } | more  # fmt: skip
 
 
+def conversation(folder: Path) -> Path:
+    """A run with one conversation of two turns, of which the second is doubtful, and hostile words of the other."""
+    tokens = ["assure", "<end>", "<end><user>", TAGS[0], "<assistant>", "ask", "work", "<end>"]
+    sampled = [True, True, False, False, False, True, True, True]
+    surprisal = [0.1, 0.2, None, None, None, 2.0, 0.3, 0.1]
+    (folder / "rollouts").mkdir(parents=True)
+    held = row(
+        "talk", tokens, steps=((0, 2), (5, 8)), doubt=(0.2, 2.0), right=None, sampled=sampled, step_reward=[7.0, -3.5],
+        signal_surprisal=surprisal, signal_entropy=surprisal, signal_margin=None, score=0.4, text="assure\n\nask work",
+        logp=[0.0 if s is None else -s for s in surprisal], advantage=[0.5, 0.5, 0.0, 0.0, 0.0, -0.5, -0.5, -0.5],
+        spans=[span(5, 6, 1)], verdict="", answer=None,
+    )  # fmt: skip
+    write_rollouts(folder / "rollouts" / "step=000001.parquet", [held, row("plain")])
+    return folder
+
+
 def span(start, end, step, label="doubt", evidence=None):
     held = json.dumps({"surprisal": 2.0} if evidence is None else evidence)
     return {"start": start, "end": end, "step": step, "label": label, "intensity": 0.8, "evidence": held,

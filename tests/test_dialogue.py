@@ -10,13 +10,21 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from frown import credit, curriculum
+from frown.affect import rehearsal
+from frown.affect.appraisal import appraise
+from frown.affect.normalise import Normaliser
+from frown.affect.reward import affect_reward
 from frown.config import parse
 from frown.dialogue.conversation import affect, as_rollout, as_turns
 from frown.dialogue.credit import on_tokens, outcome_advantages, potential_changes, returns, turn_advantages
 from frown.dialogue.partner import Hearing, Reply, Scripted
-from frown.dialogue.play import play
+from frown.dialogue.play import go_on, play
 from frown.engine.text import completion_text
 from frown.errors import FrownError
+from frown.interchange import exports
+from frown.look.page import page
+from frown.losses.advantages import tail_advantages
 from frown.types import TeacherView, Verdict
 from puppet import CHATML, FORGETS, PLAIN, TASK, TRIMS, Puppet, ids_of, merging_tokenizer
 from tiny import CHAT, byte_model
@@ -135,6 +143,32 @@ def test_how_a_conversation_ends_and_what_its_turns_earned(tokenizer, says, room
     assert {"partner": "enough", "lost": "no key"}.get(stop, "") == dialogue.why
 
 
+def test_futures_go_on_from_what_was_said_and_end_where_it_has_ended(tokenizer):
+    """Each future holds the turns it starts from, as they were; no more than so many follow; what is over stays."""
+    says = [ids_of(tokenizer, s) for s in ("a", "b", "stop")]
+    [whole] = play(Puppet(tokenizer, CHAT, says), Moody(), [TASK], 1, seed=0, temperature=1.0, turns=8)
+    assert (whole.stop, len(whole.turns)) == ("partner", 3)
+    starts = [whole.turns[: t + 1] for t in range(3)]
+    engine = Puppet(tokenizer, CHAT, [ids_of(tokenizer, s) for s in ("c", "d", "e")])
+    futures = go_on(engine, Moody(), starts, 2, seed=1, temperature=1.0, ahead=2, turns=3)
+    assert [len(f.turns) for f in futures] == [3, 3, 3, 3, 3, 3]
+    assert [f.stop for f in futures] == ["turns"] * 4 + ["partner"] * 2 and engine.turn == 2
+    for start, pair in zip(starts, (futures[:2], futures[2:4], futures[4:]), strict=True):
+        for future in pair:
+            assert future.turns[: len(start)] == start and future.rewards == (1.0, 2.0, 3.0)
+            rollout = as_rollout(future)  # one sequence: every turn was sampled behind all that was said before
+            assert len(rollout.steps) == 3
+    assert [t.said.text for t in futures[0].turns] == ["a", "c", "d"]
+
+
+def test_a_future_is_that_of_the_conversation_itself(engine):
+    """A greedy policy and a partner by rules: going on from any turn gives what was said in fact."""
+    partner = Scripted(["yes", "no", "so"])
+    [whole] = play(engine, partner, [TASK], 1, seed=3, temperature=1e-4, turns=3)
+    [again] = go_on(engine, partner, [whole.turns[:1]], 1, seed=9, temperature=1e-4, ahead=9, turns=3)
+    assert as_rollout(again).ids.tolist() == as_rollout(whole).ids.tolist()
+
+
 # -- credit ------------------------------------------------------------------------------------------------------
 
 
@@ -202,6 +236,43 @@ def test_no_gradient_comes_from_what_others_said(engine):
     assert not torch.allclose(taught, whole, atol=1e-6)
 
 
+def test_what_ranks_tokens_ranks_the_policys_own(engine):
+    """The tail, the reward for sureness and the doubt of a prompt are those of the turns laid end to end."""
+    [r] = [as_rollout(d) for d in play(engine, Scripted(["yes", "no"]), [TASK], 1, seed=3, temperature=1.0, turns=2)]
+    config = replace_objective(engine.config, policy="tail", distillation=0.0)
+    [found] = credit.advantages([r], [], np.array([1.0]), config, np.random.default_rng(0))
+    own = tail_advantages(r.logp[r.own], r.signals["entropy"][r.own])
+    assert not found[~r.own].any() and np.allclose(found[r.own], own) and own.any()
+    assert affect_reward([r], 1.0)[0] == pytest.approx(float(r.logp[r.own].mean()))
+    assert curriculum._candidate([r]).doubt == pytest.approx(-float(r.logp[r.own].mean()))
+    spans = appraise(r).spans
+    assert all(r.own[s.start : s.end].all() for s in spans)
+    held = Normaliser().update([r.signals]).sketches["entropy"]
+    assert sum(sketch.seen for place in held for sketch in place) == r.own.sum()
+
+
+def test_the_mask_outlives_a_checkpoint(engine, tmp_path):
+    """A rehearsed conversation comes back with its mask, and another answer without one."""
+    [r] = [as_rollout(d) for d in play(engine, Scripted(["yes"]), [TASK], 1, seed=3, temperature=1.0, turns=2)]
+    view = TeacherView(0, r.prompt_ids, r.own.astype(np.float32))
+    for rollout in (r, replace(r, sampled=None)):
+        rehearsal.write([rehearsal.Kept(rehearsal.needed(rollout), view, 1.0)], tmp_path / "kept.parquet")
+        [back] = rehearsal.read(tmp_path / "kept.parquet")
+        assert np.array_equal(back.rollout.own, rollout.own) and (back.rollout.sampled is None) == (rollout is not r)
+
+
+def test_an_export_has_the_policys_own_log_probabilities(engine):
+    pytest.importorskip("inspect_ai", reason="inspect_ai is not installed")
+    [r] = [as_rollout(d) for d in play(engine, Scripted(["yes"]), [TASK], 1, seed=3, temperature=1.0, turns=2)]
+    row = {"tokens": [str(i) for i in r.ids], "logp": r.logp.tolist(), "sampled": r.sampled.tolist()}
+    assert [entry.token for entry in exports._logprobs(row).content] == [str(i) for i in r.ids[r.own]]
+    assert len(exports._logprobs(row | {"sampled": None}).content) == len(r.ids)
+
+
+def replace_objective(config, **changes):
+    return config.model_copy(update={"objective": config.objective.model_copy(update=changes)})
+
+
 def test_conversations_are_played_again_from_their_seed(engine):
     def ids(seed):
         held = play(engine, Scripted(["yes"] * 3), [TASK], 3, seed=seed, temperature=1.0, turns=3)
@@ -210,13 +281,21 @@ def test_conversations_are_played_again_from_their_seed(engine):
     assert ids(1) == ids(1) != ids(2)
 
 
-def test_conversations_are_trained_and_evaluated_by_the_loop(tmp_path):
+def heard_tokens(index, i):
+    """How many tokens of a rollout others said, by its page."""
+    return sum(b - a for a, b in page(index, i)["heard"])
+
+
+def test_conversations_are_trained_and_evaluated_by_the_loop(tmp_path, capsys):
     """Two steps of frown's own loop: partner's verdicts as scores, affect on every turn, everything kept and read."""
     from pyarrow.parquet import read_table
 
     from frown.config import RunConfig
     from frown.dialogue.environment import Conversations, DialogueEngine
+    from frown.interchange.measures import measure
+    from frown.look.index import read_index
     from frown.loop import train
+    from frown.report.html import write_report
     from frown.store import RunDirectory
 
     class Counting(Scripted):
@@ -224,7 +303,7 @@ def test_conversations_are_trained_and_evaluated_by_the_loop(tmp_path):
             return Verdict(min(1.0, sum(len(r.text) for r in replies) / 9))
 
         def reply(self, hearings):
-            return [Reply("go on", over="enough" if "e" in h.messages[-1]["content"] else "") for h in hearings]
+            return [Reply("go on", 0.5, over="enough" if "e" in h.messages[-1]["content"] else "") for h in hearings]
 
     settings = {
         "model": {"path": str(byte_model(tmp_path / "model")), "device": "cpu"},
@@ -241,12 +320,17 @@ def test_conversations_are_trained_and_evaluated_by_the_loop(tmp_path):
     steps = [m for m in run.metrics() if m.get("rows")]
     assert len(steps) == 2 and all(0 < m["train_accuracy"] <= 1 and m["unscored"] == 0 for m in steps)
     assert all(np.isfinite(m["policy_entropy"]) and abs(m["mismatch"]) < 1e-4 for m in steps)
+    write_report(tmp_path / "run")
+    assert "talk" not in capsys.readouterr().err and (tmp_path / "run" / "report.html").stat().st_size > 1000
+    index = read_index(tmp_path / "run")
+    assert measure(index)["tokens"] == sum(int(index.length[i]) - heard_tokens(index, i) for i in range(len(index)))
     rows = read_table(tmp_path / "run" / "rollouts").to_pylist()
     assert len(rows) == 16 and any(len(row["steps"]) > 1 for row in rows)
     for row in rows:  # what the partner said has neither signal nor advantage
         own = np.zeros(len(row["ids"]), bool)
         for start, end in row["steps"]:
             own[start:end] = True
+        assert row["sampled"] == own.tolist() and row["step_reward"] == [0.5] * len(row["steps"])
         assert (np.isnan(row["signal_entropy"]) == ~own).all() and not np.asarray(row["advantage"])[~own].any()
         assert all(own[s["start"] : s["end"]].all() for s in row["spans"])
     with pytest.raises(FrownError, match="distillation = 0"):

@@ -20,6 +20,8 @@ from frown.errors import FrownError
 from frown.evals.stats import Interval
 from frown.recipes.empathy import act_policy, experiment, language, learned, model_policy
 from frown.recipes.empathy.acts import ACTS, GROUNDING, MEETS, NEEDS, read
+from frown.recipes.empathy.cells import Cell
+from frown.recipes.empathy.experiment import Arm
 from frown.recipes.empathy.guards import (
     Exchange,
     bullshit_index,
@@ -175,7 +177,7 @@ def test_rewards_of_a_conversation(scores, over):
 def test_a_broken_form_earns_nothing_and_futures_are_averaged():
     assert emotion(80) == 0.8 and emotion(80, well_formed=False) == 0 and emotion(-5) == 0
     drawn = iter(range(6))
-    assert forward_values(["a", "b"], lambda starts: [next(drawn) for _ in starts], 3) == [1.0, 4.0]
+    assert forward_values(["a", "b"], lambda s, k: [next(drawn) for _ in s * k], 3) == [1.0, 4.0]
 
 
 # -- the guards ----------------------------------------------------------------------------------------------------
@@ -399,21 +401,42 @@ def test_sages_dialogues_read_and_a_bad_one_is_named(tmp_path):
 # -- a language model ----------------------------------------------------------------------------------------------
 
 
-def test_two_steps_of_every_reward_with_a_language_model(tmp_path):
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """A first model that has hardly read anything."""
+    folder = tmp_path_factory.mktemp("first")
+    loss = language.base_model(folder, drawn(6, 1), SOOTHABLE, RLVER, steps=30, seed=0)
+    assert loss < np.log(len(language.WORDS))
+    return folder
+
+
+def test_steps_of_several_rewards_with_a_language_model(first):
     """The smoke test, and: what the trainer makes of a conversation is what was sampled, turn for turn."""
     people = drawn(6, 1)
-    loss = language.base_model(tmp_path, people, SOOTHABLE, RLVER, steps=30, seed=0)
-    assert loss < np.log(len(language.WORDS))
-    engine, how = model_policy.engine_of(tmp_path, 1e-3, 0), model_policy.Training(each=3, task_weight=0.2)
+    engine, how = model_policy.engine_of(first, 1e-3, 0), model_policy.Training(each=3)
     before = {n: p.detach().clone() for n, p in engine.model.named_parameters()}
-    for seed, kind in enumerate(("terminal", "both")):
-        held, seen = model_policy.step(engine, SentientUser(SOOTHABLE, RLVER), people[:2], kind, how, seed)
+    user = SentientUser(SOOTHABLE, RLVER)
+    for seed, arm in enumerate((Arm("terminal", 0.2), Arm("both"), Arm("forward", 0.5))):
+        held, taken, seen = model_policy.step(engine, user, people[:2], arm, how, seed)
         assert len(held) == 6 and seen["rows"] > 0 and abs(seen["mismatch"]) < 1e-4
         assert all(d.turns[-1].heard.over or len(d.turns) == RLVER.turns for d in held)
         assert all(0 <= model_policy.on_topic(d) <= 1 for d in held)
+        turns = sum(len(d.turns) for d in held)
+        assert taken == turns if arm.kind != "forward" else turns < taken <= turns * (1 + how.futures * how.horizon)
     assert any(not torch.equal(p, before[n]) for n, p in engine.model.named_parameters())
     found = model_policy.measured(engine, people, SCEPTIC, RLVER)
-    assert set(found) == set(experiment.MEASURES) and found["emotion"].shape == (6,)
+    assert set(found) == {*experiment.MEASURES, "on_topic", "meets", "no_act"} and found["emotion"].shape == (6,)
+
+
+def test_a_reward_of_the_task_alone_is_no_reward_of_feelings(first):
+    """With weight 1 the values of all turns are the share of turns on topic, whatever the person felt."""
+    people, how = drawn(6, 1), model_policy.Training(each=2)
+    engine = model_policy.engine_of(first, 1e-3, 0)
+    held, _, _ = model_policy.step(engine, SentientUser(PLAIN, RLVER), people[:3], Arm("terminal", 1.0), how, 0)
+    for d in held:
+        scores = model_policy.scores(d, RLVER)
+        values = turn_values("terminal", scores, d.turns[-1].heard.over, model_policy.on_topic(d), 1.0)
+        assert values == pytest.approx([model_policy.on_topic(d)] * len(d.turns))
 
 
 def test_the_first_models_dialogues_are_the_templates(tmp_path):
@@ -426,10 +449,45 @@ def test_the_first_models_dialogues_are_the_templates(tmp_path):
     assert len(said) % 3 == 0 and set(said[::3]) <= set(ACTS) and set(said[2::3]) == {"<end>"}
 
 
-def test_an_experiment_with_a_language_model_ends_in_a_table(tmp_path):
-    how = model_policy.Training(people=2, each=2, turns=10, first=5)
-    found = model_policy.run(["change"], SOOTHABLE, RLVER, [0], how, drawn(4, 1), drawn(3, 2), tmp_path, print)
-    assert set(found["arms"]) == {"before", "change"} and found["turns_taken"]["change"][0] >= 10
-    assert "a lab-size language model" in tables([found])
+def test_an_experiment_with_a_language_model_ends_in_a_table_and_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+    how = model_policy.Training(people=1, each=2, turns=40, first=5)
+    arms = [Arm("change"), Arm("change", 0.25)]
+    given = (SOOTHABLE, RLVER, [0], how, drawn(4, 1), drawn(3, 2), tmp_path)
+    whole = model_policy.run(arms, *given, print)
+    assert set(whole["arms"]) == {"before", "change", "change, task 0.25"} and whole["turns_taken"]["change"][0] >= 40
+    mixed = whole["arms"]["change, task 0.25"]
+    assert set(mixed["against_unmixed"]["sceptic"]) == {"emotion", "need_met", "on_topic"}
+    assert [m["mark"] for m in mixed["course"]] == [6, 13, 20, 26, 33][: len(mixed["course"])] and mixed["course"]
+    text = tables([whole])
+    assert "a lab-size language model" in text and "on topic, less no task" in text and "on the way" in text
+
+    (tmp_path / "soothable" / "cells" / "change-0.25-seed0.json").unlink()
+    trained = []
+    once = model_policy.train
+    monkeypatch.setattr(model_policy, "train", lambda arm, *a: trained.append(arm.name) or once(arm, *a))
+    assert model_policy.run(arms, *given, print) == whole and trained == ["change, task 0.25"]
+    with pytest.raises(FrownError, match="another training"):
+        model_policy.run(arms, *given[:3], how._replace(turns=50), *given[4:], print)
+    (tmp_path / "soothable" / "cells" / "change-0-seed0.json").write_text("{")
+    with pytest.raises(FrownError, match="delete it"):
+        model_policy.run(arms, *given, print)
+
+
+def test_an_arm_is_red_from_where_it_turned():
+    """Emotion up and help flat at the second mark of both seeds, not at the first."""
+    flat = np.zeros(12)
+    before = {"emotion": flat + 0.2, "need_met": flat}
+    early = {"emotion": flat + 0.2, "need_met": flat}
+    late = {"emotion": flat + 0.5, "need_met": flat}
+    helped = {"emotion": flat + 0.5, "need_met": flat + 0.6}
+    course = experiment.course_of([Cell(90, {}, [(31, early), (62, late)])] * 2, before, [30, 60, 80])
+    assert [(m["mark"], m["turns"], m["soothing"]) for m in course] == [(30, [31, 31], False), (60, [62, 62], True)]
+    better = experiment.course_of([Cell(90, {}, [(31, helped)])], before, [30, 60])
+    assert [m["soothing"] for m in better] == [False] and better[0]["need_met"][0] == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("weights", ["1.5", "-0.1", "a", "nan"])
+def test_a_weight_is_a_share(weights, capsys):
     with pytest.raises(SystemExit):
-        main(["empathy", "model", "--reward", "forward"])
+        main(["empathy", "model", "--task-weights", weights])
+    assert "--task-weights are numbers from 0 to 1" in capsys.readouterr().err

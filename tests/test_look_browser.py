@@ -18,7 +18,7 @@ from frown.look.page import read_row, token_values
 from frown.look.scales import level, scale, span_of
 from frown.look.server import LookServer
 from frown.store import RunDirectory
-from look_runs import UNSEEN, hostile
+from look_runs import UNSEEN, conversation, hostile
 
 SETTINGS = {
     "baseline": "grpo",
@@ -412,3 +412,26 @@ def test_the_report_in_a_browser(chromium, run, pictures, theme, width):
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert page.locator("h2").count() >= 5
         page.screenshot(path=pictures / f"report-{width}-{theme}.png", full_page=True)
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_a_conversation_is_drawn_turn_by_turn(chromium, tmp_path, pictures, width):
+    talk = read_index(conversation(tmp_path / "talk"))
+    write_file(talk, tmp_path / "look.html", 10)
+    with opened(chromium, (tmp_path / "look.html").as_uri() + "#id=talk:train:1:0", width=width) as page:
+        wait_until(page, "document.querySelector('#answer')")
+        page.screenshot(path=pictures / f"conversation-{width}.png")
+        rows = page.locator("#answer .step")
+        assert [rows.nth(i).locator(".gutter").inner_text().split("\n")[0].strip()[:9] for i in range(3)] == [
+            "Turn 1", "The other", "Turn 2"] if width > 1000 else rows.count() == 3  # fmt: skip
+        assert "null" not in page.locator("#main").inner_text()
+        assert "earned +7" in rows.nth(0).inner_text() and "earned -3.5" in rows.nth(2).inner_text()
+        heard = rows.nth(1)
+        assert heard.locator(".t").count() == heard.locator(".t.heard").count() == 3
+        assert heard.inner_text().count("<script>window.hit=1</script>") == 1
+        assert rows.nth(0).locator(".heard").count() == rows.nth(2).locator(".heard").count() == 0
+        painted = "getComputedStyle(document.querySelector('#answer .t[data-i=\"{}\"]')).backgroundColor"
+        assert page.evaluate(painted.format(3)) == "rgba(0, 0, 0, 0)" != page.evaluate(painted.format(5))
+        page.locator("#answer .t[data-i='3']").click()
+        assert "read, never trained" in page.locator("#detail").inner_text()
+        assert page.evaluate("window.hit === undefined && document.documentElement.scrollWidth <= innerWidth")

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from itertools import pairwise
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +20,8 @@ from frown.look.page import as_json, fragments, packed, page
 from frown.look.palette import contrast, palette
 from frown.look.scales import SCALES, in_order, level, scale, span_of
 from frown.look.text import render
-from look_runs import TAGS, comparison, hostile
+from frown.store import write_rollouts
+from look_runs import TAGS, comparison, conversation, hostile
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,7 @@ def test_a_page_holds_what_was_written(index):
         "doubt": pytest.approx(0.1),
         "right": True,
         "quadrant": "confident-right",
+        "reward": None,
     }
     assert shown["feedback"][0] == {"kind": "critique", "text": "look at <b>b</b>", "steps": [1]}
     assert shown["spans"][0]["evidence"] == {"surprisal": 2.0}
@@ -204,3 +207,44 @@ def test_the_terminal_obeys_nobody(bad):
     for i in range(len(bad)):
         text = re.sub(r"\x1b\[[\d;]*m", "", drawn(bad, i, no_color=True))
         assert not set(text) & set("\x1b\x00\r\u202e\u200b\u2066\ufeff\u2028")
+
+
+# -- conversations -------------------------------------------------------------------------------------------------
+
+
+def test_a_conversation_is_its_turns_and_what_others_said_has_no_signals(tmp_path):
+    talk = read_index(conversation(tmp_path / "talk"))
+    shown, plain = page(talk, 0), page(talk, 1)
+    assert shown["heard"] == [(2, 5)] and plain["heard"] is None
+    assert [(s["start"], s["end"], s["reward"]) for s in shown["steps"]] == [(0, 2, 7.0), (5, 8, -3.5)]
+    assert plain["steps"][0]["reward"] is None
+    for name in ("surprisal", "entropy", "advantage"):  # the advantage of what others said is written as 0
+        assert np.isnan(unpack(shown["signals"][name])).tolist() == [False] * 2 + [True] * 3 + [False] * 3
+
+
+def test_log_probabilities_alone_are_no_doubt_about_what_others_said(tmp_path):
+    """A file without signals: the doubt is read from the log-probabilities, which are 0 there."""
+    rows = [{"task": "t", "text": "a", "tokens": ["a", "b"], "logp": [-1.0, 0.0], "sampled": [True, False]}]
+    write_rollouts(tmp_path / "step=000001.parquet", rows)
+    shown = page(read_index(tmp_path / "step=000001.parquet"), 0)
+    assert unpack(shown["signals"]["surprisal"])[0] == 1.0 and np.isnan(unpack(shown["signals"]["surprisal"])[1])
+
+
+def test_a_file_without_the_mask_reads_as_before(tmp_path):
+    file = conversation(tmp_path / "talk") / "rollouts" / "step=000001.parquet"
+    pq.write_table(pq.read_table(file).drop_columns(["sampled", "step_reward"]), file)
+    shown = page(read_index(tmp_path / "talk"), 0)
+    assert shown["heard"] is None and [s["reward"] for s in shown["steps"]] == [None, None]
+
+
+def test_the_terminal_shows_a_conversation_turn_by_turn(tmp_path):
+    from rich.console import Console
+
+    out = io.StringIO()
+    console = Console(file=out, width=120, force_terminal=True, color_system="truecolor")
+    console.print(render(read_index(conversation(tmp_path / "talk")), 0, "surprisal"))
+    lines = [line for line in out.getvalue().split("\n") if "earned" in line or "others" in line]
+    plain = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
+    assert [line.split()[0] for line in plain] == ["1", "others", "2"]
+    assert "earned +7" in plain[0] and "earned -3.5" in plain[2] and TAGS[0] in plain[1]
+    assert "48;2" in lines[2] and "48;2" not in lines[1]  # only the policy's own tokens have a colour

@@ -24,12 +24,7 @@ def advantages(
     if config.objective.distillation == 1:
         return [np.zeros(len(r.ids), np.float32) for r in rollouts]
     if config.objective.policy == "tail":
-        return [
-            (np.zeros(len(r.ids)) if r.signals is None else tail_advantages(r.logp, r.signals["entropy"])).astype(
-                np.float32
-            )
-            for r in rollouts
-        ]
+        return [_tail(r) for r in rollouts]
     by_group = (scores + affect_reward(rollouts, config.affect.reward)).reshape(
         -1, config.sampling.responses_per_prompt
     )
@@ -40,3 +35,12 @@ def advantages(
         return found
     factors = affect_weights(rollouts, appraisals, found, weight, rng if control != "off" else None)
     return [a * f for a, f in zip(found, factors, strict=True)]
+
+
+def _tail(rollout: Rollout) -> Floats:
+    """The tail's advantages, float32[T], ranked among the tokens that the policy sampled."""
+    out = np.zeros(len(rollout.ids), np.float32)
+    if rollout.signals is not None:
+        own = rollout.own
+        out[own] = tail_advantages(rollout.logp[own], rollout.signals["entropy"][own])
+    return out

@@ -49,7 +49,7 @@ def select(rollouts: Sequence[Rollout], n: int, config: PracticeConfig, rng: np.
 
 def _candidate(group: Sequence[Rollout]) -> Candidate:
     scored = [r.verdict.score for r in group if r.verdict is not None and r.verdict.scored]
-    tokens = sum(len(r.ids) for r in group)
+    tokens = sum(int(r.own.sum()) for r in group)
     doubt = float(sum(-r.logp.sum() for r in group)) / tokens if tokens else 0.0
     return Candidate(sum(score >= 1.0 for score in scored), len(scored), max(doubt, 0.0))
 

@@ -96,7 +96,7 @@ def graded(
         well_formed=table([v.well_formed for v in verdicts], bool),
         process_right=table(process),
         answer=table([v.answer for v in verdicts], object),
-        min_probability=table([float(np.exp(r.logp.min())) for r in rollouts]),
+        min_probability=table([float(np.exp(r.logp[r.own].min())) for r in rollouts]),
         mean_probability=table([float(np.exp(r.logp[r.own].mean())) for r in rollouts]),
         tokens=table([int(r.own.sum()) for r in rollouts], int),
         entropy=table([float(r.signals["entropy"][r.own].mean()) if r.signals else np.nan for r in rollouts]),

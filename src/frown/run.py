@@ -16,8 +16,10 @@ from frown.store import RunDirectory, Unwritten
 from frown.tasks.base import Environment
 
 if TYPE_CHECKING:
-    from frown.engine.local import ObjectiveFunction
+    from frown.engine.local import LocalEngine, ObjectiveFunction
     from frown.lesson import SignalFunction
+
+EngineFunction = Callable[[RunConfig, Ranks], "LocalEngine"]
 
 
 def execute(
@@ -30,6 +32,8 @@ def execute(
     critic: Critic | None = None,
     signal: SignalFunction | None = None,
     objective: ObjectiveFunction | None = None,
+    environment: Environment | None = None,
+    engine: EngineFunction | None = None,
 ) -> None:
     """Load everything, train, and leave a readable directory that says how it ended.
 
@@ -43,7 +47,8 @@ def execute(
     Of one's own, each instead of what the configuration names: `feedback`, what each rollout's teacher is told
     (`frown.feedback.compose.FeedbackFunction`); `critic`, who comments on steps (`frown.feedback.critic.Critic`);
     `signal`, a value a token by which steps are chosen to be asked about, for `feedback.critique.ask = "own"`
-    (`frown.lesson.SignalFunction`); `objective`, the loss of each token (`frown.engine.local.ObjectiveFunction`).
+    (`frown.lesson.SignalFunction`); `objective`, the loss of each token (`frown.engine.local.ObjectiveFunction`);
+    `environment`, which is closed at the end; `engine`, what makes the engine of a configuration.
     """
     from frown.critics import opened
     from frown.tasks.load import load_environment
@@ -58,14 +63,14 @@ def execute(
             ranks.from_first(lambda: run.refuse_unless_free(config, resume=resume))
             if ranks.from_first(lambda: run.status[0]) == "finished":
                 return
-            environment = load_environment(config.task)
+            environment = environment or load_environment(config.task)
             ending.callback(environment.close)
             given = critic is not None or not ranks.first
             asked = ending.enter_context(
                 nullcontext(critic) if given else opened(config.feedback.critique, environment)
             )
             own = {"feedback": feedback, "signal": signal, "objective": objective}
-            _execute(config, ranks, environment, asked, run, warn, resume, own)
+            _execute(config, ranks, environment, asked, run, warn, resume, own, engine)
 
 
 def _execute(
@@ -77,6 +82,7 @@ def _execute(
     warn: Callable[[str], None],
     resume: bool,
     own: dict[str, Any],
+    made_by: EngineFunction | None,
 ) -> None:
     import torch
 
@@ -93,7 +99,7 @@ def _execute(
         ranks.from_first(lambda: check(config, critic))
     found = ranks.from_first(lambda: run.newest_checkpoint(warn)) if resume else None
     torch.manual_seed(config.seed)
-    engine = LocalEngine(config, ranks)
+    engine = (made_by or LocalEngine)(config, ranks)
     if found is None:
         run.begin(config, threads=str(settle(engine.model)))  # from here on the directory says how the run ended
     else:

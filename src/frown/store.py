@@ -440,7 +440,11 @@ def write_rollouts(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def rollout_columns() -> dict[str, Any]:
-    """The columns of a rollout file, the same in every file of a run, so that they can be read together."""
+    """The columns of a rollout file, the same in every file of a run, so that they can be read together.
+
+    `sampled` is null but in a conversation, where it says which tokens the policy sampled; files of earlier versions
+    have neither it nor `step_reward`.
+    """
     import pyarrow as pa
 
     text, whole, real, flag = pa.string(), pa.int64(), pa.float32(), pa.bool_()
@@ -454,6 +458,7 @@ def rollout_columns() -> dict[str, Any]:
             "temperature": real,
             "prompt_ids": pa.list_(whole),
             "ids": pa.list_(whole),
+            "sampled": pa.list_(flag),
             "logp": pa.list_(real),
         },
         **{"steps": pa.list_(pa.list_(whole)), "score": real, "verdict": text, "answer": text, "well_formed": flag},
@@ -461,6 +466,7 @@ def rollout_columns() -> dict[str, Any]:
             "step_state": pa.list_(text),
             "step_right": pa.list_(flag),
             "step_doubt": pa.list_(real),
+            "step_reward": pa.list_(real),
             "unread": pa.list_(text),
         },
         "spans": pa.list_(pa.struct(list(span.items()))),
@@ -486,6 +492,7 @@ def rollout_row(rollout: Rollout, appraisal: Appraisal, feedback: Feedback) -> d
         "temperature": rollout.temperature,
         "prompt_ids": rollout.prompt_ids,
         "ids": rollout.ids,
+        "sampled": rollout.sampled,
         "logp": rollout.logp,
         "steps": [list(step) for step in rollout.steps],
         "score": verdict.score if verdict and verdict.scored else None,
@@ -493,6 +500,7 @@ def rollout_row(rollout: Rollout, appraisal: Appraisal, feedback: Feedback) -> d
         "answer": verdict.answer if verdict else None,
         "well_formed": verdict.well_formed if verdict else None,
         "step_doubt": appraisal.step_doubt,
+        "step_reward": rollout.earned,
         "unread": appraisal.unread,
         "step_right": list(verdict.step_right) if verdict and verdict.step_right is not None else None,
         "step_state": list(verdict.step_state) if verdict and verdict.step_state is not None else None,

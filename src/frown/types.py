@@ -138,6 +138,8 @@ class Rollout:
     sampled: NDArray[np.bool_] | None = None
     """[T] which tokens the policy sampled, in a conversation; the others were said to it and are read, never trained.
     Where False, `logp` is 0 (nothing was chosen there) and every signal NaN. None: all of them."""
+    earned: tuple[float, ...] | None = None
+    """What each of the steps earned by itself, in the unit of whoever says so; None where nobody does."""
 
     def __post_init__(self) -> None:
         if len(self.logp) != len(self.ids):

@@ -94,6 +94,7 @@ def write(kept: Sequence[Kept], file: Path) -> None:
             "prompt_ids": k.rollout.prompt_ids,
             "ids": k.rollout.ids,
             "logp": k.rollout.logp,
+            "sampled": k.rollout.sampled,
             "context_ids": k.view.context_ids,
             "weight": k.view.weight,
         }
@@ -102,7 +103,12 @@ def write(kept: Sequence[Kept], file: Path) -> None:
     whole, real, double, text = pa.int64(), pa.float32(), pa.float64(), pa.string()
     columns = {"task": text, "group": whole, "policy_step": whole, "temperature": double, "stop": text}
     columns |= {"unresolved": double, "view": whole, "prompt_ids": pa.list_(whole), "ids": pa.list_(whole)}
-    columns |= {"logp": pa.list_(real), "context_ids": pa.list_(whole), "weight": pa.list_(real)}
+    columns |= {
+        "logp": pa.list_(real),
+        "sampled": pa.list_(pa.bool_()),
+        "context_ids": pa.list_(whole),
+        "weight": pa.list_(real),
+    }
     pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(columns)), file, compression="zstd")
 
 
@@ -122,6 +128,7 @@ def read(file: Path) -> tuple[Kept, ...]:
             temperature=row["temperature"],
             stop=row["stop"],
             text="",
+            sampled=None if row.get("sampled") is None else np.array(row["sampled"], np.bool_),
             policy_step=row["policy_step"],
         )
         view = TeacherView(row["view"], np.array(row["context_ids"], np.int64), np.array(row["weight"], np.float32))

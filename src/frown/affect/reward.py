@@ -18,4 +18,4 @@ def affect_reward(rollouts: Sequence[Rollout], strength: float = 0.0) -> np.ndar
     look. So it is off (strength 0), and to be read only beside calibration (ECE, Brier) and the suppression rate, the
     share of flagged spans that grew sure and stayed wrong.
     """
-    return np.array([strength * float(r.logp.mean()) if len(r.logp) else 0.0 for r in rollouts], np.float64)
+    return np.array([strength * float(r.logp[r.own].mean()) if r.own.any() else 0.0 for r in rollouts], np.float64)

@@ -79,9 +79,9 @@ def messages(task: Task, turns: Sequence[Turn]) -> tuple[Message, ...]:
 def as_rollout(dialogue: Dialogue) -> Rollout:
     """The whole conversation as one rollout: the first turn's prompt, then everything said, [T].
 
-    `sampled` marks the policy's tokens, `steps` are its turns, `text` its turns with an empty line between two; the
-    partner's answer to the last turn was never read and is left out. Raises FrownError where the turns are no one
-    sequence, because the template rewrote history.
+    `sampled` marks the policy's tokens, `steps` are its turns, `earned` is what they earned, `text` its turns with an
+    empty line between two; the partner's answer to the last turn was never read and is left out. Raises FrownError
+    where the turns are no one sequence, because the template rewrote history.
     """
     first = dialogue.turns[0].said
     steps: list[Step] = []
@@ -125,6 +125,7 @@ def as_rollout(dialogue: Dialogue) -> Rollout:
         verdict=dialogue.verdict,
         alternative=filled(others, ids) if len(others) == len(turns) else None,
         sampled=sampled,
+        earned=dialogue.rewards,
     )
 
 

@@ -9,15 +9,17 @@ Each answer is a whole conversation as one rollout, with the partner's verdict; 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from frown.config import RunConfig
-from frown.dialogue.conversation import as_rollout
+from frown.dialogue.conversation import Dialogue, as_rollout
 from frown.dialogue.partner import Partner
 from frown.dialogue.play import play
+from frown.distributed import ALONE, Ranks
 from frown.engine.local import LocalEngine
 from frown.errors import FrownError
 from frown.feedback.critic import Critic
@@ -26,11 +28,22 @@ from frown.types import Ints, Rollout, Step, Task, Verdict
 
 
 class DialogueEngine(LocalEngine):
-    """The engine for one process, whose `sample` holds conversations of at most `turns` turns with a partner."""
+    """The engine for one process, whose `sample` holds conversations of at most `turns` turns with a partner.
 
-    def __init__(self, config: RunConfig, partner: Partner, *, turns: int) -> None:
-        super().__init__(config)
-        self._partner, self._turns = partner, turns
+    `judge`: how a conversation that was scored went, instead of the partner's own verdict.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        partner: Partner,
+        *,
+        turns: int,
+        judge: Callable[[Dialogue], Verdict] | None = None,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        super().__init__(config, ranks)
+        self._partner, self._turns, self._judge = partner, turns, judge
 
     def sample(
         self,
@@ -50,8 +63,14 @@ class DialogueEngine(LocalEngine):
             raise FrownError(
                 "a conversation is held by the policy from its task's own messages; set objective.distillation = 0"
             )
+        return [as_rollout(d) for d in self.talks(tasks, n, seed=seed, temperature=temperature)]
+
+    def talks(self, tasks: Sequence[Task], n: int, *, seed: int, temperature: float) -> list[Dialogue]:
+        """The same as conversations."""
         held = play(_Turns(self), self._partner, tasks, n, seed=seed, temperature=temperature, turns=self._turns)
-        return [as_rollout(d) for d in held]
+        if self._judge is None:
+            return held
+        return [replace(d, verdict=self._judge(d)) if d.verdict.scored else d for d in held]
 
     def turn(
         self, tasks: Sequence[Task], n: int, *, seed: int, temperature: float, contexts: Sequence[Ints] | None

@@ -54,6 +54,8 @@ class _Open:
     seed: int
     turns: list[Turn] = field(default_factory=list)
     stop: Stop | None = None
+    most: int = 0
+    """Turns that it has at the end, if nothing ends it before."""
     context: Ints | None = None
     """What the next turn is sampled behind."""
 
@@ -79,27 +81,83 @@ def play(
         raise FrownError(f"a conversation has at least one turn, got {turns}")
     draws = np.random.default_rng([seed, 0])
     seeds = draws.integers(2**62, size=len(tasks)).tolist()
-    held = [_Open(task, g, seeds[g]) for g, task in enumerate(tasks) for _ in range(n)]
+    held = [_Open(task, g, seeds[g], most=turns) for g, task in enumerate(tasks) for _ in range(n)]
     said = engine.sample(tasks, n, seed=_seed(draws), temperature=temperature)
-    going = held
-    for turn in range(turns):
-        replies = partner.reply([_hearing(d, s, turn) for d, s in zip(going, said, strict=True)])
+    _hold(engine, partner, held, said, draws, temperature, history)
+    return [_closed(d, partner) for d in held]
+
+
+def go_on(
+    engine: Speaker,
+    partner: Partner,
+    begun: Sequence[Sequence[Turn]],
+    n: int,
+    *,
+    seed: int,
+    temperature: float,
+    ahead: int,
+    turns: int,
+    history: History = "verbatim",
+) -> list[Dialogue]:
+    """n futures of each conversation that has begun, in order: at most `ahead` more turns, and `turns` in all.
+
+    What has begun is at least one turn long. Every future draws anew, for the partner, too. Where nothing can follow
+    (it is over, or the next turn does not fit), the futures are the conversation as it is.
+    """
+    draws = np.random.default_rng([seed, 0])
+    seeds = iter(draws.integers(2**62, size=len(begun) * n).tolist())
+    held: list[_Open] = []
+    going: list[_Open] = []
+    contexts: list[Ints] = []
+    for g, taken in enumerate(begun):
+        last, most = taken[-1].heard, min(len(taken) + ahead, turns)
+        futures = [_Open(taken[0].said.task, g, next(seeds), list(taken), most=most) for _ in range(n)]
+        stop: Stop | None = "lost" if last.lost else "partner" if last.over else None
+        stop = "turns" if stop is None and len(taken) >= most else stop
+        if stop is None:
+            context = _context(engine, futures[0], history)
+            stop = None if engine.fits(context) else "context"
+        for future in futures:
+            future.stop = stop
+        if stop is None:
+            going += futures
+            contexts.append(context)
+        held += futures
+    if going:
+        tasks = [d.task for d in going[::n]]
+        said = engine.sample(tasks, n, seed=_seed(draws), temperature=temperature, contexts=contexts)
+        _hold(engine, partner, going, said, draws, temperature, history)
+    return [_closed(d, partner) for d in held]
+
+
+def _hold(
+    engine: Speaker,
+    partner: Partner,
+    going: list[_Open],
+    said: list[Rollout],
+    draws: np.random.Generator,
+    temperature: float,
+    history: History,
+) -> None:
+    """Hold conversations to their ends, from what was just `said` in each."""
+    while going:
+        replies = partner.reply([_hearing(d, s) for d, s in zip(going, said, strict=True)])
         for d, s, reply in zip(going, said, replies, strict=True):
             d.turns.append(Turn(replace(s, group=d.group), reply))
-            d.stop = "lost" if reply.lost else "partner" if reply.over else "turns" if turn + 1 == turns else None
+            d.stop = "lost" if reply.lost else "partner" if reply.over else "turns" if len(d.turns) >= d.most else None
             if d.stop is None:
                 d.context = _context(engine, d, history)
                 if not engine.fits(d.context):
                     d.stop = "context"
         going = [d for d in going if d.stop is None]
-        if not going:
-            break
-        contexts = [d.context for d in going if d.context is not None]
-        said = engine.sample([d.task for d in going], 1, seed=_seed(draws), temperature=temperature, contexts=contexts)
-    return [_closed(d, partner) for d in held]
+        if going:
+            contexts = [d.context for d in going if d.context is not None]
+            tasks = [d.task for d in going]
+            said = engine.sample(tasks, 1, seed=_seed(draws), temperature=temperature, contexts=contexts)
 
 
-def _hearing(d: _Open, said: Rollout, turn: int) -> Hearing:
+def _hearing(d: _Open, said: Rollout) -> Hearing:
+    turn = len(d.turns)
     heard = (*messages(d.task, d.turns), Message(role="assistant", content=said.text))
     state = d.turns[-1].heard.state if d.turns else None
     return Hearing(d.task, heard, turn, state, int(np.random.SeedSequence([d.seed, turn]).generate_state(1)[0]))

@@ -120,4 +120,5 @@ def _logprobs(row: dict[str, Any]) -> Any:
     tokens, logp = row.get("tokens"), row.get("logp")
     if not tokens or logp is None or len(logp) != len(tokens):
         return None
-    return Logprobs(content=[Logprob(token=t, logprob=v) for t, v in zip(tokens, logp, strict=True)])
+    own = row.get("sampled") or [True] * len(tokens)
+    return Logprobs(content=[Logprob(token=t, logprob=v) for t, v, mine in zip(tokens, logp, own, strict=True) if mine])

@@ -33,9 +33,12 @@ def measure(index: Index) -> dict[str, Any]:
     for number in np.unique(index.file).tolist():
         with pq.ParquetFile(index.files[number].path) as source:
             held = set(source.schema_arrow.names)
-            for batch in source.iter_batches(batch_size=1024, columns=[c for c in ("logp", "answer") if c in held]):
+            for batch in source.iter_batches(
+                batch_size=1024, columns=[c for c in ("logp", "sampled", "answer") if c in held]
+            ):
                 columns = {name: batch.column(name).to_pylist() for name in batch.schema.names}
-                logps += columns.get("logp") or [None] * batch.num_rows
+                masks = columns.get("sampled") or [None] * batch.num_rows
+                logps += [_own(*x) for x in zip(columns.get("logp") or masks, masks, strict=True)]
                 finals += columns.get("answer") or [None] * batch.num_rows
     known = [np.array(v, np.float64) if v else None for v in logps]
     right = np.where(np.isnan(index.score), np.nan, (index.score >= 1.0).astype(np.float64))
@@ -55,6 +58,13 @@ def measure(index: Index) -> dict[str, Any]:
         "surprisal": float(-np.concatenate(tokens).mean()) if tokens else None,
         "calibration": {kind: _measures(values, right) for kind, values in kinds.items()},
     }
+
+
+def _own(logp: list[float] | None, sampled: list[bool] | None) -> list[float] | None:
+    """The log-probabilities of the tokens that the policy sampled."""
+    if logp is None or sampled is None:
+        return logp
+    return [v for v, own in zip(logp, sampled, strict=True) if own]
 
 
 def _agreement(index: Index, finals: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from frown.affect.quadrants import QUADRANTS, quadrant_codes
+from frown.affect.spikes import runs
 from frown.evals.fate import DOUBT
 from frown.look.index import Index
 from frown.look.scales import in_order
@@ -33,7 +34,8 @@ def page(index: Index, i: int) -> dict[str, Any]:
 
     Returns: `key`, its permanent name; `tokens`, T texts; `fragments`, [first, last + 1, text] of tokens that only
     together write a text; `signals`, name -> packed float32[T] (NaN: none there), in the order they are offered;
-    `steps`, each with its tokens, doubt, verdict and quadrant; `spans`, `feedback`, `prompt`, `teacher_prompt`, and
+    `steps`, each with its tokens, doubt, verdict, quadrant and what it earned; `heard`, of a conversation the stretches
+    that others said (its steps are the policy's turns), else None; `spans`, `feedback`, `prompt`, `teacher_prompt`, and
     what the list knows too. A column that the file lacks is None or empty.
     """
     row = read_row(*index.place(i))
@@ -49,6 +51,7 @@ def page(index: Index, i: int) -> dict[str, Any]:
         "fragments": fragments(tokens, row.get("text") or ""),
         "signals": {name: packed(signals[name]) for name in in_order(set(signals))},
         "steps": steps(row),
+        "heard": heard(row, len(tokens)),
         "spans": [span | {"evidence": _evidence(span.get("evidence"))} for span in row.get("spans") or ()],
         "feedback": row.get("feedback") or [],
         "unread": row.get("unread") or [],
@@ -111,29 +114,45 @@ def _decoded(value: Any) -> Any:
 
 
 def token_values(row: dict[str, Any], length: int) -> dict[str, np.ndarray]:
-    """Name -> float32[T]: every number a token that a row holds, NaN where it has none; all-NaN ones are left out."""
+    """Name -> float32[T]: every number a token that a row holds, NaN where it has none, which is so of all that others
+    said in a conversation; all-NaN ones are left out."""
     held = {name.removeprefix("signal_"): row[name] for name in row if name.startswith("signal_")}
     held |= {name: row[name] for name in _TOKEN_COLUMNS if name in row}
     if "surprisal" not in held and row.get("logp"):
         held["surprisal"] = [None if v is None else -v for v in row["logp"]]
     found = {}
+    others = heard(row, length) or []
     for name, values in held.items():
         array = np.array([np.nan if v is None else v for v in values or ()], np.float32)
-        if len(array) == length and not np.isnan(array).all():
+        if len(array) != length:
+            continue
+        for a, b in others:
+            array[a:b] = np.nan
+        if not np.isnan(array).all():
             found[name] = array
     return found
 
 
+def heard(row: dict[str, Any], length: int) -> list[tuple[int, int]] | None:
+    """Of a conversation of T tokens, the stretches [start, end) that others said; None of any other answer."""
+    sampled = row.get("sampled")
+    if sampled is None or len(sampled) != length:
+        return None
+    return [(a, b) for a, b in runs(~np.asarray(sampled, np.bool_))]
+
+
 def steps(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each written-out step: `start`, `end` (tokens), `doubt` (nats), `right` and `quadrant`, None where unknown."""
+    """Each written-out step: `start`, `end` (tokens), `doubt` (nats), `right`, `quadrant` and `reward` (in the unit of
+    whoever gave it), None where unknown."""
     ranges = row.get("steps") or []
     doubt = _of_length(row.get("step_doubt"), len(ranges))
     right = _of_length(row.get("step_right"), len(ranges))
+    reward = _of_length(row.get("step_reward"), len(ranges))
     known = [2 if r is None else int(r) for r in right]
     codes = quadrant_codes([d is not None and d > DOUBT for d in doubt], np.array(known, np.int64))
     return [
-        {"start": a, "end": b, "doubt": _number(d), "right": r, "quadrant": QUADRANTS[q]}
-        for (a, b), d, r, q in zip(ranges, doubt, right, codes, strict=True)
+        {"start": a, "end": b, "doubt": _number(d), "right": r, "quadrant": QUADRANTS[q], "reward": _number(e)}
+        for (a, b), d, r, q, e in zip(ranges, doubt, right, codes, reward, strict=True)
     ]
 
 

@@ -70,20 +70,29 @@ def render(index: Index, i: int, signal: str) -> RenderableType:
 
 
 def answer(data: dict[str, Any], values: np.ndarray, s: Scale, span: tuple[float, float]) -> Text:
-    """The tokens, a line a written-out step, each with its verdict and its doubt."""
+    """The tokens, a line a written-out step, each with its verdict and its doubt; of a conversation a line a turn, what
+    others said without colours."""
     from rich.text import Text
 
     out = Text()
     starts = {step["start"]: (k, step) for k, step in enumerate(data["steps"])}
+    others = dict(data["heard"] or ())
+    until = 0
     for i, token in enumerate(data["tokens"]):
         if i in starts:
             k, step = starts[i]
             sign = {True: "✓", False: "✗", None: "·"}[step["right"]]
             doubt = "    " if step["doubt"] is None else f"{step['doubt']:4.2f}"
             out.append(f"{chr(10) if i else ''}{k + 1:3} {sign} {doubt}  ", _INVERSE.get(step["quadrant"], "dim"))
-        last = i + 1 == len(data["tokens"]) or i + 1 in starts
+            if step["reward"] is not None:
+                out.append(f"earned {step['reward']:+g}  ", "dim")
+        elif i in others:
+            until = others[i]
+            out.append(f"{chr(10) if i else ''}   others   ", "dim")
+        last = i + 1 == len(data["tokens"]) or i + 1 in starts or i + 1 in others
         shown = visible(token)
-        out.append(shown.replace("⏎\n", "⏎") if last else shown, _style(level(float(values[i]), s, span)))
+        style = "" if i < until else _style(level(float(values[i]), s, span))
+        out.append(shown.replace("⏎\n", "⏎") if last else shown, style)
     return out
 
 

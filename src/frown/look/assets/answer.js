@@ -20,6 +20,11 @@ function rowsOf(page) {
   return rows;
 }
 
+// A conversation is drawn turn by turn: the policy's in colours, what others said as plain words.
+const heardAt = (page, i) => (page.heard || []).some(([a, b]) => a <= i && i < b);
+const stepName = (page, k) => `${page.heard ? "Turn" : "Step"} ${k + 1}`;
+const earned = (s) => (s.reward === null || s.reward === undefined ? null : `${s.reward > 0 ? "+" : ""}${number(s.reward)}`);
+
 // The tokens [start, end) of a page as elements, coloured by a signal; `focusable` where each is a thing to go to.
 function tokenNodes(page, start, end, paint, focusable) {
   const nodes = [];
@@ -50,20 +55,22 @@ function tokenNodes(page, start, end, paint, focusable) {
 
 function painter(page, overview, name) {
   const values = page.signals[name], scale = scaleOf(overview, name), range = rangeOf(scale, values || []);
-  return { scale, range, paint: (i) => (values ? level(values[i], scale, range) : "none") };
+  return { scale, range, paint: (i) => (heardAt(page, i) ? "heard" : values ? level(values[i], scale, range) : "none") };
 }
 
 function drawAnswer(page, overview, state) {
   const { paint } = painter(page, overview, state.signal);
-  const box = el("div", { class: "answer", id: "answer", role: "group", "aria-label": "The answer, token by token. Arrow keys go from token to token." });
+  const what = page.heard ? "The conversation, turn by turn and" : "The answer,";
+  const box = el("div", { class: "answer", id: "answer", role: "group", "aria-label": `${what} token by token. Arrow keys go from token to token.` });
   const said = (step) => page.feedback.filter((part) => part.steps && part.steps.includes(step));
   rowsOf(page).forEach(({ start, end, step, goesOn }) => {
     const s = step === null ? null : page.steps[step], gutter = el("div", { class: "gutter" });
     if (s && !goesOn) {
-      gutter.append(el("span", {}, mark(s.quadrant), " ", el("b", {}, `Step ${step + 1}`)), " ",
-        el("span", { class: `said ${s.right === true ? "right" : s.right === false ? "wrong" : ""}`, title: "what the verifier said of the step" }, s.right === true ? "✓ right" : s.right === false ? "✗ wrong" : "not judged"), " ",
-        el("span", { class: "said", title: "the largest surprisal of a token in the step, nats" }, `doubt ${nats(s.doubt)}`));
-    } else gutter.append(el("span", {}, s ? `token ${start}` : "outside of steps"));
+      gutter.append(...el("div", {}, el("span", {}, mark(s.quadrant), " ", el("b", {}, stepName(page, step))), " ",
+        page.heard && s.right === null ? null : [el("span", { class: `said ${s.right === true ? "right" : s.right === false ? "wrong" : ""}`, title: "what the verifier said of the step" }, s.right === true ? "✓ right" : s.right === false ? "✗ wrong" : "not judged"), " "],
+        el("span", { class: "said", title: "the largest surprisal of a token in the step, nats" }, `doubt ${nats(s.doubt)}`),
+        earned(s) === null ? null : [" ", el("span", { class: "said", title: "what the turn earned, in the unit of whoever gave it" }, `earned ${earned(s)}`)]).childNodes);
+    } else gutter.append(el("span", {}, s ? `token ${start}` : heardAt(page, start) ? "The other" : "outside of steps"));
     const tokens = el("div", { class: "tokens", dir: "ltr" });
     const fill = () => tokens.replaceChildren(...tokenNodes(page, start, end, paint, true));
     if (start < LAZY) fill();
@@ -74,7 +81,7 @@ function drawAnswer(page, overview, state) {
     }
     const body = el("div", { class: "body" }, tokens);
     if (s && end === s.end) said(step).forEach((part) => body.append(el("p", { class: "comment" }, el("span", { class: "kind" }, part.kind === "critique" ? "critic" : part.kind), el("span", { class: "plain" }, shown(part.text)))));
-    box.append(el("div", { class: "step" }, gutter, body));
+    box.append(el("div", { class: s === null && heardAt(page, start) ? "step other-said" : "step" }, gutter, body));
   });
   if (!page.tokens.length) box.append(el("p", { class: "empty" }, "The answer is empty."));
   box.querySelector(".t")?.setAttribute("tabindex", "0");
@@ -91,13 +98,13 @@ function drawCurve(page, overview, state) {
   const drawing = svg("svg", { class: "curve", viewBox: `0 0 ${W} ${total}`, role: "img", preserveAspectRatio: "none",
     "aria-label": `${scale.title} over the ${n} tokens, and where the spans lie` });
   drawing.style.height = `${total}px`;
-  const stride = Math.max(1, Math.floor(n / 2000)), points = [];
+  const stride = Math.max(1, Math.floor(n / 2000)), points = [], base = scale.direction === "both" ? y(0) : y(range.low);
   for (let i = 0; i < n; i += stride) { // the largest excursion of each stretch, so that no spike is lost
     let best = values[i];
     for (let k = i; k < Math.min(n, i + stride); k++) if (!Number.isFinite(best) || Math.abs(values[k]) > Math.abs(best)) best = values[k];
-    if (Number.isFinite(best)) points.push(`${x(i).toFixed(1)},${y(best).toFixed(1)}`, `${x(Math.min(n, i + stride)).toFixed(1)},${y(best).toFixed(1)}`);
+    const there = Number.isFinite(best) ? y(best) : heardAt(page, i) ? base : null; // nothing was chosen where others spoke
+    if (there !== null) points.push(`${x(i).toFixed(1)},${there.toFixed(1)}`, `${x(Math.min(n, i + stride)).toFixed(1)},${there.toFixed(1)}`);
   }
-  const base = scale.direction === "both" ? y(0) : y(range.low);
   if (points.length) drawing.append(svg("polygon", { class: "area", points: `${points[0].split(",")[0]},${base} ${points.join(" ")} ${points.at(-1).split(",")[0]},${base}` }));
   page.steps.forEach((s) => drawing.append(svg("line", { class: "border", x1: x(s.start), x2: x(s.start), y1: 0, y2: total })));
   if (scale.direction === "both") drawing.append(svg("line", { class: "zero", x1: 0, x2: W, y1: base, y2: base }));
@@ -166,9 +173,10 @@ function drawToken(page, overview, i, current) {
   return [
     el("h2", {}, `Token ${i + 1} of ${page.tokens.length}`, page.token_ids ? el("span", { class: "soft small" }, `id ${page.token_ids[i]}`) : null),
     el("div", { class: "big" }, piece ? ["�", el("span", { class: "soft small" }, ` piece ${i - piece[0] + 1} of ${piece[1] - piece[0]} of `), piece[2] ? shown(piece[2]) : "a character that was not finished"] : page.tokens[i] === "" ? "nothing" : shown(page.tokens[i].slice(0, 2000), { breaks: false })),
+    heardAt(page, i) ? el("p", { class: "small" }, "Said to the policy: read, never trained.") : null,
     Number.isFinite(p) ? el("p", { class: "small" }, `Its probability was ${number(p)}${p < 0.5 ? ": less than even odds" : ""}.`) : null,
     el("dl", {}, rows),
-    step >= 0 ? el("p", { class: "small" }, mark(page.steps[step].quadrant), ` Step ${step + 1}: ${QUADRANT[page.steps[step].quadrant]}, doubt ${nats(page.steps[step].doubt)} nats.`) : null,
+    step >= 0 ? el("p", { class: "small" }, mark(page.steps[step].quadrant), ` ${stepName(page, step)}: ${QUADRANT[page.steps[step].quadrant]}, doubt ${nats(page.steps[step].doubt)} nats.`) : null,
     ...spansAt(page, i).map((s) => drawSpan(page, s)),
   ];
 }

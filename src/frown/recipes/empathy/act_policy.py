@@ -148,9 +148,19 @@ class Training(NamedTuple):
 
 
 def train(
-    kind: Kind, start: Array, people: Sequence[Profile], manner: Manner, preset: Preset, how: Training, seed: int
+    kind: Kind,
+    start: Array,
+    people: Sequence[Profile],
+    manner: Manner,
+    preset: Preset,
+    how: Training,
+    seed: int,
+    look: Callable[[Array, int], None] = lambda weights, taken: None,
 ) -> tuple[Array, int]:
-    """Train from some weights [FEATURES, acts] until the turns are spent; the weights then, and the turns taken."""
+    """Train from some weights [FEATURES, acts] until the turns are spent; the weights then, and the turns taken.
+
+    `look` is told both after each step.
+    """
     rng = np.random.default_rng(seed)
     weights, taken = start, 0
     while taken < how.turns:
@@ -169,6 +179,7 @@ def train(
         logp = np.log(np.maximum(p, 1e-12))
         doubt = p * (-logp - (-p * logp).sum(1, keepdims=True))
         weights = weights + how.rate * (seen.T @ (advantages[:, None] * (done - p) + how.entropy * doubt)) / len(seen)
+        look(weights, taken)
     return weights, taken
 
 
@@ -193,12 +204,13 @@ def _futures(
     """The forward-sampled value of every turn, and how many turns that took."""
     policy, taken = learnt(weights), 0
 
-    def sample(starts: Sequence[tuple[Talk, int]]) -> list[float]:
+    def sample(starts: Sequence[tuple[Talk, int]], k: int) -> list[float]:
         nonlocal taken
         ahead = [
             # Other draws than those of the conversation itself, which would tell the future.
             Talk(d.person, int(rng.integers(2**31)), [d.states[t + 1]], list(d.acts[: t + 1]), [])
             for d, t in starts
+            for _ in range(k)
         ]
         taken += _on(policy, ahead, manner, preset, rng, how.horizon)
         return [emotion(d.states[-1].score) for d in ahead]

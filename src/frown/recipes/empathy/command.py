@@ -53,7 +53,8 @@ def acts(
     profiles
         Folder of RLVER's train_profile.jsonl and test_profile.jsonl. Default: profiles drawn at random.
     out
-        Where results.json, tables.md and report.html are written.
+        Where results.json, tables.md and report.html are written, and what was measured of each training as soon as it
+        is done: the same command goes on where it was stopped.
     json_
         Print the results as JSON on standard output.
     """
@@ -70,7 +71,7 @@ def acts(
     for start in begun:
         for manner in on:
             how = experiment.Settings(kinds, start, manner, PRESETS[preset], tuple(range(seeds)), Training(turns=turns))
-            found.append(experiment.run(how, *people, _say))
+            found.append(experiment.run(how, *people, out, _say))
     _finish(found, out, json_)
 
 
@@ -82,7 +83,7 @@ def model(
     preset: Literal["rlver", "sage"] = "rlver",
     simulators: str = "soothable",
     turns: int = 15_000,
-    task_weight: float = 0.0,
+    task_weights: str = "0",
     profiles: Path | None = None,
     out: Path = Path("runs/empathy-model"),
     json_: Annotated[bool, Parameter("--json")] = False,
@@ -92,7 +93,7 @@ def model(
     Parameters
     ----------
     reward
-        Which rewards are compared: bonus, rating, terminal, change, both.
+        Which rewards are compared: bonus, rating, terminal, change, both, forward.
     seeds
         Training seeds of each.
     preset
@@ -100,36 +101,156 @@ def model(
     simulators
         Which simulated person is trained on: plain, soothable, sceptic. All are also judged by the sceptic.
     turns
-        Turns that each training may take.
-    task_weight
-        Share of a verifiable task (keeping to the person's topic) in every reward, from 0 to 1.
+        Turns that each training may take, futures sampled for a reward included.
+    task_weights
+        Shares of a verifiable task (keeping to the person's topic) in every reward, from 0 to 1; an arm each.
     profiles
         Folder of RLVER's train_profile.jsonl and test_profile.jsonl. Default: profiles drawn at random.
     out
-        Where the first models, results.json, tables.md and report.html are written.
+        Where the first models, results.json, tables.md and report.html are written, and what was measured of each
+        training as soon as it is done: the same command goes on where it was stopped.
     json_
         Print the results as JSON on standard output.
     """
     import torch
 
     from frown.recipes.empathy import model_policy
+    from frown.recipes.empathy.experiment import Arm
     from frown.recipes.empathy.presets import PRESETS
     from frown.recipes.empathy.profile import profiles as load
 
     kinds, on = _kinds(reward), _simulators(simulators)
-    if "forward" in kinds:
-        raise FrownError("--reward forward is for the policy over acts alone (frown empathy)")
-    if not 0 <= task_weight <= 1:
-        raise FrownError(f"--task-weight lies in [0, 1], got {task_weight}")
+    weights = _weights(task_weights)
     _at_least_one({"--seeds": seeds, "--turns": turns})
     torch.set_num_threads(1)  # a model this small is slower on more
     people = load(profiles, "train", 500), load(profiles, "test", 100)
-    how = model_policy.Training(turns=turns, task_weight=task_weight)
-    found = [
-        model_policy.run(kinds, manner, PRESETS[preset], range(seeds), how, *people, out / f"first-{manner.name}", _say)
-        for manner in on
-    ]
+    arms, how = [Arm(k, w) for k in kinds for w in weights], model_policy.Training(turns=turns)
+    found = [model_policy.run(arms, manner, PRESETS[preset], range(seeds), how, *people, out, _say) for manner in on]
     _finish(found, out, json_)
+
+
+@app.command
+def train(
+    *overrides: str,
+    model: str | None = None,
+    person: str = "plain",
+    preset: Literal["rlver", "sage"] = "rlver",
+    profiles: Path | None = None,
+    wording: Literal["english", "lab"] = "english",
+    task_weight: float = 0.0,
+    out: Path = Path("runs/empathy-train"),
+    resume: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Train any model in conversations with a person, paid by how the person feels at the end (GRPO).
+
+    It leaves a run directory, as `frown train` does: `frown look` shows its conversations turn by turn, `frown report`
+    draws it.
+
+    Parameters
+    ----------
+    overrides
+        Settings as KEY=VALUE, as of `frown train`, e.g. optimiser.lr=1e-5 optimiser.steps=50
+        sampling.max_new_tokens=256; and of the model that plays the person, e.g.
+        person.endpoint.base_url=http://localhost:8000/v1 person.endpoint.model=NAME person.cache=DIR
+        person.call_budget=5000
+    model
+        A Hugging Face causal-LM folder with a chat template, or a hub name.
+    person
+        Who it talks to: plain, soothable or sceptic (by rules), or spoken (played by a model).
+    preset
+        Whose constants: RLVER's training or SAGE's benchmark.
+    profiles
+        Folder of RLVER's train_profile.jsonl and test_profile.jsonl. Default: profiles drawn at random.
+    wording
+        In which words a person by rules speaks: English, or the lab's, for a model of the lab's size.
+    task_weight
+        Share of a verifiable task (keeping to the person's topic) in the reward, from 0 to 1.
+    out
+        The run directory.
+    resume
+        Go on with the run that the directory holds, from its last checkpoint; begin it where there is none.
+    """
+    from rich.console import Console
+
+    from frown.config import parse
+    from frown.distributed import refuse_several
+    from frown.recipes.empathy import talks
+    from frown.report.live import LiveView, Watched
+    from frown.store import RunDirectory, write_text
+
+    refuse_several("empathy train")
+    more = {"preset": preset, "profiles": profiles, "wording": wording, "task_weight": task_weight}
+    given = parse(talks.PersonConfig, more, "frown empathy train")
+    config = talks.settings(person, overrides, model, given)
+    console = Console(stderr=True)
+
+    def warn(line: str) -> None:
+        console.print(f"warning: {line}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+    def tell(statistics: Mapping[str, Any]) -> None:
+        kept = out / "person.json"  # of each attempt at the run
+        before = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else []
+        write_text(kept, json.dumps([*before, statistics], indent=1) + "\n")
+        console.print(talks.spent(statistics), markup=False, highlight=False, soft_wrap=True)
+
+    with LiveView([Watched("train", out, config.optimiser.steps)], console).in_background():
+        talks.train(config, out, warn, resume, tell)
+    tested = [m.get("avg_at_k") for m in RunDirectory(out).metrics() if m.get("split") == "test"]
+    before, after = ("nothing scored" if v is None else f"{v:.3f}" for v in (tested[0], tested[-1]))
+    print(f"reward {before} before, {after} after; everything is in {out}")
+
+
+@app.command(name="eval")
+def eval_(
+    *overrides: str,
+    model: str | None = None,
+    against: str | None = None,
+    person: str = "plain",
+    preset: Literal["rlver", "sage"] = "rlver",
+    profiles: Path | None = None,
+    wording: Literal["english", "lab"] = "english",
+    out: Path = Path("runs/empathy-eval"),
+    json_: Annotated[bool, Parameter("--json")] = False,
+) -> None:
+    """Hold conversations of any model with a person, and say what became of them.
+
+    Parameters
+    ----------
+    overrides
+        Settings as KEY=VALUE, e.g. eval.prompts=20 (people) eval.samples=2 (conversations with each)
+        sampling.max_new_tokens=256; and of the model that plays the person, e.g.
+        person.endpoint.base_url=http://localhost:8000/v1 person.endpoint.model=NAME person.cache=DIR
+        person.call_budget=500
+    model
+        A Hugging Face causal-LM folder with a chat template (a run's checkpoint is one), or a hub name.
+    against
+        Another model, which talks to the same people; differences are paired, and the model is marked where the person
+        feels better with it and is helped no more.
+    person
+        Who it talks to: plain, soothable or sceptic (by rules), or spoken (played by a model).
+    preset
+        Whose constants: RLVER's training or SAGE's benchmark.
+    profiles
+        Folder of RLVER's train_profile.jsonl and test_profile.jsonl. Default: profiles drawn at random.
+    wording
+        In which words a person by rules speaks: English, or the lab's, for a model of the lab's size.
+    out
+        Where results.json and the conversations are written; `frown look` shows these turn by turn.
+    json_
+        Print the results as JSON on standard output.
+    """
+    from frown.distributed import refuse_several
+    from frown.recipes.empathy import talks
+    from frown.store import write_text
+
+    refuse_several("empathy eval")
+    given = talks.PersonConfig(preset=preset, profiles=profiles, wording=wording)
+    found = talks.hold(talks.settings(person, overrides, model, given), out, against)
+    text = json.dumps({"command": _command(), **found}, indent=1, allow_nan=False)
+    write_text(out / "results.json", text)
+    if found["statistics"] is not None:
+        print(talks.spent(found["statistics"]), file=sys.stderr if json_ else sys.stdout)
+    print(text if json_ else talks.table(found))
 
 
 @app.command
@@ -184,6 +305,16 @@ def _kinds(given: str) -> tuple[Kind, ...]:
 
     names = _known("--reward", _names(given), KINDS)
     return tuple(k for k in KINDS if k in names)
+
+
+def _weights(given: str) -> list[float]:
+    try:
+        weights = [float(w) for w in _names(given)]
+    except ValueError:
+        raise FrownError(f"--task-weights are numbers from 0 to 1, got {given!r}") from None
+    if not all(0 <= w <= 1 for w in weights):
+        raise FrownError(f"--task-weights are numbers from 0 to 1, got {given!r}")
+    return list(dict.fromkeys(weights))
 
 
 def _simulators(given: str) -> list[Manner]:

@@ -6,11 +6,13 @@ trained on and by one it never met. What is reported of help comes from `guards`
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,8 @@ from numpy.typing import NDArray
 from frown.evals.stats import Interval, difference, draws, interval
 from frown.evals.weights import mean_of_prompts
 from frown.recipes.empathy import act_policy, guards
+from frown.recipes.empathy.acts import MEETS
+from frown.recipes.empathy.cells import Cell, Measured, kept
 from frown.recipes.empathy.presets import Preset
 from frown.recipes.empathy.profile import Profile
 from frown.recipes.empathy.rewards import Kind, emotion
@@ -33,11 +37,34 @@ MEASURES = (
 EVAL_SEED = 271_828
 EACH = 4
 """Conversations with each person in an evaluation."""
+MARKS = 6
+"""Parts of a training; after each but the last (the end is measured on everybody) some people are looked at."""
+WATCHED = 25
+"""How many people these are."""
+WATCHES = ("emotion", "need_met")
+"""What is followed through training."""
+
+P = TypeVar("P")
+Look = Callable[[P, int], None]
+"""Told the policy and the turns taken, after each step of a training."""
+
+
+class Arm(NamedTuple):
+    """What a policy is paid."""
+
+    kind: Kind
+    task_weight: float = 0.0
+    """The share of a verifiable task in it, in [0, 1]."""
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        return self.kind if not self.task_weight else f"{self.kind}, task {self.task_weight:g}"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """One table."""
+    """One table of policies over acts."""
 
     kinds: tuple[Kind, ...]
     start: Start
@@ -45,10 +72,6 @@ class Settings:
     preset: Preset
     seeds: tuple[int, ...]
     training: act_policy.Training
-
-
-Measured = dict[str, NDArray[np.float64]]
-"""Measure -> [N], one value a person."""
 
 
 def start_weights(start: Start, people: Sequence[Profile], manner: Manner, preset: Preset) -> act_policy.Array:
@@ -66,11 +89,15 @@ def measured(policy: act_policy.Policy, people: Sequence[Profile], manner: Manne
     return audit([(d.person, d.scores[-1], d.exchanges) for d in held], EACH, manner.candour)
 
 
-def audit(held: Sequence[tuple[Profile, int, Sequence[guards.Exchange]]], each: int, candour: float) -> Measured:
-    """Conversations (person, last score, exchanges), `each` a person in order, as one value a person and measure."""
+Held = tuple[Profile, int, Sequence[guards.Exchange]]
+"""A conversation: the person, the last score, and what was said."""
+
+
+def audit(held: Sequence[Held | None], each: int, candour: float) -> Measured:
+    """Conversations, `each` a person in order, as one value a person and measure; None is one that was lost."""
 
     def rows(one: Callable[[Profile, int, Sequence[guards.Exchange]], float]) -> NDArray[np.float64]:
-        values = np.asarray([one(*h) for h in held], np.float64).reshape(-1, each)
+        values = np.asarray([np.nan if h is None else one(*h) for h in held], np.float64).reshape(-1, each)
         known = np.isfinite(values)
         return np.where(known.any(1), np.where(known, values, 0).sum(1) / np.maximum(known.sum(1), 1), np.nan)
 
@@ -80,12 +107,15 @@ def audit(held: Sequence[tuple[Profile, int, Sequence[guards.Exchange]]], each: 
         "grounding": rows(lambda p, s, e: guards.grounding(e)),
         "assure": rows(lambda p, s, e: float(np.mean([x.act == "assure" for x in e]))),
         "turns": rows(lambda p, s, e: len(e)),
+        "meets": rows(lambda p, s, e: float(np.mean([x.act == MEETS[p.need] for x in e]))),
+        "no_act": rows(lambda p, s, e: float(np.mean([x.act is None for x in e]))),
+        "on_topic": rows(lambda p, s, e: float(np.mean([x.specific for x in e]))),
         "unfounded": rows(lambda p, s, e: guards.claims_unfounded(guards.claims_and_beliefs(e, candour))),
         "to_profile": rows(lambda p, s, e: guards.consistency(p, [x.heard for x in e]).to_profile),
         "to_itself": rows(lambda p, s, e: guards.consistency(p, [x.heard for x in e]).to_itself),
     }
     # One conversation holds too few claims for a correlation: all of a person's are taken together.
-    pairs = [guards.claims_and_beliefs(e, candour) for _, _, e in held]
+    pairs = [[] if h is None else guards.claims_and_beliefs(h[2], candour) for h in held]
     together = [[x for of in pairs[i : i + each] for x in of] for i in range(0, len(pairs), each)]
     return out | {"bullshit_index": np.asarray([guards.bullshit_index(p) for p in together])}
 
@@ -94,40 +124,126 @@ def run(
     settings: Settings,
     train: Sequence[Profile],
     test: Sequence[Profile],
+    folder: Path,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Train every arm with every seed, and compare; plain data for JSON."""
-    manner, preset = settings.manner, settings.preset
+    """Train every arm of act policies with every seed, and compare; plain data for JSON. Cells are kept in a folder."""
+    manner, preset, how = settings.manner, settings.preset, settings.training
     begun = start_weights(settings.start, train, manner, preset)
-    reference = {
+    references = {
         "before": act_policy.learnt(begun),
         "soother by rules": act_policy.soother,
         "helper by rules": act_policy.helper,
     }
-    found: dict[str, dict[str, list[Measured]]] = {
-        name: {m.name: [measured(p, test, m, preset)] * len(settings.seeds) for m in (manner, SCEPTIC)}
-        for name, p in reference.items()
-    }
-    taken: dict[str, list[int]] = {}
-    for kind in settings.kinds:
-        found[kind] = {manner.name: [], SCEPTIC.name: []}
-        for seed in settings.seeds:
-            weights, turns = act_policy.train(kind, begun, train, manner, preset, settings.training, seed)
-            taken.setdefault(kind, []).append(turns)
-            for m in (manner, SCEPTIC):
-                found[kind][m.name].append(measured(act_policy.learnt(weights), test, m, preset))
-            say(f"{settings.start} {manner.name} {kind} seed {seed}: {turns} turns")
+
+    def trained(arm: Arm, seed: int, look: Look[act_policy.Policy]) -> tuple[act_policy.Policy, int]:
+        def seen(weights: act_policy.Array, taken: int) -> None:
+            look(act_policy.learnt(weights), taken)
+
+        weights, taken = act_policy.train(arm.kind, begun, train, manner, preset, how, seed, seen)
+        return act_policy.learnt(weights), taken
+
+    def judge(policy: act_policy.Policy, people: Sequence[Profile], manner: Manner) -> Measured:
+        return measured(policy, people, manner, preset)
+
     about = {
         "policy": "dialogue acts", "start": settings.start, "trained_on": manner.name, "preset": preset.name,
-        "seeds": list(settings.seeds), "people": [len(train), len(test)], "training": settings.training._asdict(),
-        "turns_taken": taken,
+        **of_people(train, test), "training": how._asdict(),
     }  # fmt: skip
-    return about | compared(found, manner.name, len(test))
+    return over_arms(
+        [Arm(k) for k in settings.kinds], settings.seeds, about, {m.name: m for m in (manner, SCEPTIC)}, how.turns,
+        test, references, trained, judge, folder / f"{settings.start}-{manner.name}", say,
+    )  # fmt: skip
 
 
-def compared(found: Mapping[str, Mapping[str, Sequence[Measured]]], manner: str, people: int) -> dict[str, Any]:
-    """Every measure of every arm with its interval over people and seeds, against `before` and against the bonus, and
-    whether an arm soothes instead of helping. `found`: arm -> simulator -> a measurement a seed."""
+def of_people(train: Sequence[Profile], test: Sequence[Profile]) -> dict[str, Any]:
+    """How many people there are, and a hash of who they are; plain data."""
+    who = json.dumps([[repr(p) for p in some] for some in (train, test)])
+    return {"people": [len(train), len(test)], "profiles": hashlib.sha256(who.encode()).hexdigest()[:16]}
+
+
+def over_arms(
+    arms: Sequence[Arm],
+    seeds: Sequence[int],
+    about: Mapping[str, Any],
+    simulators: Mapping[str, Manner],
+    turns: int,
+    test: Sequence[Profile],
+    references: Mapping[str, P],
+    train: Callable[[Arm, int, Look[P]], tuple[P, int]],
+    judge: Callable[[P, Sequence[Profile], Manner], Measured],
+    folder: Path,
+    say: Callable[[str], None],
+    measures: Sequence[str] = MEASURES,
+) -> dict[str, Any]:
+    """Train arms x seeds, look at each on its way and at its end, and compare; plain data for JSON.
+
+    `about`: what all of it depends on. `simulators`: who judges, first the one that is trained on. `references`:
+    policies that are not trained, "before" among them. `folder`: where cells are kept.
+    """
+    own = next(iter(simulators))
+    marks = [turns * k // MARKS for k in range(1, MARKS)]
+    some = test[:WATCHED]
+    found = {
+        name: {s: [judge(p, test, m)] * len(seeds) for s, m in simulators.items()} for name, p in references.items()
+    }
+    first = judge(references["before"], some, simulators[own])
+    courses: dict[str, list[Cell]] = {}
+
+    def cell(arm: Arm, seed: int) -> Cell:
+        course: list[tuple[int, Measured]] = []
+
+        def look(policy: P, taken: int) -> None:
+            passed = [m for m in marks[len(course) :] if taken >= m]
+            if passed and taken < turns:
+                seen = judge(policy, some, simulators[own])
+                course.extend([(taken, {m: seen[m] for m in WATCHES})] * len(passed))
+
+        policy, taken = train(arm, seed, look)
+        say(f"{about['start']} {own} {arm.name} seed {seed}: {taken} turns")
+        return Cell(taken, {s: judge(policy, test, m) for s, m in simulators.items()}, course)
+
+    for arm in arms:
+        each = []
+        for seed in seeds:
+            facts = {**about, "arm": arm.name, "seed": seed}
+            file = folder / "cells" / f"{arm.kind}-{arm.task_weight:g}-seed{seed}.json"
+            each.append(kept(file, facts, partial(cell, arm, seed)))
+        found[arm.name] = {s: [c.end[s] for c in each] for s in simulators}
+        courses[arm.name] = each
+    out = compared(found, own, len(test), measures)
+    for name, each in courses.items():
+        out["arms"][name]["course"] = course_of(each, first, marks)
+    taken = {name: [c.turns for c in each] for name, each in courses.items()}
+    return {**about, "seeds": list(seeds), "turns_taken": taken, **out}
+
+
+def course_of(cells: Sequence[Cell], before: Measured, marks: Sequence[int]) -> list[dict[str, Any]]:
+    """How an arm went: at each mark that all seeds passed on their way, what is followed and whether it soothes."""
+    using = draws(len(cells), len(before["emotion"]))
+    start = {m: (np.stack([before[m]] * len(cells)),) for m in WATCHES}
+    out: list[dict[str, Any]] = []
+    for k, mark in enumerate(marks):
+        if any(len(c.course) <= k for c in cells):
+            break
+        now = {m: (np.stack([c.course[k][1][m] for c in cells]),) for m in WATCHES}
+        gained = {m: difference(mean_of_prompts, now[m], start[m], using=using) for m in WATCHES}
+        means = {m: plain(interval(mean_of_prompts, *now[m], using=using)) for m in WATCHES}
+        taken = [c.course[k][0] for c in cells]
+        out.append({"mark": mark, "turns": taken, **means, "soothing": guards.soothing(*gained.values())})
+    return out
+
+
+def compared(
+    found: Mapping[str, Mapping[str, Sequence[Measured]]],
+    manner: str,
+    people: int,
+    measures: Sequence[str] = MEASURES,
+) -> dict[str, Any]:
+    """Every measure of every arm with its interval over people and seeds, against `before`, against the bonus and,
+    where a task is mixed in, against the same reward without, and whether an arm soothes instead of helping.
+
+    `found`: arm -> simulator -> a measurement a seed."""
     seeds = len(found["before"][manner])
     using = draws(seeds, people)
 
@@ -142,27 +258,31 @@ def compared(found: Mapping[str, Mapping[str, Sequence[Measured]]], manner: str,
     arms: dict[str, Any] = {}
     for arm, of_arm in found.items():
         arms[arm] = {
-            simulator: {
-                m: _plain(interval(mean_of_prompts, *stacked(arm, simulator, m), using=using)) for m in MEASURES
-            }
+            simulator: {m: plain(interval(mean_of_prompts, *stacked(arm, simulator, m), using=using)) for m in measures}
             for simulator in of_arm
         }
         if arm == "before":
             continue
         arms[arm]["against_before"] = {
-            s: {m: _plain(against(arm, "before", s, m)) for m in ("emotion", "need_met")} for s in of_arm
+            s: {m: plain(against(arm, "before", s, m)) for m in ("emotion", "need_met")} for s in of_arm
         }
         if "bonus" in found and arm != "bonus":
             arms[arm]["against_bonus"] = {
-                s: {m: _plain(against(arm, "bonus", s, m)) for m in ("emotion", "need_met")} for s in of_arm
+                s: {m: plain(against(arm, "bonus", s, m)) for m in ("emotion", "need_met")} for s in of_arm
+            }
+        unmixed = arm.partition(", task ")[0]
+        if unmixed != arm and unmixed in found:
+            arms[arm]["against_unmixed"] = {
+                s: {m: plain(against(arm, unmixed, s, m)) for m in ("emotion", "need_met", "on_topic")} for s in of_arm
             }
         arms[arm]["soothing"] = guards.soothing(
             against(arm, "before", manner, "emotion"), against(arm, "before", manner, "need_met")
         )
-    return {"arms": arms, "measures": list(MEASURES)}
+    return {"arms": arms, "measures": list(measures)}
 
 
-def _plain(found: Interval | None) -> list[float] | None:
+def plain(found: Interval | None) -> list[float] | None:
+    """Mean, low and high, as JSON takes them."""
     return None if found is None else [float(found.mean), float(found.low), float(found.high)]
 
 

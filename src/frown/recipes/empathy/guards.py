@@ -14,6 +14,7 @@ import numpy as np
 from frown.evals.stats import Interval
 from frown.recipes.empathy.acts import CLAIMS, GROUNDING, HEDGES, MEETS, NEEDS, Act, Need
 from frown.recipes.empathy.profile import TOPICS, Profile
+from frown.recipes.empathy.wording import named as named_words
 
 
 class Exchange(NamedTuple):
@@ -34,7 +35,7 @@ def need_met(person: Profile, exchanges: Sequence[Exchange]) -> bool:
     named, times = False, 0
     for act, specific, heard in exchanges:
         times += named and specific and act == MEETS[person.need]
-        named = named or person.need in heard.split()
+        named = named or person.need in named_words(heard)
     return times >= ENOUGH
 
 
@@ -93,13 +94,11 @@ def consistency(person: Profile, lines: Sequence[str]) -> Consistency:
     An exact oracle, for lines in the lab's words: a line contradicts a profile that has another need or another topic,
     and a line that names other ones.
     """
-    named = [(frozenset(NEEDS[i] for i in _named(x)), frozenset(t for t in TOPICS if t in x.split())) for x in lines]
-    if not named:
+    said = [(frozenset(NEEDS[i] for i in _named(x)), named_words(x) & set(TOPICS)) for x in lines]
+    if not said:
         return Consistency(float("nan"), float("nan"))
-    kept = [needs <= {person.need} and topics <= {person.topic} for needs, topics in named]
-    clashes = [
-        any(a and b and a != b for a, b in zip(x, y, strict=True)) for i, x in enumerate(named) for y in named[:i]
-    ]
+    kept = [needs <= {person.need} and topics <= {person.topic} for needs, topics in said]
+    clashes = [any(a and b and a != b for a, b in zip(x, y, strict=True)) for i, x in enumerate(said) for y in said[:i]]
     return Consistency(float(np.mean(kept)), 1.0 - float(np.mean(clashes)) if clashes else float("nan"))
 
 
@@ -109,6 +108,6 @@ def soothing(reward: Interval | None, help_: Interval | None) -> bool:
 
 
 def _named(heard: str) -> list[int]:
-    words: list[str] = heard.split()
+    words = named_words(heard)
     needs: tuple[Need, ...] = NEEDS
     return [i for i, need in enumerate(needs) if need in words]

@@ -18,6 +18,7 @@ from frown.recipes.empathy.acts import ACTS, NEEDS
 from frown.recipes.empathy.presets import Preset
 from frown.recipes.empathy.profile import TOPICS, Profile
 from frown.recipes.empathy.user import Manner
+from frown.recipes.empathy.wording import LAB, Wording
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -107,6 +108,6 @@ def base_model(folder: Path, people: Sequence[Profile], manner: Manner, preset: 
     return running
 
 
-def in_words(profile: Profile) -> Profile:
-    """A person whose first words are the language's."""
-    return replace(profile, opening=f"low {profile.topic}")
+def in_words(profile: Profile, wording: Wording = LAB) -> Profile:
+    """A person whose first words are a wording's."""
+    return replace(profile, opening=wording.opening(profile))

@@ -20,6 +20,7 @@ from frown.errors import FrownError
 from frown.evals.calibration import auroc, brier, ece
 from frown.evals.stats import Interval, difference, draws, interval
 from frown.evals.weights import Array, mean_of_samples
+from frown.recipes.empathy.acts import read
 
 FOLDS = 5
 STRENGTH = 1.0
@@ -216,6 +217,7 @@ def judge(fitted: Sequence[Felt], judged: Sequence[Felt]) -> dict[str, Any]:
     out: dict[str, Any] = {
         "replies": len(judged), "people": len(people), "fitted": len(fitted),
         "unscored": sum(f.change == 0 for f in judged), "rises": float(np.nanmean(rose)), "predictors": {},
+        "acts_read": float(np.mean([read(f.reply) is not None for f in judged])),
     }  # fmt: skip
     for name, of_name in p.items():
         found = {m: _plain(interval(s, of_name, rose, using=using)) for m, s in MEASURES.items()}
@@ -257,7 +259,7 @@ def table(found: dict[str, Any]) -> str:
         out += [f"### Judged on {model}", ""]
         out.append(
             f"{one['replies']} replies to {one['people']} people, of which {one['rises']:.0%} raised the emotion; "
-            f"{one['unscored']} changed nothing and are left out."
+            f"{one['unscored']} changed nothing and are left out. An act is read in {one['acts_read']:.0%} of them."
         )
         out += ["", "| predictor | accuracy | AUROC | Brier | ECE | AUROC, less course |", "| --- " * 6 + "|"]
         for name, of_name in one["predictors"].items():

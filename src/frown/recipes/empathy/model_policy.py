@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from frown.config import RunConfig, parse
-from frown.dialogue.conversation import Dialogue, as_rollout
+from frown.dialogue.conversation import Dialogue, Turn, as_rollout
 from frown.dialogue.credit import on_tokens, turn_advantages
-from frown.dialogue.play import play
+from frown.dialogue.play import go_on, play
 from frown.recipes.empathy import experiment
 from frown.recipes.empathy.acts import read
+from frown.recipes.empathy.cells import Measured
+from frown.recipes.empathy.experiment import MEASURES, Arm, Look
 from frown.recipes.empathy.guards import Exchange
 from frown.recipes.empathy.language import base_model, in_words
 from frown.recipes.empathy.presets import Preset
 from frown.recipes.empathy.profile import Profile, task_of
-from frown.recipes.empathy.rewards import Kind, turn_values
-from frown.recipes.empathy.user import SCEPTIC, Manner, SentientUser, specific
+from frown.recipes.empathy.rewards import emotion, forward_values, turn_values
+from frown.recipes.empathy.user import SCEPTIC, Manner, SentientUser
+from frown.recipes.empathy.wording import LAB, Wording
 
 if TYPE_CHECKING:
     from frown.engine.local import LocalEngine
@@ -33,12 +36,14 @@ class Training(NamedTuple):
     each: int = 8
     """Conversations with each."""
     turns: int = 15_000
-    """Turns that may be taken in all."""
+    """Turns that may be taken in all, futures sampled for a reward included."""
     rate: float = 1e-3
     first: int = 400
     """Steps of the first training, on conversations by rules."""
-    task_weight: float = 0.0
-    """How much of a reward is the verifiable task: the share of turns that keep to the person's topic."""
+    futures: int = 3
+    """Of a forward-sampled reward: futures of each turn,"""
+    horizon: int = 4
+    """and how many turns long."""
 
 
 def engine_of(folder: Path, rate: float, seed: int) -> LocalEngine:
@@ -63,50 +68,89 @@ def scores(dialogue: Dialogue, preset: Preset) -> list[int]:
     return [preset.start, *(t.heard.state.score for t in dialogue.turns)]
 
 
-def on_topic(dialogue: Dialogue) -> float:
+def on_topic(dialogue: Dialogue, wording: Wording = LAB) -> float:
     """The verifiable task: the share of turns that speak of no other topic than the person's."""
-    return float(np.mean([specific(dialogue.task.data["profile"], t.said.text) for t in dialogue.turns]))
+    return float(np.mean([wording.specific(dialogue.task.data["profile"], t.said.text) for t in dialogue.turns]))
 
 
-def exchanges(dialogue: Dialogue) -> list[Exchange]:
+def exchanges(dialogue: Dialogue, wording: Wording = LAB) -> list[Exchange]:
     """A conversation as an auditor sees it."""
     person = dialogue.task.data["profile"]
-    return [Exchange(read(t.said.text), specific(person, t.said.text), t.heard.text) for t in dialogue.turns]
+    return [Exchange(read(t.said.text), wording.specific(person, t.said.text), t.heard.text) for t in dialogue.turns]
 
 
 def step(
-    engine: LocalEngine, user: SentientUser, people: Sequence[Profile], kind: Kind, how: Training, seed: int
-) -> tuple[list[Dialogue], dict[str, float]]:
+    engine: LocalEngine, user: SentientUser, people: Sequence[Profile], arm: Arm, how: Training, seed: int
+) -> tuple[list[Dialogue], int, dict[str, float]]:
     """One step: conversations with some people, and one update from all their turns. Nobody's words but the policy's
-    are learnt."""
+    are learnt. Returns the conversations, the turns taken (futures included), and what the pass saw."""
     tasks = [task_of(in_words(p)) for p in people]
     held = play(engine, user, tasks, how.each, seed=seed, temperature=1.0, turns=user.preset.turns)
-    values = [
-        turn_values(kind, scores(d, user.preset), d.turns[-1].heard.over, on_topic(d), how.task_weight).tolist()
-        for d in held
-    ]
+    taken = sum(len(d.turns) for d in held)
+    if arm.kind == "forward":
+        values, more = _futures(engine, user, held, arm, how, seed)
+        taken += more
+    else:
+        values = [
+            turn_values(arm.kind, scores(d, user.preset), d.turns[-1].heard.over, on_topic(d), arm.task_weight).tolist()
+            for d in held
+        ]
     by_turn = turn_advantages(values, [d.group for d in held], std=True)
     rollouts = [as_rollout(d) for d in held]
     learnt = engine.forward_backward(rollouts, [], [on_tokens(r, a) for r, a in zip(rollouts, by_turn, strict=True)])
     if learnt.averages["rows"]:
         engine.step()
-    return held, learnt.averages
+    return held, taken, learnt.averages
+
+
+def _futures(
+    engine: LocalEngine, user: SentientUser, held: Sequence[Dialogue], arm: Arm, how: Training, seed: int
+) -> tuple[list[list[float]], int]:
+    """The forward-sampled value of every turn, and how many turns that took."""
+    taken = 0
+    # Other draws than those of the conversations themselves, which would tell the future.
+    other = int(np.random.SeedSequence([seed, 1]).generate_state(1)[0])
+
+    def sample(starts: Sequence[Sequence[Turn]], k: int) -> list[float]:
+        nonlocal taken
+        most = user.preset.turns
+        ahead = go_on(engine, user, starts, k, seed=other, temperature=1.0, ahead=how.horizon, turns=most)
+        taken += sum(len(d.turns) for d in ahead) - k * sum(len(s) for s in starts)
+        return [
+            (1.0 - arm.task_weight) * emotion(d.turns[-1].heard.state.score) + arm.task_weight * on_topic(d)
+            for d in ahead
+        ]
+
+    starts = [d.turns[: t + 1] for d in held for t in range(len(d.turns))]
+    flat = iter(forward_values(starts, sample, how.futures))
+    return [[next(flat) for _ in d.turns] for d in held], taken
 
 
 def train(
-    kind: Kind, folder: Path, people: Sequence[Profile], manner: Manner, preset: Preset, how: Training, seed: int
+    arm: Arm,
+    folder: Path,
+    people: Sequence[Profile],
+    manner: Manner,
+    preset: Preset,
+    how: Training,
+    seed: int,
+    look: Look[LocalEngine] = lambda engine, taken: None,
 ) -> tuple[LocalEngine, int]:
-    """Train the model of a folder until the turns are spent; the engine then, and the turns taken."""
+    """Train the model of a folder until the turns are spent; the engine then, and the turns taken.
+
+    `look` is told both after each step.
+    """
     engine, rng, taken = engine_of(folder, how.rate, seed), np.random.default_rng(seed), 0
     user = SentientUser(manner, preset)
     while taken < how.turns:
         some = [people[i] for i in rng.integers(len(people), size=how.people)]
-        held, _ = step(engine, user, some, kind, how, int(rng.integers(2**31)))
-        taken += sum(len(d.turns) for d in held)
+        _, more, _ = step(engine, user, some, arm, how, int(rng.integers(2**31)))
+        taken += more
+        look(engine, taken)
     return engine, taken
 
 
-def measured(engine: LocalEngine, people: Sequence[Profile], manner: Manner, preset: Preset) -> experiment.Measured:
+def measured(engine: LocalEngine, people: Sequence[Profile], manner: Manner, preset: Preset) -> Measured:
     """What becomes of conversations with each person; the same draws for every policy."""
     tasks, user = [task_of(in_words(p)) for p in people], SentientUser(manner, preset)
     held = play(engine, user, tasks, experiment.EACH, seed=experiment.EVAL_SEED, temperature=1.0, turns=preset.turns)
@@ -115,7 +159,7 @@ def measured(engine: LocalEngine, people: Sequence[Profile], manner: Manner, pre
 
 
 def run(
-    kinds: Sequence[Kind],
+    arms: Sequence[Arm],
     manner: Manner,
     preset: Preset,
     seeds: Sequence[int],
@@ -126,23 +170,21 @@ def run(
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Make the first model in a folder, train every arm from it with every seed, and compare; plain data for JSON."""
-    loss = base_model(folder, train_people, manner, preset, how.first, seed=0)
+    first = folder / f"first-{manner.name}"
+    loss = base_model(first, train_people, manner, preset, how.first, seed=0)
     say(f"first model: {loss:.3f} nats a token")
-    simulators = (manner, SCEPTIC)
-    before = engine_of(folder, how.rate, 0)
-    found = {"before": {m.name: [measured(before, test_people, m, preset)] * len(seeds) for m in simulators}}
-    taken: dict[str, list[int]] = {}
-    for kind in kinds:
-        found[kind] = {m.name: [] for m in simulators}
-        for seed in seeds:
-            engine, turns = train(kind, folder, train_people, manner, preset, how, seed)
-            taken.setdefault(kind, []).append(turns)
-            for m in simulators:
-                found[kind][m.name].append(measured(engine, test_people, m, preset))
-            say(f"model {manner.name} {kind} seed {seed}: {turns} turns")
+
+    def trained(arm: Arm, seed: int, look: Look[LocalEngine]) -> tuple[LocalEngine, int]:
+        return train(arm, first, train_people, manner, preset, how, seed, look)
+
+    def judge(engine: LocalEngine, people: Sequence[Profile], manner: Manner) -> Measured:
+        return measured(engine, people, manner, preset)
+
     about = {
         "policy": "a lab-size language model", "start": "mixed", "trained_on": manner.name, "preset": preset.name,
-        "seeds": list(seeds), "people": [len(train_people), len(test_people)], "training": how._asdict(),
-        "turns_taken": taken, "first_loss": loss,
+        **experiment.of_people(train_people, test_people), "training": how._asdict(), "first_loss": loss,
     }  # fmt: skip
-    return about | experiment.compared(found, manner.name, len(test_people))
+    return experiment.over_arms(
+        arms, seeds, about, {m.name: m for m in (manner, SCEPTIC)}, how.turns, test_people,
+        {"before": engine_of(first, how.rate, 0)}, trained, judge, folder / manner.name, say, (*MEASURES, "on_topic"),
+    )  # fmt: skip

@@ -9,15 +9,26 @@ from typing import Any
 _SHOWN = (
     ("emotion", "emotion"), ("need_met", "need met"), ("grounding", "grounding acts"), ("assure", "soothing acts"),
     ("unfounded", "unfounded claims"), ("bullshit_index", "bullshit index"), ("turns", "turns"),
+    ("on_topic", "on topic"),
+)  # fmt: skip
+_LESS = (
+    ("against_bonus", "need_met", "need met, less bonus"), ("against_unmixed", "emotion", "emotion, less no task"),
+    ("against_unmixed", "need_met", "need met, less no task"),
+    ("against_unmixed", "on_topic", "on topic, less no task"),
 )  # fmt: skip
 FLAG = "reward up, help flat"
+SOOTHES = f' class="soothing" title="{FLAG}"'
+COURSE = (
+    "Emotion and share of needs met on the way, of the first people alone, after so many turns. Marked: emotion up "
+    "against before training, needs met not."
+)
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; margin: 1rem 0; } td, th { padding: .25rem .7rem; text-align: right; }
 th:first-child, td:first-child { text-align: left; } tr + tr { border-top: 1px solid #ddd; }
-tr.soothing { background: #fdd; color: #900; }
+.soothing { background: #fdd; color: #900; }
 @media (prefers-color-scheme: dark) { body { background: #161616; color: #ddd; } tr + tr { border-color: #333; }
-tr.soothing { background: #511; color: #fbb; } }
+.soothing { background: #511; color: #fbb; } }
 """
 
 
@@ -38,6 +49,13 @@ def tables(found: Sequence[Mapping[str, Any]]) -> str:
             out += [f"### {heading(one, simulator)}", "", f"{_about(one, simulator)}", ""]
             out += [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
             out += [f"| {' | '.join(cells)}{f' **({FLAG})**' if red else ''} |" for cells, red in rows] + [""]
+        if course := _course(one):
+            head, lines = course
+            out += [f"### {course_heading(one)}", "", COURSE, ""]
+            out += [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
+            for arm, cells in lines:
+                out.append(f"| {' | '.join([arm, *(f'**{c}**' if red else c for c, red in cells)])} |")
+            out.append("")
     return "\n".join(out)
 
 
@@ -60,8 +78,15 @@ def section(found: Sequence[Mapping[str, Any]]) -> str:
             out.append(f"<h2>{escape(heading(one, simulator))}</h2><p>{escape(_about(one, simulator))}</p><table><tr>")
             out += [f"<th>{escape(h)}</th>" for h in head]
             for cells, red in rows:
-                mark = f' class="soothing" title="{FLAG}"' if red else ""
-                out.append(f"</tr><tr{mark}>" + "".join(f"<td>{escape(c)}</td>" for c in cells))
+                out.append(f"</tr><tr{SOOTHES if red else ''}>" + "".join(f"<td>{escape(c)}</td>" for c in cells))
+            out.append("</tr></table>")
+        if course := _course(one):
+            head, lines = course
+            out.append(f"<h2>{escape(course_heading(one))}</h2><p>{escape(COURSE)}</p><table><tr>")
+            out += [f"<th>{escape(h)}</th>" for h in head]
+            for arm, marks in lines:
+                out.append(f"</tr><tr><td>{escape(arm)}</td>")
+                out += [f"<td{SOOTHES if red else ''}>{escape(c)}</td>" for c, red in marks]
             out.append("</tr></table>")
     return "".join([*out, "</section>"])
 
@@ -78,15 +103,37 @@ def _about(one: Mapping[str, Any], simulator: str) -> str:
     )
 
 
+def course_heading(one: Mapping[str, Any]) -> str:
+    """Which course it is."""
+    return f"{one['policy']}, {one['start']} start, trained on {one['trained_on']}: on the way"
+
+
+def _course(one: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, list[tuple[str, bool]]]]] | None:
+    """What was seen at each mark of a training: a head, and of each arm its cells and whether they are red."""
+    courses = {arm: of_arm["course"] for arm, of_arm in one["arms"].items() if of_arm.get("course")}
+    if not courses:
+        return None
+    marks = max(([m["mark"] for m in c] for c in courses.values()), key=len)
+    lines = []
+    for arm, course in courses.items():
+        cells = [(f"{m['emotion'][0]:.2f} / {m['need_met'][0]:.2f}", bool(m["soothing"])) for m in course]
+        lines.append((arm, cells + [("", False)] * (len(marks) - len(cells))))
+    return ["emotion / need met after", *(f"{m:,}" for m in marks)], lines
+
+
 def _tables(one: Mapping[str, Any]) -> list[tuple[str, list[str], list[tuple[list[str], bool]]]]:
     simulators = [one["trained_on"], *(s for s in one["arms"]["before"] if s != one["trained_on"])]
-    head = ["arm", *(name for _, name in _SHOWN), "need met, less bonus"]
+    shown = [(m, name) for m, name in _SHOWN if m in one["measures"]]
+    held = {against for of_arm in one["arms"].values() for against in of_arm}
+    less = [(a, m, name) for a, m, name in _LESS if a in held]
+    head = ["arm", *(name for _, name in shown), *(name for _, _, name in less)]
     out = []
     for simulator in simulators:
         rows = []
         for arm, of_arm in one["arms"].items():
-            less = of_arm.get("against_bonus", {}).get(simulator, {}).get("need_met")
-            cells = [arm, *(_cell(of_arm[simulator][m]) for m, _ in _SHOWN), _cell(less, sign=True) if less else ""]
+            found = [of_arm.get(a, {}).get(simulator, {}).get(m) for a, m, _ in less]
+            cells = [arm, *(_cell(of_arm[simulator][m]) for m, _ in shown)]
+            cells += [_cell(value, sign=True) if value else "" for value in found]
             rows.append((cells, bool(of_arm.get("soothing"))))
         out.append((simulator, head, rows))
     return out

@@ -59,12 +59,12 @@ def turn_values(
 
 
 def forward_values(
-    starts: Sequence[Start], sample: Callable[[Sequence[Start]], Sequence[float]], k: int
+    starts: Sequence[Start], sample: Callable[[Sequence[Start], int], Sequence[float]], k: int
 ) -> list[float]:
     """The multi-turn-aware reward of the turns that led to where futures start: the mean outcome of k of them, sampled
     with the present policy (CollabLLM, arXiv 2502.00640, eq. 2).
 
-    `sample`: one outcome for each start it is given.
+    `sample`: starts and k -> k outcomes for each start, in order.
     """
-    found = np.asarray(sample([s for s in starts for _ in range(k)]), np.float64)
+    found = np.asarray(sample(starts, k), np.float64)
     return found.reshape(len(starts), k).mean(1).tolist()

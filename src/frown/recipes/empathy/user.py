@@ -15,7 +15,8 @@ from typing import NamedTuple
 from frown.dialogue.partner import Hearing, Reply
 from frown.recipes.empathy.acts import MEETS, NEEDS, RATIONAL, Act, Need, read
 from frown.recipes.empathy.presets import Preset
-from frown.recipes.empathy.profile import TOPICS, Profile, Temper
+from frown.recipes.empathy.profile import Profile, Temper
+from frown.recipes.empathy.wording import LAB, Level, Wording
 from frown.types import Task, Verdict
 
 POINTS = 30.0
@@ -169,8 +170,8 @@ class SentientUser:
     A turn's reward is the change of the score, in points; `notes` hold the score and the mood after it.
     """
 
-    def __init__(self, manner: Manner, preset: Preset) -> None:
-        self.manner, self.preset = manner, preset
+    def __init__(self, manner: Manner, preset: Preset, wording: Wording = LAB) -> None:
+        self.manner, self.preset, self.wording = manner, preset, wording
 
     @property
     def identity(self) -> str:
@@ -189,21 +190,16 @@ class SentientUser:
         person: Profile = heard.task.data["profile"]
         before = begin(self.preset) if heard.state is None else heard.state
         words = heard.messages[-1]["content"]
-        after = feel(person, self.manner, self.preset, before, read(words), specific(person, words), heard.seed)
-        return answer(person, before, after)
+        specific = self.wording.specific(person, words)
+        after = feel(person, self.manner, self.preset, before, read(words), specific, heard.seed)
+        return answer(person, before, after, self.wording)
 
 
-def specific(person: Profile, words: str) -> bool:
-    """Whether a turn speaks of no other topic than the person's."""
-    return not any(t != person.topic and t in words.lower().split() for t in TOPICS)
-
-
-def answer(person: Profile, before: State, after: State) -> Reply:
-    """A person's reply in the lab's words: how it is, what is needed where that was just said, and what it is about."""
+def answer(person: Profile, before: State, after: State, wording: Wording = LAB) -> Reply:
+    """A person's reply: how it is, what is needed where that was just said, and what it is about."""
     told = after.hint if after.hint is not None and after.hint != before.hint else None
-    words = [level(after.score), *([told] if told else []), person.topic]
     return Reply(
-        " ".join(words),
+        wording.line(person, level(after.score), told),
         after.score - before.score,
         after,
         after.over,
@@ -211,7 +207,7 @@ def answer(person: Profile, before: State, after: State) -> Reply:
     )
 
 
-def level(score: float) -> str:
+def level(score: float) -> Level:
     """What a person lets be seen of a score: low below 40, middle below 70, high."""
     return "low" if score < 40 else "middle" if score < 70 else "high"
 
