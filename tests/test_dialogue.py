@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,6 +93,55 @@ def test_a_template_that_rewrites_history_is_refused_and_can_be_played_turn_by_t
     turns = as_turns(dialogue)
     assert [t.ids.tolist() for t in turns] == says
     assert turns[1].prompt_ids.tolist() == engine.prompt(dialogue.messages[:-2]).tolist()
+
+
+@pytest.mark.parametrize(("template", "say"), [(FORGETS, "<think>hm</think>yes"), (TRIMS, " yes ")])
+def test_what_a_template_would_rewrite_can_be_kept_as_it_was_sampled(tokenizer, template, say):
+    says = [ids_of(tokenizer, say)] * 2
+    heard: list[str] = []
+
+    class Listening(Scripted):
+        def reply(self, hearings: list[Hearing]) -> list[Reply]:
+            heard.extend(m["content"] for h in hearings for m in h.messages if m["role"] == "assistant")
+            return super().reply(hearings)
+
+    engine = Puppet(tokenizer, template, says)
+    [dialogue] = play(engine, Listening(["a", "b"]), [TASK], 1, seed=0, temperature=1.0, turns=2, history="kept")
+    rollout = as_rollout(dialogue)
+    assert [rollout.ids[a:b].tolist() for a, b in rollout.steps] == says
+    between = completion_text(tokenizer, rollout.ids[~rollout.own].tolist())
+    # What the template writes between two turns that it does not rewrite.
+    [plain] = play(
+        *(Puppet(tokenizer, template, [ids_of(tokenizer, "ok")] * 2), Scripted(["a", "b"]), [TASK], 1),
+        seed=0, temperature=1.0, turns=2,
+    )  # fmt: skip
+    other = as_rollout(plain)
+    assert between == completion_text(tokenizer, other.ids[~other.own].tolist())
+    assert not any("hm" in text for text in heard) and len(heard) == 3
+    assert say in dialogue.messages[1]["content"]
+
+
+REAL = (
+    "qwen2_5", "qwen3", "qwen3_instruct_2507", "qwen3_6", "llama3_2", "gemma3", "phi3", "lfm2", "deepseekv3", "glm4moe",
+    "gptoss", "nemotron_3_nano",
+)  # fmt: skip
+"""Chat templates of published models, as TRL ships them; half of them rewrite what was said."""
+
+
+@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("say", ["Hello.", "<think>\nhm\n</think>\n\nyes"], ids=["plain", "thinks"])
+def test_conversations_behind_published_templates_can_be_kept(tokenizer, name, say):
+    folder = Path(pytest.importorskip("trl").__file__).parent / "chat_templates"
+    template = (folder / f"{name}.jinja").read_text(encoding="utf-8")
+    engine = Puppet(tokenizer, template, [ids_of(tokenizer, say, ended=False)] * 3)
+    [dialogue] = play(engine, Scripted(["a?", "b?", "c"]), [TASK], 1, seed=0, temperature=1.0, turns=3, history="kept")
+    rollout = as_rollout(dialogue)
+    (_, first), (second, _), _ = rollout.steps
+    between = completion_text(tokenizer, rollout.ids[first:second].tolist())
+    follows = [*dialogue.messages[:1], {"role": "assistant", "content": "Fine"}, {"role": "user", "content": "a?"}]
+    whole = tokenizer.apply_chat_template(follows, add_generation_prompt=True, tokenize=False)
+    assert between == whole.partition("Fine")[2] and "a?" in between
+    assert [completion_text(tokenizer, rollout.ids[a:b].tolist()) for a, b in rollout.steps] == [say] * 3
 
 
 def test_a_rollout_holds_values_where_the_policy_spoke_and_none_elsewhere(tokenizer):

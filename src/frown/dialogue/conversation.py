@@ -19,6 +19,7 @@ from frown.affect.rules import Rule
 from frown.dialogue.partner import Reply
 from frown.dialogue.template import REWRITES
 from frown.errors import FrownError
+from frown.feedback.policy import without_reasoning
 from frown.types import Appraisal, Floats, Message, Rollout, Signals, Step, Task, Verdict
 
 Stop = Literal["partner", "turns", "context", "lost"]
@@ -74,6 +75,14 @@ def messages(task: Task, turns: Sequence[Turn]) -> tuple[Message, ...]:
         if heard.text:
             out.append(Message(role="user", content=heard.text))
     return tuple(out)
+
+
+def as_heard(said: Sequence[Message]) -> tuple[Message, ...]:
+    """Messages as the partner hears them: without what the policy thought (<think>...</think>)."""
+    return tuple(
+        Message(role="assistant", content=without_reasoning(m["content"])) if m["role"] == "assistant" else m
+        for m in said
+    )
 
 
 def as_rollout(dialogue: Dialogue) -> Rollout:

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from frown.config import RunConfig
 from frown.dialogue.conversation import Dialogue, as_rollout
 from frown.dialogue.partner import Partner
-from frown.dialogue.play import play
+from frown.dialogue.play import History, play
 from frown.distributed import ALONE, Ranks
 from frown.engine.local import LocalEngine
 from frown.errors import FrownError
@@ -30,7 +30,8 @@ from frown.types import Ints, Rollout, Step, Task, Verdict
 class DialogueEngine(LocalEngine):
     """The engine for one process, whose `sample` holds conversations of at most `turns` turns with a partner.
 
-    `judge`: how a conversation that was scored went, instead of the partner's own verdict.
+    `judge`: how a conversation that was scored went, instead of the partner's own verdict. `history`: what becomes of
+    turns that the chat template would rewrite; a loop learns from whole conversations, so they are refused or kept.
     """
 
     def __init__(
@@ -40,10 +41,12 @@ class DialogueEngine(LocalEngine):
         *,
         turns: int,
         judge: Callable[[Dialogue], Verdict] | None = None,
+        history: Literal["verbatim", "kept"] = "verbatim",
         ranks: Ranks = ALONE,
     ) -> None:
         super().__init__(config, ranks)
         self._partner, self._turns, self._judge = partner, turns, judge
+        self._history: History = history
 
     def sample(
         self,
@@ -67,7 +70,10 @@ class DialogueEngine(LocalEngine):
 
     def talks(self, tasks: Sequence[Task], n: int, *, seed: int, temperature: float) -> list[Dialogue]:
         """The same as conversations."""
-        held = play(_Turns(self), self._partner, tasks, n, seed=seed, temperature=temperature, turns=self._turns)
+        held = play(
+            *(_Turns(self), self._partner, tasks, n),
+            seed=seed, temperature=temperature, turns=self._turns, history=self._history,
+        )  # fmt: skip
         if self._judge is None:
             return held
         return [replace(d, verdict=self._judge(d)) if d.verdict.scored else d for d in held]

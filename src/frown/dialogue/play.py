@@ -8,16 +8,17 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from frown.dialogue.conversation import Dialogue, Stop, Turn, messages
+from frown.dialogue.conversation import Dialogue, Stop, Turn, as_heard, messages
 from frown.dialogue.partner import Hearing, Partner, Reply
 from frown.dialogue.template import continuation
 from frown.errors import FrownError
 from frown.types import Ints, Message, Rollout, Task, Verdict
 
-History = Literal["verbatim", "template"]
+History = Literal["verbatim", "kept", "template"]
 """"verbatim": a turn's ids stay in the context as they were sampled, and a template that would rewrite them is an
-error. "template": every turn's context is written anew by the template, which may rewrite earlier turns as it likes;
-such a conversation is trained turn by turn (`conversation.as_turns`)."""
+error. "kept": the same, and they stay although the template would rewrite them (it takes out <think>, say), so that the
+policy reads what it would not read elsewhere. "template": every turn's context is written anew by the template, which
+may rewrite earlier turns as it likes; such a conversation is trained turn by turn (`conversation.as_turns`)."""
 
 
 class Speaker(Protocol):
@@ -158,7 +159,7 @@ def _hold(
 
 def _hearing(d: _Open, said: Rollout) -> Hearing:
     turn = len(d.turns)
-    heard = (*messages(d.task, d.turns), Message(role="assistant", content=said.text))
+    heard = as_heard((*messages(d.task, d.turns), Message(role="assistant", content=said.text)))
     state = d.turns[-1].heard.state if d.turns else None
     return Hearing(d.task, heard, turn, state, int(np.random.SeedSequence([d.seed, turn]).generate_state(1)[0]))
 
@@ -171,7 +172,8 @@ def _context(engine: Speaker, d: _Open, history: History) -> Ints:
     follows = [Message(role="user", content=heard.text)] if heard.text else []
     before = messages(d.task, d.turns[:-1])
     ended = said.stop == "eos"
-    more = continuation(engine.tokenizer, before, said.ids, ended, engine.eos_ids, follows)
+    kept = history == "kept"
+    more = continuation(engine.tokenizer, before, said.ids, ended, engine.eos_ids, follows, kept=kept)
     return np.concatenate([said.prompt_ids, said.ids, more])
 
 

@@ -20,12 +20,22 @@ from frown.types import Ints, Message
 REWRITES = (
     "the model's chat template rewrites what was said before (it changes the text of an earlier turn, as templates do "
     "that take out <think> or trim spaces), so the turns of a conversation are no one sequence; play it with "
-    'history="template" and train on its turns one by one'
+    'history="kept" (--history kept), which leaves them as they were said, or with "template" and train on its '
+    "turns one by one"
 )
+_STAND_IN = "Xq7Zk"
+"""A turn that templates write as it is, and that nobody says."""
 
 
 def continuation(
-    tokenizer: Any, before: Sequence[Message], said: Ints, ended: bool, eos_ids: Sequence[int], heard: Sequence[Message]
+    tokenizer: Any,
+    before: Sequence[Message],
+    said: Ints,
+    ended: bool,
+    eos_ids: Sequence[int],
+    heard: Sequence[Message],
+    *,
+    kept: bool = False,
 ) -> Ints:
     """The ids that follow a turn's own in the template's text: the end of the turn, `heard`, and the next beginning.
 
@@ -34,25 +44,33 @@ def continuation(
     token than the template's, the model's stands). Whatever of the template's text follows the turn is tokenised
     together with all that precedes it, and cut at the turn's end.
 
+    `kept`: what the template would make of this turn and earlier ones does not matter. What follows the turn is then
+    what follows a word in its place.
+
     Raises FrownError where the template fails, does not write the turn's text as it is behind what it wrote before,
     or where one token would reach over the turn's end.
     """
     if not getattr(tokenizer, "is_fast", False):
         raise FrownError("a conversation needs a fast tokenizer (tokenizer.json): only it says which text a token has")
-    text = completion_text(tokenizer, said[:-1] if ended else said)
+    text = _STAND_IN if kept else completion_text(tokenizer, said[:-1] if ended else said)
     own = Message(role="assistant", content=text)
-    begun = _render(tokenizer, before) + text
     whole = _render(tokenizer, [*before, own, *heard])
-    if not whole.startswith(begun):
+    if kept:
+        begun = whole.rfind(text) + len(text)
+        found = text in whole
+    else:
+        start = _render(tokenizer, before) + text
+        begun, found = len(start), whole.startswith(start)
+    if not found:
         raise FrownError(REWRITES)
     tokens = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
     starts, ends = np.asarray(tokens["offset_mapping"], np.int64).reshape(-1, 2).T
-    if np.any((starts < len(begun)) & (ends > len(begun))):
+    if np.any((starts < begun) & (ends > begun)):
         raise FrownError(
             "the model's chat template has no token boundary at the end of a turn, so what follows it cannot be told "
             'from it; play with history="template"'
         )
-    ids = np.asarray(tokens["input_ids"], np.int64)[starts >= len(begun)]
+    ids = np.asarray(tokens["input_ids"], np.int64)[starts >= begun]
     return ids[1:] if ended and len(ids) and int(ids[0]) in eos_ids else ids
 
 

@@ -137,6 +137,7 @@ def train(
     preset: Literal["rlver", "sage"] = "rlver",
     profiles: Path | None = None,
     wording: Literal["english", "lab"] = "english",
+    history: Literal["verbatim", "kept"] = "verbatim",
     task_weight: float = 0.0,
     out: Path = Path("runs/empathy-train"),
     resume: Annotated[bool, Parameter(negative="")] = False,
@@ -163,6 +164,9 @@ def train(
         Folder of RLVER's train_profile.jsonl and test_profile.jsonl. Default: profiles drawn at random.
     wording
         In which words a person by rules speaks: English, or the lab's, for a model of the lab's size.
+    history
+        What becomes of turns that the chat template would rewrite (it takes out <think>, say): verbatim, an error; or
+        kept as they were sampled.
     task_weight
         Share of a verifiable task (keeping to the person's topic) in the reward, from 0 to 1.
     out
@@ -179,7 +183,7 @@ def train(
     from frown.store import RunDirectory, write_text
 
     refuse_several("empathy train")
-    more = {"preset": preset, "profiles": profiles, "wording": wording, "task_weight": task_weight}
+    more = {"preset": preset, "profiles": profiles, "wording": wording, "history": history, "task_weight": task_weight}
     given = parse(talks.PersonConfig, more, "frown empathy train")
     config = talks.settings(person, overrides, model, given)
     console = Console(stderr=True)
@@ -209,6 +213,7 @@ def eval_(
     preset: Literal["rlver", "sage"] = "rlver",
     profiles: Path | None = None,
     wording: Literal["english", "lab"] = "english",
+    history: Literal["verbatim", "kept"] = "verbatim",
     out: Path = Path("runs/empathy-eval"),
     json_: Annotated[bool, Parameter("--json")] = False,
 ) -> None:
@@ -234,6 +239,9 @@ def eval_(
         Folder of RLVER's train_profile.jsonl and test_profile.jsonl. Default: profiles drawn at random.
     wording
         In which words a person by rules speaks: English, or the lab's, for a model of the lab's size.
+    history
+        What becomes of turns that the chat template would rewrite (it takes out <think>, say): verbatim, an error; or
+        kept as they were sampled.
     out
         Where results.json and the conversations are written; `frown look` shows these turn by turn.
     json_
@@ -244,7 +252,7 @@ def eval_(
     from frown.store import write_text
 
     refuse_several("empathy eval")
-    given = talks.PersonConfig(preset=preset, profiles=profiles, wording=wording)
+    given = talks.PersonConfig(preset=preset, profiles=profiles, wording=wording, history=history)
     found = talks.hold(talks.settings(person, overrides, model, given), out, against)
     text = json.dumps({"command": _command(), **found}, indent=1, allow_nan=False)
     write_text(out / "results.json", text)

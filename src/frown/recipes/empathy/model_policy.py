@@ -12,6 +12,7 @@ from frown.config import RunConfig, parse
 from frown.dialogue.conversation import Dialogue, Turn, as_rollout
 from frown.dialogue.credit import on_tokens, turn_advantages
 from frown.dialogue.play import go_on, play
+from frown.feedback.policy import without_reasoning
 from frown.recipes.empathy import experiment
 from frown.recipes.empathy.acts import read
 from frown.recipes.empathy.cells import Measured
@@ -70,13 +71,15 @@ def scores(dialogue: Dialogue, preset: Preset) -> list[int]:
 
 def on_topic(dialogue: Dialogue, wording: Wording = LAB) -> float:
     """The verifiable task: the share of turns that speak of no other topic than the person's."""
-    return float(np.mean([wording.specific(dialogue.task.data["profile"], t.said.text) for t in dialogue.turns]))
+    person = dialogue.task.data["profile"]
+    return float(np.mean([wording.specific(person, without_reasoning(t.said.text)) for t in dialogue.turns]))
 
 
 def exchanges(dialogue: Dialogue, wording: Wording = LAB) -> list[Exchange]:
-    """A conversation as an auditor sees it."""
+    """A conversation as an auditor sees it: what was said aloud."""
     person = dialogue.task.data["profile"]
-    return [Exchange(read(t.said.text), wording.specific(person, t.said.text), t.heard.text) for t in dialogue.turns]
+    aloud = [(without_reasoning(t.said.text), t.heard.text) for t in dialogue.turns]
+    return [Exchange(read(said), wording.specific(person, said), heard) for said, heard in aloud]
 
 
 def step(

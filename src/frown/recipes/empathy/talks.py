@@ -62,6 +62,9 @@ class PersonConfig(Config):
     """In which words a person by rules speaks."""
     person: AskedModelConfig | None = None
     """The model that plays the person."""
+    history: Literal["verbatim", "kept"] = "verbatim"
+    """What becomes of turns that the chat template would rewrite (it takes out <think>, say): an error, or they
+    stay in the conversation as they were sampled. The person hears no <think> either way."""
     task_weight: float = Field(0.0, ge=0, le=1)
     """Share of a verifiable task in the reward: of a person by rules, the share of turns that keep to its topic."""
 
@@ -149,7 +152,8 @@ def train(
     [0, 1]. `tell` is given the statistics of the person's model, where it was asked, however the run ends."""
     from frown.run import execute
 
-    weight = parse(PersonConfig, config.task.options, "task.options").task_weight
+    told = parse(PersonConfig, config.task.options, "task.options")
+    weight = told.task_weight
     with person_of(config) as person:
 
         def judge(d: Dialogue) -> Verdict:
@@ -158,7 +162,10 @@ def train(
 
         def engine(config: RunConfig, ranks: Any) -> DialogueEngine:
             mixed = judge if weight else None
-            return DialogueEngine(config, person.user, turns=person.preset.turns, judge=mixed, ranks=ranks)
+            return DialogueEngine(
+                *(config, person.user),
+                turns=person.preset.turns, judge=mixed, history=told.history, ranks=ranks,
+            )  # fmt: skip
 
         environment = Conversations("empathy", person.train, person.test)
         try:
@@ -194,7 +201,8 @@ def _held(config: RunConfig, person: Person, out: Path) -> tuple[dict[str, Any],
     from frown.record import readable
     from frown.store import RunDirectory
 
-    engine = DialogueEngine(config, person.user, turns=person.preset.turns)
+    told = parse(PersonConfig, config.task.options, "task.options")
+    engine = DialogueEngine(config, person.user, turns=person.preset.turns, history=told.history)
     tasks, each = person.test[: config.eval.prompts], config.eval.samples
     talks = engine.talks(tasks, each, seed=EVAL_SEED, temperature=config.eval.temperature)
     rollouts = [as_rollout(d) for d in talks]
