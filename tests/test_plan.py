@@ -220,19 +220,44 @@ def test_the_flags_of_a_plan_are_refused_without_one(capsys):
     assert "at least 1" in capsys.readouterr().err
 
 
-def test_the_page_on_scaling_says_what_the_plan_says(tmp_path, capsys):
-    """The first column of its table, from the command and the config.json that stand there."""
-    page = (Path(__file__).resolve().parents[1] / "docs" / "scaling.md").read_text()
-    (tmp_path / "config.json").write_text(page.split("```json\n")[1].split("```")[0])
-    command = page.split("    frown train --plan")[1].split("\n\n")[0].replace("\\\n", " ").split()
-    main(["train", "--plan", "--json", *(str(tmp_path) if word == "shape" else word for word in command)])
+PAGE = (Path(__file__).resolve().parents[1] / "docs" / "scaling.md").read_text()
+SIZES = [json.loads(text.split("```")[0]) for text in PAGE.split("```json\n")[1:]]
+
+
+@pytest.mark.parametrize(
+    ("command", "table", "column", "left_out"),
+    [
+        (0, 0, 1, ()),
+        (2, 1, 1, ()),
+        (3, 2, 1, ()),
+        (3, 2, 2, ("--sharded",)),
+        (3, 2, 3, ("teacher.weights=ema",)),
+        (3, 2, 4, ("teacher.weights=ema", "--sharded")),
+    ],
+)
+def test_the_page_on_scaling_says_what_the_plan_says(command, table, column, left_out, tmp_path, capsys):
+    """Columns of its tables, from the commands and the config.json that stand there; the last ones with a frozen
+    teacher."""
+    for name, sizes in (("shape", SIZES[0]), ("shape14", SIZES[0] | SIZES[1])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps(sizes))
+    words = PAGE.split("    frown train --plan")[1:][command].split("\n\n")[0].replace("\\\n", " ").split()
+    words = [str(tmp_path / w) if w.startswith("shape") else w for w in words if w not in left_out]
+    main(
+        [
+            "train",
+            "--plan",
+            "--json",
+            *words,
+            *(["teacher.weights=frozen"] if "teacher.weights=ema" in left_out else []),
+        ]
+    )
     found = json.loads(capsys.readouterr().out)
-    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
-    column = {row[0].strip("*").split(" (")[0]: float(row[1].strip("*")) for row in rows[2:9]}
-    items = {
-        item["name"]: item["bytes"] for phase in ("always", "sampling", "learning") for item in found["memory"][phase]
-    }
-    for name in ("weights", "optimiser", "teacher", "keys and values", "activations", "gradients"):
-        assert column[name] == round(items[name] / 2**30, 1)
-    assert column["peak"] == round(found["memory"]["peak"] / 2**30, 1)
-    assert found["batch"]["sentence"] in " ".join(page.split())
+    rows = PAGE.split("\n| GiB")[1:][table].split("\n\n")[0].splitlines()[2:]
+    cells = [[cell.strip(" *") for cell in row.strip("|").split(" | ")] for row in rows]
+    said = {row[0].split(" (")[0]: float(row[column]) for row in cells}
+    memory = found["memory"]
+    items = {item["name"]: item["bytes"] for phase in ("learning", "always", "sampling") for item in memory[phase]}
+    true = items | {"peak": memory["peak"], "layers put together to sample": items.get("layers", 0)}
+    assert len(said) >= 7 and said == {name: round(true[name] / 2**30, 1) for name in said}
+    assert command or found["batch"]["sentence"] in " ".join(PAGE.split())

@@ -42,8 +42,8 @@ def gemma(folder: Path) -> list[str]:
     rows = write_jsonl(folder / "rows.jsonl", gsm8k_rows(40))
     path = family_model("gemma2", folder / "gemma2")
     return [
-        "model.device=cpu", f"model.path={path}", "task.kind=exact", f"task.data={rows}", "task.columns.solution=answer",
-        'feedback.parts=["reference"]',
+        "model.device=cpu", f"model.path={path}", "task.kind=exact", f"task.data={rows}",
+        "task.columns.solution=answer", 'feedback.parts=["reference"]',
         "sampling.prompts_per_step=3", "sampling.responses_per_prompt=2", "sampling.max_new_tokens=12",
         "objective.kl_anchor=0.1", "eval.prompts=3", "eval.samples=2", "checkpoint.every=1", *LORA,
         "teacher.weights=ema", "teacher.ema_rate=0.3",

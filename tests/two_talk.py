@@ -73,9 +73,8 @@ def taken(config: RunConfig, ranks: Ranks) -> dict:
         "optimiser": resident(moments),
         "teacher": resident(teacher.values()),
     }
-    with whole(engine.model), engine.teacher.model() as copy, whole(copy):
-        layers = [[p for n, p in model.named_parameters() if ".layers." in n] for model in (engine.model, copy)]
-        found["layers"] = max(map(resident, layers))
+    with whole(engine.model):
+        found["layers"] = resident(p for n, p in engine.model.named_parameters() if ".layers." in n)
     return found
 
 

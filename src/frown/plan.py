@@ -198,10 +198,7 @@ def memory_of(config: RunConfig, shapes: Shapes, batch: Batch, lengths: Lengths,
         Item("update", 4 * trainable, "on its way, at most"),
     ]
     if sharded:
-        answering = _teacher(config, held.layers, held.layers_base)[0]
-        sampling.append(
-            Item("layers", max(held.layers, answering), "all put together, student's or (before step 1) teacher's")
-        )
+        sampling.append(Item("layers", held.layers, "all put together"))
         taught = _teacher(config, held.largest, held.largest_base)[0]
         learning += [
             Item("layers", 3 * max(held.largest, taught), "one and the next put together, and one on its way"),

@@ -27,8 +27,6 @@ class Held(NamedTuple):
     """Numbers, adapters left out."""
     layers: int
     """Bytes of all layers when they are put together; 0 where the model is whole, as are all below."""
-    layers_base: int
-    """Numbers of these, adapters left out."""
     largest: int
     """Bytes of the largest layer when it is put together."""
     largest_base: int
@@ -137,17 +135,17 @@ def _held(model: Any, processes: int) -> Held:
 
     every = dict(model.named_parameters())
     if processes == 1:
-        return Held(1, *sizes(every, 1), 0, 0, 0, 0, 0)
+        return Held(1, *sizes(every, 1), layers=0, largest=0, largest_base=0, largest_trainable=0)
     layers = [dict(layer.named_parameters()) for layer in split_layers(model)]
     spread = {id(p) for layer in layers for p in layer.values()}
     rest = sizes({n: p for n, p in every.items() if id(p) not in spread}, 1)
     parts = [sizes(layer, processes) for layer in layers]
-    held = [own + sum(part[i] for part in parts) for i, own in enumerate(rest)]
     return Held(
         processes,
-        *held,
+        weights=rest.weights + sum(part.weights for part in parts),
+        trainable=rest.trainable + sum(part.trainable for part in parts),
+        base=rest.base + sum(part.base for part in parts),
         layers=processes * sum(part.weights for part in parts),
-        layers_base=processes * sum(part.base for part in parts),
         largest=processes * max(part.weights for part in parts),
         largest_base=processes * max(part.base for part in parts),
         largest_trainable=processes * max(part.trainable for part in parts),

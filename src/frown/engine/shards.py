@@ -68,7 +68,7 @@ def copies_of(student: Any, ranks: Ranks, device: torch.device) -> Callable[[Any
     def allocated(tensor: Tensor) -> Tensor:
         return torch.empty_like(tensor, device=device) if tensor.device.type == "meta" else tensor
 
-    def copied(student: Any) -> Any:
+    def copied(_: Any) -> Any:
         model = copy.deepcopy(shapes)
         layers = split_layers(model)
         spread = {id(p) for layer in layers for p in layer.parameters()}

@@ -21,8 +21,8 @@ class Teacher:
     averaging the two factors of an adapter separately is not the average of their product.
 
     `trust_region` here is its half at the start: the student looks for itself, and the two are mixed where the logits
-    are (`frown.engine.head.mixed`). Whoever wants one model to answer as the teacher (the check before the first step,
-    when the two are still the same) gets that half, and so does a run whose teacher is frozen on the way.
+    are (`frown.engine.head.mixed`). Whoever asks for one model gets that half, and so does a run whose teacher is
+    frozen on the way.
     """
 
     def __init__(self, student: Any, config: TeacherConfig, copied: Callable[[Any], Any] | None = None):
