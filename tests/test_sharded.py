@@ -134,6 +134,6 @@ def test_a_checkpoint_of_two_is_resumed_by_one_and_by_two(runs, tmp_path, proces
 
 def test_a_head_that_runs_the_layers_is_refused_by_name():
     model = models.load(ModelConfig()).model
-    refuse_head(OwnHead(lambda hidden: hidden), model)
+    refuse_head(OwnHead(lambda hidden: hidden, 33), model)
     with pytest.raises(FrownError, match="does not go with Qwen3ForCausalLM, whose head does more"):
-        refuse_head(OwnHead(lambda hidden: hidden, runs_layers=True), model)
+        refuse_head(OwnHead(lambda hidden: hidden, 33, runs_layers=True), model)
