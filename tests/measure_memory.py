@@ -53,7 +53,7 @@ def measure(folder: str, changes: dict) -> dict[str, float]:
     lengths = plan.Lengths(len(rollouts[0].prompt_ids), 100, len(context), True)
     batch = plan.batch_of(config, lengths, 1)
     sizes = shapes(config.model, rows=batch.rows, length=lengths.student)
-    memory = plan.memory_of(config, sizes, batch, lengths, chunk_bytes=chunk_bytes("cpu"), sharded=False)
+    memory = plan.memory_of(config, sizes, batch, lengths, chunk_bytes=chunk_bytes("cpu"))
     return {"measured": held, "planned": memory.peak}
 
 

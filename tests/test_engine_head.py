@@ -72,7 +72,7 @@ def test_a_head_that_does_more_goes_the_plain_way_and_says_so() -> None:
 
     model.forward = squared
     head = head_of(model)
-    assert isinstance(head, OwnHead) and head.parameters == (model.lm_head.weight,)
+    assert isinstance(head, OwnHead) and head.parameters == (model.lm_head.weight,) and head.runs_layers
     assert "LlamaForCausalLM does more" in str(why_slow(head, model))
     hidden = torch.randn(3, 16)
     raw = hidden @ model.lm_head.weight.T
@@ -87,7 +87,7 @@ def test_an_adapter_on_the_head_is_differentiated_and_named() -> None:
     )
     torch.nn.init.normal_(model.base_model.model.lm_head.lora_B["default"].weight)
     head = head_of(model)
-    assert isinstance(head, OwnHead) and len(head.parameters) == 2
+    assert isinstance(head, OwnHead) and len(head.parameters) == 2 and not head.runs_layers
     assert "leave lm_head out" in str(why_slow(head, model))
     with torch.no_grad():
         out = model(torch.tensor([[3, 4, 5]]), output_hidden_states=True, use_cache=False)

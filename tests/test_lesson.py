@@ -11,7 +11,7 @@ from frown.engine.local import LocalEngine
 from frown.engine.text import completion_text
 from frown.errors import FrownError
 from frown.evaluate import judge
-from frown.lesson import own_choices, prepare
+from frown.lesson import noisy_spread, own_choices, prepare
 from frown.signals.variance import mutual_information, weight_noise
 from frown.tasks.load import load_environment
 
@@ -36,9 +36,9 @@ def lab():
 
 def lesson(lab, seed=0, **changes):
     engine, environment, rollouts = lab
-    return prepare(
-        rollouts, settings(**changes), environment, engine, np.random.default_rng(seed), critic=environment.critic
-    )
+    config, rng = settings(**changes), np.random.default_rng(seed)
+    spread = noisy_spread(rollouts, config.feedback.critique, engine, rng)
+    return prepare(rollouts, config, environment, engine, rng, critic=environment.critic, spread=spread)
 
 
 def texts(lesson):

@@ -135,7 +135,7 @@ def test_what_a_teacher_holds():
         settings = config(**changes)
         sizes = shapes(settings.model, rows=1, length=80)
         batch = plan.batch_of(settings, LENGTHS, 1)
-        memory = plan.memory_of(settings, sizes, batch, LENGTHS, chunk_bytes=1 << 26, sharded=False)
+        memory = plan.memory_of(settings, sizes, batch, LENGTHS, chunk_bytes=1 << 26)
         return next(item.bytes for item in memory.always if item.name == "teacher"), sizes
 
     copy, sizes = teacher(teacher={"weights": "ema"})
@@ -168,13 +168,47 @@ def test_a_model_is_planned_from_its_configuration_alone(tmp_path, capsys):
         plan.make(config(model={"path": str(folder)}, task={"kind": "math"}))
 
 
-def test_sharding_deals_out_what_is_always_there(tmp_path):
-    folder = str(byte_model(tmp_path / "model"))
-    settings = config(model={"path": folder}, task={"kind": "math"}, sampling={"prompts_per_step": 8})
-    whole, dealt = (plan.make(settings, processes=4, sharded=s, card=80).memory for s in (False, True))
-    held = [{item.name: item.bytes for item in m.always} for m in (whole, dealt)]
-    for name in ("weights", "optimiser", "teacher"):
-        assert held[1][name] == held[0][name] // 4
+def test_sharding_deals_out_the_layers_alone(tmp_path):
+    """By flag and by setting; of two processes beside the bytes they hold in tests/test_distributed.py."""
+    folder = byte_model(tmp_path / "model")
+    parameters = models.load(ModelConfig(path=str(folder))).model.named_parameters()
+    layers, rest = 0, 0
+    for name, p in parameters:
+        layers, rest = (layers + p.numel(), rest) if ".layers." in name else (layers, rest + p.numel())
+    assert layers > 0 and rest > 0
+    part = 4 * (layers // 4 + rest)  # every tensor of this model has rows for four
+    settings = {
+        "model": {"path": str(folder)},
+        "task": {"kind": "math"},
+        "sampling": {"prompts_per_step": 8},
+        "objective": {"kl_anchor": 0.1},
+    }
+    dealt = plan.make(config(**settings), processes=4, sharded=True, card=80)
+    assert dealt.memory == plan.make(config(**settings, distributed={"sharding": "fsdp2"}), processes=4, card=80).memory
+    always, sampling, learning, stepping = (
+        {item.name: item.bytes for item in getattr(dealt.memory, phase)}
+        for phase in ("always", "sampling", "learning", "stepping")
+    )
+    assert always == {"weights": part, "optimiser": 2 * part, "teacher": part, "start": part}
+    assert sampling["layers"] == 4 * layers
+    assert learning["gradients"] == stepping["gradients"] == part
+    assert learning["layers"] == 3 * 4 * layers // 2 and learning["layers' gradients"] == 2 * 4 * layers // 2
+    whole = plan.make(config(**settings), processes=4, card=80).memory
+    assert [item.bytes for item in whole.always] == [4 * n * (layers + rest) for n in (1, 2, 1, 1)]
+    assert "layers" not in {item.name for item in (*whole.sampling, *whole.learning)}
+
+
+def test_a_teacher_that_the_guard_may_freeze_is_planned_for():
+    frozen = {"guard": {"actions": ["freeze"]}, "teacher": {"weights": "live"}}
+    sizes = shapes(config().model, rows=1, length=80)
+    held = [plan._teacher(config(**changes), sizes.held.weights, sizes.held.base)[0] for changes in ({}, frozen)]
+    assert held == [4 * sizes.parameters] * 2
+
+
+def test_a_sharded_run_is_timed_in_one_process(capsys):
+    main(["train", "--plan", "--json", "--processes", "2", "distributed.sharding=fsdp2"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["sharded"] and found["shapes"]["held"]["processes"] == 2 and "timed here" in found["pace"]
 
 
 def test_the_flags_of_a_plan_are_refused_without_one(capsys):
@@ -186,19 +220,44 @@ def test_the_flags_of_a_plan_are_refused_without_one(capsys):
     assert "at least 1" in capsys.readouterr().err
 
 
-def test_the_page_on_scaling_says_what_the_plan_says(tmp_path, capsys):
-    """The first column of its table, from the command and the config.json that stand there."""
-    page = (Path(__file__).resolve().parents[1] / "docs" / "scaling.md").read_text()
-    (tmp_path / "config.json").write_text(page.split("```json\n")[1].split("```")[0])
-    command = page.split("    frown train --plan")[1].split("\n\n")[0].replace("\\\n", " ").split()
-    main(["train", "--plan", "--json", *(str(tmp_path) if word == "shape" else word for word in command)])
+PAGE = (Path(__file__).resolve().parents[1] / "docs" / "scaling.md").read_text()
+SIZES = [json.loads(text.split("```")[0]) for text in PAGE.split("```json\n")[1:]]
+
+
+@pytest.mark.parametrize(
+    ("command", "table", "column", "left_out"),
+    [
+        (0, 0, 1, ()),
+        (2, 1, 1, ()),
+        (3, 2, 1, ()),
+        (3, 2, 2, ("--sharded",)),
+        (3, 2, 3, ("teacher.weights=ema",)),
+        (3, 2, 4, ("teacher.weights=ema", "--sharded")),
+    ],
+)
+def test_the_page_on_scaling_says_what_the_plan_says(command, table, column, left_out, tmp_path, capsys):
+    """Columns of its tables, from the commands and the config.json that stand there; the last ones with a frozen
+    teacher."""
+    for name, sizes in (("shape", SIZES[0]), ("shape14", SIZES[0] | SIZES[1])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps(sizes))
+    words = PAGE.split("    frown train --plan")[1:][command].split("\n\n")[0].replace("\\\n", " ").split()
+    words = [str(tmp_path / w) if w.startswith("shape") else w for w in words if w not in left_out]
+    main(
+        [
+            "train",
+            "--plan",
+            "--json",
+            *words,
+            *(["teacher.weights=frozen"] if "teacher.weights=ema" in left_out else []),
+        ]
+    )
     found = json.loads(capsys.readouterr().out)
-    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
-    column = {row[0].strip("*").split(" (")[0]: float(row[1].strip("*")) for row in rows[2:9]}
-    items = {
-        item["name"]: item["bytes"] for phase in ("always", "sampling", "learning") for item in found["memory"][phase]
-    }
-    for name in ("weights", "optimiser", "teacher", "keys and values", "activations", "gradients"):
-        assert column[name] == round(items[name] / 2**30, 1)
-    assert column["peak"] == round(found["memory"]["peak"] / 2**30, 1)
-    assert found["batch"]["sentence"] in " ".join(page.split())
+    rows = PAGE.split("\n| GiB")[1:][table].split("\n\n")[0].splitlines()[2:]
+    cells = [[cell.strip(" *") for cell in row.strip("|").split(" | ")] for row in rows]
+    said = {row[0].split(" (")[0]: float(row[column]) for row in cells}
+    memory = found["memory"]
+    items = {item["name"]: item["bytes"] for phase in ("learning", "always", "sampling") for item in memory[phase]}
+    true = items | {"peak": memory["peak"], "layers put together to sample": items.get("layers", 0)}
+    assert len(said) >= 7 and said == {name: round(true[name] / 2**30, 1) for name in said}
+    assert command or found["batch"]["sentence"] in " ".join(PAGE.split())

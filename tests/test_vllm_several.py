@@ -89,6 +89,20 @@ def test_two_processes_ask_and_learn_as_one(one, server, tmp_path, sharding):
     assert len(rows) == 18 and {tuple(row["ids"]) for row in rows} <= verbatim
 
 
+def test_adapters_in_parts_reach_the_server_merged(server, tmp_path):
+    """Under FSDP2 beside one process: what vLLM answers depends on the weights it got."""
+    pytest.importorskip("peft")
+    lora = ("model.lora.rank=3", "optimiser.lr=1e-4")
+    finished(started(1, server, tmp_path / "one", *lora))
+    requests = asked(server)
+    server.asked.clear()
+    finished(started(2, server, tmp_path / "two", *lora, "distributed.sharding=fsdp2"))
+    assert asked(server) == requests and requests.count("/update_weights") == 4
+    assert differences(tmp_path / "one", tmp_path / "two") == []
+    mismatch = [m["mismatch"] for m in RunDirectory(tmp_path / "two").metrics() if "mismatch" in m]
+    assert len(mismatch) == 3 and max(mismatch) < 1e-5
+
+
 @pytest.mark.parametrize(
     ("path", "act", "said"),
     [

@@ -16,6 +16,10 @@ from frown.engine.local import LocalEngine
 from frown.engine.shards import is_part, whole
 from frown.errors import FrownError, NotFinite
 
+ALIKE = {"distributed": {"sharding": "fsdp2", "timeout": 60}}
+MODELS = ({}, {"dtype": "bfloat16", "lora": {"rank": 3}})
+"""Whole, and with adapters whose three rows two processes share: one more or less."""
+
 
 def said(call) -> str:
     """What a call raises."""
@@ -50,6 +54,30 @@ def held(config: RunConfig, ranks: Ranks) -> dict:
     return {**found, "steps": ranks.gather(lambda: [steps])}
 
 
+def resident(tensors) -> int:
+    """Bytes of what tensors lie in; of those that are parts, of the part."""
+    storages = [(t.to_local() if is_part(t) else t).untyped_storage() for t in tensors]
+    return sum({s.data_ptr(): s.nbytes() for s in storages}.values())
+
+
+def taken(config: RunConfig, ranks: Ranks) -> dict:
+    """Bytes of one process, by the names a plan has for them, after one step."""
+    engine = LocalEngine(config, ranks)
+    teacher = engine.teacher.copied_weights()
+    engine.model(torch.tensor([[1, 2, 3]])).logits.square().sum().backward()
+    found = {"gradients": resident(p.grad for p in engine.parameters)}
+    engine.step()
+    moments = [x for held in engine.optimiser.state.values() for name, x in held.items() if name != "step"]
+    found |= {
+        "weights": resident(engine.model.parameters()),
+        "optimiser": resident(moments),
+        "teacher": resident(teacher.values()),
+    }
+    with whole(engine.model):
+        found["layers"] = resident(p for n, p in engine.model.named_parameters() if ".layers." in n)
+    return found
+
+
 def talk(config: RunConfig, ranks: Ranks) -> dict:
     things = list("abcde")
     parameters = [torch.nn.Parameter(torch.zeros(2, 3)) for _ in range(3)]
@@ -77,7 +105,10 @@ def talk(config: RunConfig, ranks: Ranks) -> dict:
 
 
 if __name__ == "__main__":
-    config = parse(RunConfig, {"model": {"device": "cpu"}, "distributed": {"sharding": "fsdp2", "timeout": 60}}, "test")
+    config = parse(RunConfig, {**ALIKE, "model": {"device": "cpu"}}, "test")
     with joined(config) as ranks:
         found = talk(config, ranks)
+        found["taken"] = [
+            taken(parse(RunConfig, {**ALIKE, "model": {"device": "cpu", **m}}, "test"), ranks) for m in MODELS
+        ]
     (Path(sys.argv[1]) / f"{os.environ['RANK']}.json").write_text(json.dumps(found))

@@ -149,7 +149,8 @@ def train(
     processes
         With --plan: as many processes side by side.
     sharded
-        With --plan: weights, gradients, optimiser and teacher dealt out over them.
+        With --plan: layers with their gradients, moments and teacher dealt out over them, as
+        distributed.sharding=fsdp2 does.
     card
         With --plan: GiB of memory of the CUDA cards that are planned for, instead of this machine.
     json_

@@ -574,11 +574,12 @@ Tracker = Literal["tensorboard", "trackio", "wandb"]
 
 
 class DistributedConfig(Config):
-    """What concerns runs in several processes (docs/launching.md). How many there are is the launcher's business."""
+    """What concerns runs in several processes (docs/scaling.md). How many there are is the launcher's business."""
 
     sharding: Literal["none", "fsdp2"] = "none"
-    """none: each process holds the whole model. fsdp2: decoder layers, their gradients and their part of the optimiser
-    are spread over the processes."""
+    """none: each process holds the whole model. fsdp2: decoder layers with their adapters, gradients, moments and the
+    teacher's copy are spread over the processes; embedding and head are not, and while answers are sampled all layers
+    are put together (docs/scaling.md)."""
     timeout: float = Field(900.0, gt=0)
     """Seconds for which processes wait for one that says nothing, before all end. The slowest critic, judge or answer
     takes less. One that has ended is noticed at once."""

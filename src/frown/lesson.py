@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -34,6 +34,9 @@ from frown.tasks.base import Environment
 from frown.teacher.views import views as teacher_views
 from frown.types import Appraisal, Feedback, Floats, Part, Rollout, Step, TeacherView
 
+if TYPE_CHECKING:
+    from frown.engine.local import LocalEngine
+
 SignalFunction = Callable[[Rollout], Floats]
 """A signal of one's own: rollout -> one value a token [T], the largest first to be asked about."""
 
@@ -54,6 +57,16 @@ class Lesson(NamedTuple):
     """Why, one line for each rollout whose critique was lost."""
 
 
+def noisy_spread(
+    rollouts: Sequence[Rollout], critique: CritiqueConfig, engine: LocalEngine, rng: np.random.Generator
+) -> list[Floats] | None:
+    """How much copies with noisy weights disagree at each token (nats, float32[T] a rollout) where
+    `feedback.critique.ask` is "variance", else None. All processes of a run take part; one then prepares the lesson."""
+    if critique.ask != "variance":
+        return None
+    return engine.prediction_variance(rollouts, copies=COPIES, seed=int(rng.integers(2**31)))
+
+
 def prepare(
     rollouts: Sequence[Rollout],
     config: RunConfig,
@@ -65,16 +78,17 @@ def prepare(
     normaliser: Normaliser | None = None,
     function: FeedbackFunction | None = None,
     signal: SignalFunction | None = None,
+    spread: Sequence[Floats] | None = None,
 ) -> Lesson:
     """The lesson of one batch. What is drawn on the way comes from `rng`.
 
     `function` says what each teacher is told, instead of `feedback.parts`; the rest of the policy holds for it, too.
-    `signal` scores steps for `feedback.critique.ask = "own"`.
+    `signal` scores steps for `feedback.critique.ask = "own"`, `spread` (see `noisy_spread`) for "variance".
     """
     affect, told = config.affect, config.feedback
     courses = told.courses if config.objective.distillation > 0 else ()
     kinds = {kind for course in courses for kind in course}
-    given = step_scores(rollouts, told.critique, engine, rng, signal)
+    given = step_scores(rollouts, told.critique, signal, spread)
     contested = [{} if row is None else {"disagreement": row} for row in given["disagreement"]]
     rules = rules_named(affect.rules)
     appraisals = [
@@ -130,9 +144,8 @@ def within_policy(
 def step_scores(
     rollouts: Sequence[Rollout],
     critique: CritiqueConfig,
-    engine: Reader,
-    rng: np.random.Generator,
     own: SignalFunction | None = None,
+    spread: Sequence[Floats] | None = None,
 ) -> dict[str, list[Sequence[float] | None]]:
     """What others than the answer itself say of its steps: its siblings, the task's own rule of thumb, noisy copies,
     and a signal of one's `own`."""
@@ -150,8 +163,7 @@ def step_scores(
             for r, rule in zip(rollouts, rules, strict=True)
         ],
     }
-    if critique.ask == "variance":
-        spread = engine.prediction_variance(rollouts, copies=COPIES, seed=int(rng.integers(2**31)))
+    if spread is not None:
         found["variance"] = [step_peaks(v, r.steps) for r, v in zip(rollouts, spread, strict=True)]
     if own is not None and critique.ask == "own":
         found["own"] = [step_peaks(_own_signal(own, r), r.steps) for r in rollouts]

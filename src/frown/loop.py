@@ -31,7 +31,7 @@ from frown.feedback.compose import FeedbackFunction
 from frown.feedback.critic import Critic
 from frown.feedback.model_critic import ModelCritic
 from frown.guard import Trip, in_force, watch
-from frown.lesson import Lesson, SignalFunction, prepare
+from frown.lesson import Lesson, SignalFunction, noisy_spread, prepare
 from frown.preflight import teacher_gap
 from frown.record import keep_rollouts, measure, spend, step_metrics
 from frown.rescue import rescue
@@ -129,6 +129,8 @@ def train_step(
     rollouts = curriculum.select(answers, config.sampling.prompts_per_step, practice, rng[PRACTICE])
     scores = np.array([r.verdict.score if r.verdict else np.nan for r in rollouts])
 
+    spread = noisy_spread(rollouts, config.feedback.critique, engine, rng[FEEDBACK])
+
     def told() -> tuple[Lesson, np.random.Generator]:
         lesson = prepare(
             rollouts,
@@ -140,6 +142,7 @@ def train_step(
             normaliser=normaliser,
             function=feedback,
             signal=signal,
+            spread=spread,
         )
         return lesson, rng[FEEDBACK]
 

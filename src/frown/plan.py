@@ -142,27 +142,30 @@ def batch_of(config: RunConfig, lengths: Lengths, processes: int) -> Batch:
     return Batch(prompts, answers, rehearsed, rows, math.ceil(each / rows), processes)
 
 
-def memory_of(
-    config: RunConfig, shapes: Shapes, batch: Batch, lengths: Lengths, *, chunk_bytes: int, sharded: bool
-) -> Memory:
-    """What one process holds.
+def memory_of(config: RunConfig, shapes: Shapes, batch: Batch, lengths: Lengths, *, chunk_bytes: int) -> Memory:
+    """What one process holds; where the shapes are those of a model spread over processes, its part and what is put
+    together for a while.
 
-    `chunk_bytes`: logits of one model in one chunk of the loss, on the device that is planned for. `sharded`: weights,
-    gradients, optimiser and teacher are dealt out over the processes, and one layer at a time is put together again.
+    `chunk_bytes`: logits of one model in one chunk of the loss, on the device that is planned for.
     """
-    share = batch.processes if sharded else 1
-    trainable, hidden = shapes.trainable, 4 * shapes.hidden
+    held, hidden = shapes.held, 4 * shapes.hidden
+    sharded, trainable = held.processes > 1, held.trainable
     tokens = batch.rows * lengths.student
     distilled = config.objective.distillation > 0
-    teacher, why = _teacher(config, shapes) if distilled else (0, "none: nothing is distilled")
+    teacher, why = _teacher(config, held.weights, held.base)
+    here = " here" if sharded else ""
+    share = f"; of layers one part of {held.processes}, embedding and head whole" if sharded else ""
     always = [
-        Item("weights", shapes.weights // share, f"{shapes.parameters:,} parameters, {config.model.dtype}"),
-        Item("optimiser", 8 * trainable // share, f"AdamW: two float32 for each of {trainable:,} learnt"),
-        Item("teacher", teacher // share, why),
+        Item("weights", held.weights, f"{shapes.parameters:,} parameters, {config.model.dtype}{share}"),
+        Item(
+            "optimiser",
+            8 * trainable,
+            f"AdamW: two float32 for each of {trainable:,} learnt{here}",
+        ),
+        Item("teacher", teacher, why),
     ]
-    if sharded:
-        largest = max(shapes.weights // 8, 1)
-        always.append(Item("gathered layers", largest, "a layer and the next put together again, an eighth at most"))
+    if (config.objective.kl_anchor or config.guard.kl is not None) and config.model.lora is None:
+        always.append(Item("start", held.weights, "a copy, for objective.kl_anchor and guard.kl"))
     if config.model.gradient_checkpointing:
         kept = shapes.layer_inputs + shapes.kept_by_layer
         told = "what enters each layer, and one layer computed again"
@@ -172,47 +175,60 @@ def memory_of(
     answers = batch.rows * lengths.answer
     chunk = min(chunk_bytes, 4 * answers * shapes.vocabulary)
     head = shapes.head * (2 if shapes.tied else 1)
-    learning = (
-        Item("gradients", 4 * trainable // share, "float32"),
+    learning = [
+        Item("gradients", 4 * trainable, "float32"),
         Item("activations", kept, f"{batch.rows} x {lengths.student} tokens; {told}"),
         Item("logits", 2 * chunk if distilled else chunk, "one chunk of student and teacher, never the whole"),
         Item("hidden states", 4 * answers * hidden, "of student and teacher, and their gradients"),
         Item("head's gradient", head, "on its way" + (", twice: it is the embedding's, too" if shapes.tied else "")),
-    )
+    ]
     group = config.sampling.responses_per_prompt
     prompts = max(1, config.rollouts_per_step // group // batch.processes)
     prompts = min(prompts, max(1, config.sampling_batch_tokens // (lengths.student * group)))
     at_once = prompts * group
     cache = at_once * lengths.student * shapes.cache_of_token
     read = shapes.kept_by_layer * prompts * lengths.prompt // tokens
-    sampling = (
+    sampling = [
         Item("keys and values", cache + cache // 8, f"{at_once} answers of {lengths.student} tokens, and an eighth"),
         Item("logits", 4 * 4 * at_once * shapes.vocabulary, "one decoding step: as they are, tempered, softmax, drawn"),
         Item("reading prompts", read, "one layer at a time"),
-    )
-    stepping = (
-        Item("gradients", 4 * trainable // share, "float32"),
-        Item("update", 4 * trainable // share, "on its way"),
-    )
-    return Memory(tuple(always), sampling, learning, stepping)
+    ]
+    stepping = [
+        Item("gradients", 4 * trainable, "float32"),
+        Item("update", 4 * trainable, "on its way, at most"),
+    ]
+    if sharded:
+        sampling.append(Item("layers", held.layers, "all put together"))
+        taught = _teacher(config, held.largest, held.largest_base)[0]
+        learning += [
+            Item("layers", 3 * max(held.largest, taught), "one and the next put together, and one on its way"),
+            Item("layers' gradients", 8 * held.largest_trainable, "of one layer, before they are dealt out"),
+        ]
+    return Memory(*map(tuple, (always, sampling, learning, stepping)))
 
 
-def _teacher(config: RunConfig, shapes: Shapes) -> tuple[int, str]:
-    """Bytes of the teacher's own weights, and why so many."""
-    weights, lora = config.teacher.weights, config.model.lora is not None
-    base = shapes.parameters - (shapes.trainable if lora else 0)
-    if weights == "ema":
-        return 4 * base, "ema: a float32 copy" + (" of the merged weights" if lora else "")
-    if weights == "live" or lora:
-        return 0, f"{weights}: the student's own" + ("" if weights == "live" else ", adapters switched off")
-    return shapes.weights, f"{weights}: a copy"
+def _teacher(config: RunConfig, weights: int, base: int) -> tuple[int, str]:
+    """Bytes of the teacher's own part of the model, and why so many. Of this part: bytes of the student's `weights`,
+    and how many numbers it has without adapters."""
+    kind, lora = config.teacher.weights, config.model.lora is not None
+    merged = " of the merged weights" if lora else ""
+    if config.objective.distillation == 0:
+        return 0, "none: nothing is distilled"
+    if kind == "ema":
+        return 4 * base, f"ema: a float32 copy{merged}"
+    if kind == "live" and "freeze" in config.guard.actions:
+        return 4 * base, f"live: a float32 copy{merged}, once the guard has frozen it"
+    if kind == "live" or lora:
+        return 0, f"{kind}: the student's own" + ("" if kind == "live" else ", adapters switched off")
+    return weights, f"{kind}: a copy"
 
 
 def disk_of(config: RunConfig, shapes: Shapes) -> tuple[Item, ...]:
     """Bytes in the run directory, when every answer is as long as it can be."""
     steps, sampling = config.optimiser.steps, config.sampling
     saved = shapes.trainable_weights if config.model.lora is not None else shapes.weights
-    saved += 8 * shapes.trainable + (_teacher(config, shapes)[0] if config.objective.distillation > 0 else 0)
+    base = shapes.parameters - (shapes.trainable if config.model.lora is not None else 0)
+    saved += 8 * shapes.trainable + _teacher(config, shapes.weights, base)[0]
     copies = config.checkpoint.keep + 1
     rollouts = steps * sampling.rollouts_per_step * sampling.max_new_tokens * ROLLOUT_BYTES_PER_TOKEN
     return (
@@ -272,6 +288,7 @@ class Plan:
         found = dataclasses.asdict(dataclasses.replace(self, shapes=None, lengths=None, work=None))  # type: ignore[arg-type]
         for name in ("shapes", "lengths", "work"):
             found[name] = getattr(self, name)._asdict()
+        found["shapes"]["held"] = self.shapes.held._asdict()
         found["lengths"]["row"] = self.lengths.row
         for phase in ("always", "sampling", "learning", "stepping"):
             found["memory"][phase] = [item._asdict() for item in getattr(self.memory, phase)]
@@ -326,11 +343,12 @@ def make(config: RunConfig, *, processes: int = 1, sharded: bool = False, card: 
         raise FrownError(f"--processes is at least 1, got {processes}")
     lengths = measure(config)
     batch = batch_of(config, lengths, processes)
-    shapes = shapes_of(config.model, rows=batch.rows, length=lengths.student)
+    sharded = sharded or config.distributed.sharding == "fsdp2"
+    shapes = shapes_of(config.model, rows=batch.rows, length=lengths.student, spread_over=processes if sharded else 1)
     device = paces.device_of(config.model.device)
     if card is not None:
         device = paces.Device("cuda", f"a card of {card:g} GiB", int(card * 2**30))
-    memory = memory_of(config, shapes, batch, lengths, chunk_bytes=chunk_bytes(device.kind), sharded=sharded)
+    memory = memory_of(config, shapes, batch, lengths, chunk_bytes=chunk_bytes(device.kind))
     work = work_of(config, shapes, batch, lengths)
     pace = _pace(config, shapes, work)
     evaluations = 2 + (config.optimiser.steps - 1) // config.eval.every

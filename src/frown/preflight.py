@@ -60,9 +60,9 @@ def teacher_gap(
     tasks, n = [rollouts[v.rollout].task for v in views], most // len(views)
     temperature = engine.config.sampling.temperature
     before = engine.sample(tasks, n, seed=seed, temperature=temperature)
-    with engine.teacher.model() as teacher:
-        contexts = [v.context_ids for v in views]
-        after = engine.sample(tasks, n, seed=seed, temperature=temperature, contexts=contexts, model=teacher)
+    contexts = [v.context_ids for v in views]
+    # A teacher's weights are the student's until these move, and a second model need not be put together.
+    after = engine.sample(tasks, n, seed=seed, temperature=temperature, contexts=contexts, model=engine.model)
     student, taught = (_mean_scores(judge(answers, environment, engine), n) for answers in (before, after))
     both = np.isfinite(student) & np.isfinite(taught)
     if both.sum() < 2:

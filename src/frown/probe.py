@@ -31,7 +31,7 @@ from frown.evals.profile import Judged, PerPrompt, judged_steps, profile
 from frown.evals.signal_quality import Units, quality
 from frown.evaluate import judge
 from frown.feedback.critic import Critic
-from frown.lesson import Lesson, prepare
+from frown.lesson import Lesson, noisy_spread, prepare
 from frown.preflight import teacher_gap
 from frown.streams import FEEDBACK, PREFLIGHT, PROMPTS, seed_of
 from frown.tasks.base import Environment
@@ -142,9 +142,9 @@ def _examine(
             "objective": config.objective.model_copy(update={"distillation": 1.0}),
         }
     )
-    lesson = prepare(
-        rollouts, alone, environment, engine, np.random.default_rng([config.seed, FEEDBACK]), critic=critic
-    )
+    rng = np.random.default_rng([config.seed, FEEDBACK])
+    spread = noisy_spread(rollouts, config.feedback.critique, engine, rng)
+    lesson = prepare(rollouts, alone, environment, engine, rng, critic=critic, spread=spread)
     views = lesson.views
     gap = teacher_gap(engine, environment, rollouts, views, seed=seed_of(config.seed, PREFLIGHT))
     advantages = [scores["log_ratio"] for scores in engine.score(rollouts, views)]

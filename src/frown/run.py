@@ -87,14 +87,11 @@ def _execute(
     import torch
 
     from frown.engine.local import LocalEngine
-    from frown.engine.shards import refuse_unsharded
     from frown.loop import check, train
     from frown.state import load
     from frown.threads import settle
     from frown.track import tracking
 
-    if config.distributed.sharding == "fsdp2":
-        refuse_unsharded(config)
     if own["feedback"] is None:
         ranks.from_first(lambda: check(config, critic))
     found = ranks.from_first(lambda: run.newest_checkpoint(warn)) if resume else None

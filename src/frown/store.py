@@ -269,9 +269,13 @@ class RunDirectory:
             return {"status": "new", "why": "", "seconds": 0.0}
 
     def config_is(self, config: Config) -> bool:
-        """Whether this folder holds a run of exactly this configuration."""
-        held = self.path / "config.json"
-        return held.is_file() and held.read_text(encoding="utf-8") == to_json(config)
+        """Whether this folder holds a run of exactly this configuration, be it spread over processes or not."""
+        file = self.path / "config.json"
+        try:
+            held, asked = (json.loads(text) for text in (file.read_text(encoding="utf-8"), to_json(config)))
+        except (OSError, ValueError):
+            return False
+        return bool({**held, "distributed": None} == {**asked, "distributed": None})
 
     @property
     def threads(self) -> int:

@@ -49,7 +49,7 @@ def head_of(model: Any) -> Head:
     scale, cap = min(tried, key=lambda pair: tried[pair])
     own = expected.shape[1], learnt, weight.dtype
     if tried[scale, cap] > (1e-4 if weight.dtype == torch.float32 else 2e-2):
-        return OwnHead(lambda hidden: logits_of(inner, hidden), *own)
+        return OwnHead(lambda hidden: logits_of(inner, hidden), *own, runs_layers=True)
     if adapted:
         return OwnHead(lambda hidden: _shaped(module(hidden), scale, cap), *own)
     return LinearHead(weight, getattr(module, "bias", None), scale, cap)

@@ -67,19 +67,19 @@ class LocalEngine:
         self.trunk = trunk.choose(self.model)
         self.notes = [line for line in (why_slow(self.head, self.model), *self.trunk.notes) if line]
         """What the user should know of how this model is trained."""
-        self.teacher = Teacher(self.model, config.teacher)
+        self.sharded, copied = config.distributed.sharding == "fsdp2", None
+        if self.sharded:
+            shards.refuse_head(self.head, self.model)
+            copied = shards.copies_of(self.model, ranks, self.device)
+            shards.shard(self.model, ranks, self.device)
+        self.teacher = Teacher(self.model, config.teacher, copied)
         self._find_teacher_head()
         # What a policy is anchored to, or its distance measured from: its weights as they are now.
         wanted = config.objective.kl_anchor or config.guard.kl is not None
-        self.start = Teacher(self.model, TeacherConfig(weights="frozen")) if wanted else None
+        self.start = Teacher(self.model, TeacherConfig(weights="frozen"), copied) if wanted else None
         if self.start is not None:
             with self.start.model() as start:
                 self.start_head = within(self.start.model, head_of(start))
-        self.sharded = config.distributed.sharding == "fsdp2"
-        if self.sharded:
-            copies = (self.teacher.copied, self.start.copied if self.start is not None else None)
-            for held in (self.model, *(c for c in copies if c is not None)):
-                shards.shard(held, ranks)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(
             self.parameters,
@@ -480,6 +480,15 @@ class LocalEngine:
         The mutual information between next token and copy, nats, float32[T] a rollout
         (`frown.signals.variance.mutual_information`). Cost: copies + 1 forward passes over the answers.
         """
+        mine = rollouts[self.ranks.share(len(rollouts))]
+
+        def read() -> list[Floats]:
+            with shards.whole(self.model):  # noise is that of whole tensors
+                return self._disagreement(mine, copies, seed)
+
+        return self.ranks.gather(read)
+
+    def _disagreement(self, rollouts: Sequence[Rollout], copies: int, seed: int) -> list[Floats]:
         found: dict[int, Floats] = {}
         rows = [plain_row(r.prompt_ids, r.ids) for r in rollouts]
         for batch in self._batches(rows):

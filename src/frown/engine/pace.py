@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from frown.config import ModelConfig, RunConfig
+from frown.config import DistributedConfig, ModelConfig, RunConfig
 from frown.engine.model import device_named
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ def timed(config: RunConfig, *, patience: float = 2.0, tokens: int = 128) -> Pac
 
     most = config.rollouts_per_step
     sampling = config.sampling.model_copy(update={"max_new_tokens": min(tokens, config.sampling.max_new_tokens)})
-    engine = LocalEngine(config.model_copy(update={"sampling": sampling}))
+    alone = DistributedConfig()  # one process is timed
+    engine = LocalEngine(config.model_copy(update={"sampling": sampling, "distributed": alone}))
     environment = load_environment(config.task)
     rows = min(4, most)
     try:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from frown.types import Floats, Ints, Message, Rollout
+from frown.types import Ints, Message
 
 
 class Reader(Protocol):
-    """Between texts and tokens of one policy, and what copies of it would have said."""
+    """Between texts and tokens of one policy."""
 
     @property
     def tokenizer(self) -> Any:
@@ -30,8 +30,4 @@ class Reader(Protocol):
 
     def fits(self, context: Ints) -> bool:
         """Whether an answer fits behind a context."""
-        ...
-
-    def prediction_variance(self, rollouts: Sequence[Rollout], *, copies: int, seed: int) -> list[Floats]:
-        """How much the policy and copies with noisy weights disagree at each token: nats, float32[T] a rollout."""
         ...

@@ -13,6 +13,28 @@ from frown.engine import model as models
 from frown.errors import FrownError, first_line
 
 
+class Held(NamedTuple):
+    """What one process holds of a model whose layers are spread over some (FSDP2): all that is not in a layer, and of
+    each tensor in a layer its rows divided by the processes, rounded up."""
+
+    processes: int
+    """Over how many; 1: the model is whole."""
+    weights: int
+    """Bytes."""
+    trainable: int
+    """Numbers that are learnt."""
+    base: int
+    """Numbers, adapters left out."""
+    layers: int
+    """Bytes of all layers when they are put together; 0 where the model is whole, as are all below."""
+    largest: int
+    """Bytes of the largest layer when it is put together."""
+    largest_base: int
+    """Numbers of it, adapters left out."""
+    largest_trainable: int
+    """The most numbers of one layer that are learnt."""
+
+
 class Shapes(NamedTuple):
     """Sizes in bytes, unless said otherwise."""
 
@@ -40,12 +62,14 @@ class Shapes(NamedTuple):
     """Keys and values of one token, all layers. Of sliding windows: before the window is full."""
     context: int | None
     """Most tokens the model can attend to."""
+    held: Held
 
 
-def shapes(config: ModelConfig, *, rows: int, length: int) -> Shapes:
+def shapes(config: ModelConfig, *, rows: int, length: int, spread_over: int = 1) -> Shapes:
     """The sizes of a model, and of a micro-batch of `rows` sequences of `length` tokens each.
 
-    Needs config.json alone. Raises FrownError where the architecture cannot be run without contents.
+    `spread_over`: processes over which layers are spread. Needs config.json alone. Raises FrownError where the
+    architecture cannot be run without contents, or does not say what its layers are.
     """
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
@@ -88,6 +112,43 @@ def shapes(config: ModelConfig, *, rows: int, length: int) -> Shapes:
         layer_inputs=entering,
         cache_of_token=cache,
         context=models.context_length(model),
+        held=_held(model, spread_over),
+    )
+
+
+def _held(model: Any, processes: int) -> Held:
+    from frown.engine.shards import split_layers
+
+    class Sizes(NamedTuple):
+        weights: int
+        trainable: int
+        base: int
+
+    def sizes(parameters: dict[str, Any], share: int) -> Sizes:
+        """Of the part of each that one of `share` processes holds, padding included."""
+        numbers = {n: -(-p.shape[0] // share) * (p.numel() // p.shape[0]) for n, p in parameters.items()}
+        return Sizes(
+            sum(numbers[n] * p.element_size() for n, p in parameters.items()),
+            sum(numbers[n] for n, p in parameters.items() if p.requires_grad),
+            sum(numbers[n] for n in parameters if "lora_" not in n),
+        )
+
+    every = dict(model.named_parameters())
+    if processes == 1:
+        return Held(1, *sizes(every, 1), layers=0, largest=0, largest_base=0, largest_trainable=0)
+    layers = [dict(layer.named_parameters()) for layer in split_layers(model)]
+    spread = {id(p) for layer in layers for p in layer.values()}
+    rest = sizes({n: p for n, p in every.items() if id(p) not in spread}, 1)
+    parts = [sizes(layer, processes) for layer in layers]
+    return Held(
+        processes,
+        weights=rest.weights + sum(part.weights for part in parts),
+        trainable=rest.trainable + sum(part.trainable for part in parts),
+        base=rest.base + sum(part.base for part in parts),
+        layers=processes * sum(part.weights for part in parts),
+        largest=processes * max(part.weights for part in parts),
+        largest_base=processes * max(part.base for part in parts),
+        largest_trainable=processes * max(part.trainable for part in parts),
     )
 
 

@@ -10,48 +10,80 @@ Answers differ in length: layers are put together before sampling and stay so un
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from frown.config import RunConfig
 from frown.distributed import Ranks
 from frown.engine.model import backbone, plain
 from frown.errors import FrownError
+from frown.losses.projection import Head, OwnHead
+from frown.teacher.weights import plain_copy
 
 
-def refuse_unsharded(config: RunConfig) -> None:
-    """Raise FrownError where a setting needs a whole model at a moment at which there is none."""
-    why = None
-    if config.model.lora is not None:
-        why = "model.lora: adapters are small, and the weights below them are not trained"
-    elif config.feedback.critique.ask == "variance":
-        why = 'feedback.critique.ask = "variance": it adds noise to the whole model, in one process'
-    elif "freeze" in config.guard.actions and config.teacher.weights == "live":
-        why = 'guard.actions = ["freeze"] with teacher.weights = "live": a copy would have to be made while training'
-    if why is not None:
-        raise FrownError(f'distributed.sharding = "fsdp2" does not go with {why}; use distributed.sharding = "none"')
+def refuse_head(head: Head, model: Any) -> None:
+    """Raise FrownError where logits are computed by running through the layers: as often as there are chunks of tokens,
+    of which processes have different numbers."""
+    if isinstance(head, OwnHead) and head.runs_layers:
+        raise FrownError(
+            f'distributed.sharding = "fsdp2" does not go with {type(plain(model)).__name__}, whose head does more than '
+            'a product, a bias, a scale and a bound; use distributed.sharding = "none"'
+        )
 
 
-def shard(model: Any, ranks: Ranks) -> None:
+def split_layers(model: Any) -> list[Any]:
+    """The modules that are spread, each as one: decoder layers, by transformers' own word. Raises FrownError where
+    there is none."""
+    kinds = set(getattr(plain(model), "_no_split_modules", None) or ())
+    found = [m for m in backbone(model).modules() if type(m).__name__ in kinds]
+    if not found:
+        raise FrownError(
+            f'{type(plain(model)).__name__} does not say what its layers are; use distributed.sharding = "none"'
+        )
+    return found
+
+
+def shard(model: Any, ranks: Ranks, device: torch.device) -> None:
     """Spread the decoder layers of a model, in place, over all processes; each has the same weights before."""
     from torch.distributed.device_mesh import DeviceMesh
     from torch.distributed.fsdp import fully_shard
 
-    kinds = set(getattr(plain(model), "_no_split_modules", None) or ())
-    layers = [m for m in backbone(model).modules() if type(m).__name__ in kinds]
-    if not layers:
-        raise FrownError(
-            f'{type(plain(model)).__name__} does not say what its layers are; use distributed.sharding = "none"'
-        )
+    layers = split_layers(model)
     spread = {id(p) for layer in layers for p in layer.parameters()}
-    mesh = DeviceMesh.from_group(ranks.group, next(model.parameters()).device.type)
+    mesh = DeviceMesh.from_group(ranks.group, device.type)
     for layer in layers:
         fully_shard(layer, mesh=mesh)
     fully_shard(backbone(model), mesh=mesh, ignored_params={p for p in model.parameters() if id(p) not in spread})
+
+
+def copies_of(student: Any, ranks: Ranks, device: torch.device) -> Callable[[Any], Any]:
+    """What makes models of a student's shape that are spread from the beginning, so that no process ever holds a second
+    whole one. To be called while the student is whole. What is in the copies does not matter."""
+    shapes = plain_copy(student, empty=True)
+
+    def allocated(tensor: Tensor) -> Tensor:
+        return torch.empty_like(tensor, device=device) if tensor.device.type == "meta" else tensor
+
+    def copied(_: Any) -> Any:
+        model = copy.deepcopy(shapes)
+        layers = split_layers(model)
+        spread = {id(p) for layer in layers for p in layer.parameters()}
+        wholes: dict[int, Any] = {}  # tied weights stay tied
+        for module in model.modules():
+            for name, p in module._parameters.items():
+                if p is not None and id(p) not in spread:
+                    wholes.setdefault(id(p), torch.nn.Parameter(allocated(p), requires_grad=False))
+                    module._parameters[name] = wholes[id(p)]
+        shard(model, ranks, device)
+        for layer in layers:
+            layer._apply(allocated)  # as `to_empty`, which would empty buffers, too
+        return model
+
+    return copied
 
 
 @contextmanager

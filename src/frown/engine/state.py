@@ -13,7 +13,7 @@ import torch
 
 from frown.engine.local import LocalEngine
 from frown.engine.model import resolve
-from frown.engine.shards import alike, collected
+from frown.engine.shards import alike, collected, is_part
 
 MODEL, TEACHER, OPTIMISER = "model", "teacher.safetensors", "optimiser.safetensors"
 
@@ -35,10 +35,14 @@ def tensors_of(engine: LocalEngine) -> Tensors:
         wholes = ((name, collected(x.detach())) for name, x in named.items())
         return {name: x for name, x in wholes if engine.ranks.first}
 
+    adapters = hasattr(engine.model, "disable_adapter")
+    learnt = {name for name, p in engine.model.named_parameters() if p.requires_grad}
+    # The weights below adapters are not saved: their parts stay where they are.
+    student = {n: x for n, x in engine.model.state_dict().items() if n in learnt or not (adapters and is_part(x))}
     copy = engine.teacher.copied_weights()
     moments = engine.optimiser.state_dict()["state"]
     return Tensors(
-        of(engine.model.state_dict()) if engine.sharded else None,
+        of(student) if engine.sharded else None,
         None if copy is None else of(copy),
         of({f"{i}.{name}": x for i, held in moments.items() for name, x in held.items()}),
     )
@@ -97,9 +101,11 @@ def _read_student(engine: LocalEngine, folder: Path) -> dict[str, torch.Tensor]:
 
 def _load_student(engine: LocalEngine, saved: dict[str, torch.Tensor]) -> None:
     if hasattr(engine.model, "disable_adapter"):
-        from peft import set_peft_model_state_dict
+        from peft import get_peft_model_state_dict
 
-        set_peft_model_state_dict(engine.model, saved)
-        return
-    for name, parameter in engine.model.named_parameters():
+        learnt = {name: p for name, p in engine.model.named_parameters() if p.requires_grad}
+        held = get_peft_model_state_dict(engine.model, learnt, save_embedding_layers=False)  # by the names of the file
+    else:
+        held = dict(engine.model.named_parameters())
+    for name, parameter in held.items():
         parameter.copy_(alike(saved[name], parameter))

@@ -88,6 +88,8 @@ class OwnHead:
     """What a gradient may be asked for."""
     dtype: torch.dtype = torch.float32
     """Type of hidden states it takes."""
+    runs_layers: bool = False
+    """Whether `call` runs the whole model, layers and all."""
 
     def logits(self, hidden: Tensor) -> Tensor:
         """The logits [C, V] of hidden [C, H]."""

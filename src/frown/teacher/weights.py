@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from frown.config import TeacherConfig
 
@@ -20,22 +21,24 @@ class Teacher:
     averaging the two factors of an adapter separately is not the average of their product.
 
     `trust_region` here is its half at the start: the student looks for itself, and the two are mixed where the logits
-    are (`frown.engine.head.mixed`). Whoever wants one model to answer as the teacher (the check before the first step,
-    when the two are still the same) gets that half, and so does a run whose teacher is frozen on the way.
+    are (`frown.engine.head.mixed`). Whoever asks for one model gets that half, and so does a run whose teacher is
+    frozen on the way.
     """
 
-    def __init__(self, student: Any, config: TeacherConfig):
+    def __init__(self, student: Any, config: TeacherConfig, copied: Callable[[Any], Any] | None = None):
+        """`copied`: makes the model that holds weights of its own, where `plain_copy` cannot; what is in it does not
+        matter."""
         self._student, self._weights, self._rate = student, config.weights, config.ema_rate
+        self._copied = copied or plain_copy
         self.frozen = config.weights == "frozen"
         """Whether it stays as it is."""
         self._adapters = hasattr(student, "disable_adapter")
         self._copy: Any = None
         self._starts = config.weights in ("frozen", "trust_region")
-        if config.weights == "ema" or (self._starts and not self._adapters):
-            self._copy = plain_copy(student)
-            if config.weights == "ema":
-                self._copy.float()  # steps of a running mean are far below what half precision can hold
-                self._follow(1.0)  # adapters that were trained before are part of where the mean begins
+        if config.weights == "ema":
+            self._hold(torch.float32)  # steps of a running mean are far below what half precision can hold
+        elif self._starts and not self._adapters:
+            self._hold()
 
     @contextmanager
     def model(self) -> Iterator[Any]:
@@ -61,8 +64,7 @@ class Teacher:
     def freeze(self) -> None:
         """Stay as it is now, whatever becomes of the student."""
         if self._weights == "live" and not self.frozen:
-            self._copy = plain_copy(self._student).float()
-            self._follow(1.0)
+            self._hold(torch.float32)
         self.frozen = True
 
     def thaw(self) -> None:
@@ -71,26 +73,36 @@ class Teacher:
         if self._weights == "live":
             self._copy = None
 
-    @property
-    def copied(self) -> Any:
-        """The model it holds of its own; None where it has the student's."""
-        return self._copy
-
-    def copied_weights(self) -> dict[str, torch.Tensor] | None:
+    def copied_weights(self) -> dict[str, Tensor] | None:
         """The weights it holds of its own, by name; None where it has the student's, or the student's start."""
         return None if self._copy is None else dict(self._copy.named_parameters())
 
+    def _hold(self, dtype: torch.dtype | None = None) -> None:
+        """A copy of the student's present weights, adapters merged into them."""
+        held = self._copied(self._student)
+        self._copy = held if dtype is None else held.to(dtype)
+        self._follow(None)
+
     @torch.no_grad()
-    def _follow(self, rate: float) -> None:
-        copied = dict(self._copy.named_parameters())
+    def _follow(self, rate: float | None) -> None:
+        """Move by this share of the way to the student; None: be where it is, wherever one was."""
+        held = dict(self._copy.named_parameters())
         for name, weight in merged_weights(self._student) if self._adapters else self._student.named_parameters():
-            copied[name].lerp_(weight.to(copied[name].dtype), rate)
+            if rate is None:
+                held[name].copy_(weight)
+            else:
+                held[name].lerp_(weight.to(held[name].dtype), rate)
 
 
-def plain_copy(student: Any) -> Any:
-    """A copy of the student that is not trained; of one with adapters, the model below them."""
+def plain_copy(student: Any, *, empty: bool = False) -> Any:
+    """A copy of the student that is not trained; of one with adapters, the model below them.
+
+    An `empty` one has the shapes of the parameters alone: they are on torch's device "meta".
+    """
     adapted = hasattr(student, "disable_adapter")
-    copied = copy.deepcopy(student.get_base_model() if adapted else student).requires_grad_(False)
+    shapes = student.parameters() if empty else ()
+    known = {id(p): torch.nn.Parameter(torch.empty_like(p, device="meta"), requires_grad=False) for p in shapes}
+    copied = copy.deepcopy(student.get_base_model() if adapted else student, known).requires_grad_(False)
     return _without_adapters(copied) if adapted else copied
 
 
@@ -107,7 +119,7 @@ def _without_adapters(model: Any) -> Any:
     return model
 
 
-def merged_weights(student: Any, *, rounded: bool = False) -> Iterator[tuple[str, torch.Tensor]]:
+def merged_weights(student: Any, *, rounded: bool = False) -> Iterator[tuple[str, Tensor]]:
     """Name and weight of each parameter of a model with adapters, these merged, by the plain model's names; a tied head
     with an adapter by its own name.
 

@@ -21,7 +21,7 @@ from frown.trl.free_text import FreeText
 from frown.trl.rollouts import rollouts_of, verdicts_of
 from frown.trl.rows import task_of
 from frown.trl.telling import Telling
-from frown.types import Floats, Ints, Message, Rollout
+from frown.types import Ints, Message, Rollout
 
 WEIGHT = "frown_weight"
 """In TRL's batch: float[B, T], the weight of each token in the distillation loss."""
@@ -57,10 +57,6 @@ class TrainerReader:
         limit = context_length(self._trainer.model)
         fits = limit is None or len(context) + args.max_completion_length <= limit
         return fits and len(context) <= args.max_reprompt_len
-
-    def prediction_variance(self, rollouts: Sequence[Rollout], *, copies: int, seed: int) -> list[Floats]:
-        """Refused when the trainer is made."""
-        raise FrownError('feedback.critique.ask = "variance" needs frown\'s own engine; use doubt')
 
 
 class LessonContextBuilder:
