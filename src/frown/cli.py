@@ -625,6 +625,49 @@ def negotiate(
     console.print(f"\n{out / 'results.json'}", markup=False, highlight=False)
 
 
+@app.command
+def express(
+    *overrides: str,
+    model: str | None = None,
+    config: Path | None = None,
+    out: Path = Path("runs/express"),
+    json_: Annotated[bool, Parameter("--json")] = False,
+) -> None:
+    """Learn how to say it: SFT on a sweep's best turns, then Judge Policy Optimization and DPO, through LoRA.
+
+    Parameters
+    ----------
+    overrides
+        Settings as KEY=VALUE, e.g. tactics=["threat"] seeds=[0] arms=["jpo"] learning.kl_bound=0.05
+    model
+        A chat model's folder or hub name. Without it a small one that speaks the game's language is made.
+    config
+        A TOML file of settings.
+    out
+        Where results.json, the first models and the adapters are written.
+    json_
+        Print the results as JSON on standard output.
+    """
+    from rich.console import Console
+
+    from frown.config import load
+    from frown.recipes.negotiation.express import ExpressConfig, judged_table, play_table, run, sentences, write
+
+    flags = [f"model={json.dumps(model)}"] if model is not None else []
+    settings = load(ExpressConfig, config, [*flags, *overrides])
+    console = Console(stderr=json_)
+    found, _ = run(settings, out, lambda line: console.print(line, markup=False, highlight=False))
+    write(out, found)
+    if json_:
+        print(json.dumps(found, indent=2, allow_nan=False))
+        return
+    console.print(judged_table(found))
+    console.print(play_table(found))
+    for line in sentences(found):
+        console.print(f"- {line}", markup=False, highlight=False)
+    console.print(f"\n{out / 'results.json'}", markup=False, highlight=False)
+
+
 app.command(empathy)
 
 

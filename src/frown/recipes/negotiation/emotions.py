@@ -107,4 +107,5 @@ def places(emotions: tuple[Card, ...]) -> NDArray[np.float64]:
 
 def prompt(card: Card) -> str:
     """The card in words, the same sentence for every emotion."""
-    return f"Emotional approach: speak in a {card.tone} tone. Inside, {card.feeling}. In what you say, {card.hint}."
+    how = f"{'an' if card.tone[0] in 'aeiou' else 'a'} {card.tone} tone"
+    return f"Emotional approach: speak in {how}. Inside, {card.feeling}. In what you say, {card.hint}."

@@ -48,16 +48,13 @@ class Logs:
 
 
 def transitions(played: Played, places: Floats, encoding: Encoding, rules: Rules, reward: Reward) -> Logs:
-    """The transitions of finished dialogues.
-
-    reward: utility, the deal's savings at the end and nothing before; paper, see `paper_rewards`.
-    """
+    """The transitions of finished dialogues; `reward`: see `step_rewards`."""
     talks = played.talks
     states = np.stack([encode(earlier(talks, t), places, encoding, rules) for t in range(talks.exchanges + 1)], axis=1)
     step = np.arange(talks.exchanges)
     there = step < talks.lasted[:, None]
     last = step == talks.lasted[:, None] - 1
-    rewards = last * utility(talks)[:, None] if reward == "utility" else paper_rewards(talks, rules)
+    rewards = step_rewards(talks, rules, reward)
     dialogue, t = np.nonzero(there)
     return Logs(
         states[dialogue, t],
@@ -69,6 +66,14 @@ def transitions(played: Played, places: Floats, encoding: Encoding, rules: Rules
         t.astype(np.int64),
         played.chance[dialogue, t],
     )
+
+
+def step_rewards(talks: Talks, rules: Rules, reward: Reward) -> Floats:
+    """The reward of each exchange: [B, T]. utility: the deal's savings at the end and nothing before; paper: see
+    `paper_rewards`."""
+    if reward == "paper":
+        return paper_rewards(talks, rules)
+    return (np.arange(talks.exchanges) == talks.lasted[:, None] - 1) * utility(talks)[:, None]
 
 
 def paper_rewards(talks: Talks, rules: Rules) -> Floats:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from frown.errors import FrownError
 
 Unit = Literal["days", "minutes", "clock", "percent", "money", "number"]
@@ -178,6 +180,21 @@ def mend(cells: list[str], width: int, valid: Callable[[list[str]], bool]) -> li
 def synthetic(gap: float = 100.0, rows: int = 100) -> Table:
     """Scenarios without any text, all `gap` units apart: the built-in table, for tests and demonstrations."""
     return Table(tuple(Scenario(f"synthetic-{i}", "number", 0.0, gap, {}) for i in range(1, rows + 1)), ())
+
+
+def varied(rows: int = 100, seed: int = 0) -> Table:
+    """Made-up scenarios in days, minutes and money, 100 or 200 units apart, whose offers are multiples of five.
+
+    For speakers, who should not hear the same two numbers all the time. Targets lie from 10 to 280 units; which side
+    wants more is drawn, too.
+    """
+    rng, found = np.random.default_rng(seed), []
+    units: tuple[Unit, ...] = ("days", "minutes", "money")
+    for i in range(1, rows + 1):
+        low, gap = 10 * int(rng.integers(1, 9)), 100 * int(rng.integers(1, 3))
+        ends = (low, low + gap) if rng.random() < 0.5 else (low + gap, low)
+        found.append(Scenario(f"varied-{i}", units[i % 3], float(ends[0]), float(ends[1]), {}))
+    return Table(tuple(found), ())
 
 
 def _numbers(cells: list[str], schema: Schema) -> list[float] | None:

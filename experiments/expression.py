@@ -1,0 +1,169 @@
+"""How to say it: every figure of the expression half of docs/results/negotiation.md.
+
+    python experiments/expression.py run runs/expression [--seeds 5] [--only whole,paper,inert]
+    python experiments/expression.py write runs/expression docs/results/negotiation.md
+
+`run` writes one JSON file a part and seed and skips those that are there; models and adapters stand beside them.
+`write` puts the tables between the marks of the page and leaves its words alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from negotiation import insert, markdown
+
+from frown.config import parse
+from frown.recipes.negotiation import express, scenarios, teach
+from frown.recipes.negotiation.evaluate import Scores
+from frown.recipes.negotiation.recipe import figure
+
+PARTS: dict[str, dict[str, Any]] = {
+    "whole": {
+        "arms": [
+            *("sft", "jpo", "dpo", "jpo, good turns alone", "sft on random turns", "jpo, scores shuffled"),
+            "emotion-free",
+        ]
+    },
+    "paper": {"arms": ["sft", "jpo"], "reward": "paper"},
+    "inert": {"arms": ["jpo"], "inert": True},
+}
+NAMES = {
+    "no flaw": "speaker by rule, no flaw",
+    "first model": "first model",
+    "sft": "SFT",
+    "jpo": "SFT, JPO",
+    "dpo": "SFT, DPO",
+    "jpo, good turns alone": "SFT, JPO, good turns alone",
+    "sft on random turns": "SFT on random turns",
+    "jpo, scores shuffled": "SFT, JPO on shuffled scores",
+    "sft, emotion-free": "SFT, emotion-free",
+    "jpo, emotion-free": "SFT, JPO, emotion-free",
+}
+
+
+def settings(part: str, seeds: int) -> express.ExpressConfig:
+    """The configuration of a part."""
+    return parse(express.ExpressConfig, {**PARTS[part], "seeds": list(range(seeds))}, "this experiment")
+
+
+def run(folder: Path, part: str, seeds: int) -> None:
+    """Every seed of a part that is not there yet."""
+    config = settings(part, seeds)
+    train, test = scenarios.split(express.table(config))
+    for seed in config.seeds:
+        path = folder / f"{part}-{seed}.json"
+        if not path.exists():
+            done = express.once(config, train, test, seed, folder / f"{part}-{seed}", print)
+            path.write_text(json.dumps(asdict(done), default=np.ndarray.tolist) + "\n", encoding="utf-8")
+        print(path)
+
+
+def found(folder: Path, part: str) -> dict[str, Any]:
+    """The results of all seeds of a part that are there."""
+    done = []
+    while (path := folder / f"{part}-{len(done)}.json").exists():
+        held = json.loads(path.read_text(encoding="utf-8"))
+        held["judged"] = {arm: express.Judged(**arrays(of)) for arm, of in held["judged"].items()}
+        held["played"] = {arm: Scores(**arrays(of)) for arm, of in held["played"].items()}
+        held["trainings"] = {arm: teach.Taught(*of) for arm, of in held["trainings"].items()}
+        done.append(express.Expressed(**held))
+    if not done:
+        raise SystemExit(f"{folder} holds no results of the part {part!r}: run it first")
+    return express.results(settings(part, len(done)), done)
+
+
+def arrays(columns: dict[str, Any]) -> dict[str, Any]:
+    """Lists as arrays."""
+    return {name: np.array(values, dtype=np.float64) for name, values in columns.items()}
+
+
+def judged_rows(results: dict[str, Any], arms: list[str]) -> list[list[str]]:
+    """One row a speaker, on held-out moments."""
+    rows = [["speaker", "judged, 1 to 10", "less SFT", "offer as told", "tone as asked", "insults", "KL to SFT, nats"]]
+    for arm in arms:
+        of, gain = results["judged"][arm], results["gain_in_score_over"][arm].get("sft")
+        stopped = sum(t["stopped"] for t in results["trainings"].get(arm, ()))
+        note = f" (stopped in {stopped})" if stopped else ""
+        cells = [figure(of["score"], 2), figure(gain, 2, sign=True)]
+        cells += [figure(of[c]) for c in ("told", "toned", "insults", "distance")]
+        rows.append([NAMES[arm], *cells[:-1], cells[-1] + note])
+    return rows
+
+
+def play_rows(results: dict[str, Any], arms: dict[str, str]) -> list[list[str]]:
+    """One row an arm of the game."""
+    rows = [["", "utility", "of deals", "success", "exchanges"]]
+    for arm, name in arms.items():
+        of = results["play"][arm]
+        cells = [figure(of[c]) for c in ("utility", "utility_of_deals", "success")]
+        rows.append([name, *cells, figure(of["rounds"], 1)])
+    return rows
+
+
+def tables(folder: Path) -> dict[str, str]:
+    """Every table by the name of its mark."""
+    whole, paper, inert = (found(folder, part) for part in PARTS)
+    whom = {"selection": "selected emotion", "random": "random emotion", "neutral": "neutral"}
+    arms = {
+        "neutral, first model": "vanilla: first model, neutral",
+        "random, first model": "random: first model, random emotion",
+        "best fixed, first model": "best fixed: first model, best fixed emotion",
+        "selection, first model": "selection only: first model, selected emotion",
+        "optimum, first model": "first model, the optimum's emotion",
+        "neutral, jpo": "expression only: JPO, neutral",
+        "random, jpo": "expression only: JPO, random emotion",
+        "best fixed, jpo": "JPO, best fixed emotion",
+        "selection, jpo": "both: JPO, selected emotion",
+        "optimum, jpo": "JPO, the optimum's emotion",
+        **{f"{who}, {arm}": f"{NAMES[arm]}, {whom[who]}" for arm in ("sft", "dpo") for who in ("random", "selection")},
+        "random, sft on random turns": "SFT on random turns, random emotion",
+        "random, jpo, scores shuffled": "SFT, JPO on shuffled scores, random emotion",
+        "neutral, jpo, emotion-free": "emotion-free: JPO without cards and tones",
+        "neutral, no flaw": "no flaw, neutral",
+        "random, no flaw": "no flaw, random emotion",
+        "selection, no flaw": "no flaw, selected emotion",
+        "optimum, no flaw": "no flaw, the optimum's emotion",
+    }
+    nothing = {k: v for k, v in arms.items() if k.split(", ", 1)[1] in ("first model", "jpo", "no flaw")}
+    of_sweep = [
+        ["reward by which SFT chooses", "turns", "judged", "the chosen, judged", "the chosen that end a dialogue"]
+    ]
+    for name, s in (("utility", whole["sweep"]), ("the paper's", paper["sweep"])):
+        of_sweep.append([name, f"{s['turns']:.0f}", *(f"{s[c]:.2f}" for c in ("score", "best_score", "best_last"))])
+    return {
+        "speakers": markdown(judged_rows(whole, list(whole["judged"]))),
+        "spoken": markdown(play_rows(whole, arms)),
+        "paper reward": markdown(judged_rows(paper, ["first model", "sft", "jpo"])),
+        "chosen": markdown(of_sweep),
+        "spoken inert": markdown(play_rows(inert, {k: v for k, v in nothing.items() if k in inert["play"]})),
+    }
+
+
+def main() -> None:
+    """Run the parts, or write their tables."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("what", choices=("run", "write"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("page", type=Path, nargs="?")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--only", help="parts, comma-separated (all)")
+    given = parser.parse_args()
+    if given.what == "write":
+        insert(tables(given.folder), given.page)
+        return
+    import torch
+
+    torch.set_num_threads(1)
+    given.folder.mkdir(parents=True, exist_ok=True)
+    for part in given.only.split(",") if given.only else PARTS:
+        run(given.folder, part, given.seeds)
+
+
+if __name__ == "__main__":
+    main()

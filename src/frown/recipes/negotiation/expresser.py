@@ -1,0 +1,169 @@
+"""A chat model that says it, on frown's own engine: sampling, imitation, and one step on an objective of utterances.
+
+The objectives of JPO and DPO (`frown.losses.preference`) are of whole utterances, and the engine's pass through the
+head is of single tokens. So each step reads the log-probabilities first, takes the gradient of the objective by them,
+and hands its negative to the engine as the tokens' advantages: the chain rule, at the cost of one forward pass without
+gradients. Whatever the model packs or shares, it does so here, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frown.config import LoraConfig, RunConfig, parse
+from frown.recipes.negotiation.speech import Moment, Speaker, messages
+from frown.types import Ints, Rollout, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from frown.engine.local import LocalEngine
+
+MOST_TOKENS = 32
+"""Of an utterance of the lab-size model."""
+Objective = Callable[["Tensor", "Tensor", Sequence[int]], "Tensor"]
+"""(log-probabilities [N, T] in nats, mask [N, T], which lines these are [N]) -> a scalar to be minimised."""
+
+
+class Line(NamedTuple):
+    """Something said, in the model's tokens: the prompt, and the answer with the token that ends it."""
+
+    prompt: Ints
+    answer: Ints
+
+
+def engine_of(
+    model: str, lora: LoraConfig | None, rate: float, steps: int, seed: int, most_tokens: int = MOST_TOKENS
+) -> LocalEngine:
+    """frown's engine for policy gradient alone, with a warm-up of 3 % and half a cosine over `steps` (EmoDistill)."""
+    import torch
+
+    from frown.engine.local import LocalEngine
+    from frown.threads import settle
+
+    torch.manual_seed(seed)
+    settings: dict[str, Any] = {
+        "model": {"path": model, "lora": lora.model_dump() if lora is not None else None},
+        "sampling": {"max_new_tokens": most_tokens},
+        "objective": {"distillation": 0.0},
+        "teacher": {"weights": "live"},
+        "optimiser": {"lr": rate, "steps": steps, "warmup_steps": max(1, round(0.03 * steps)), "schedule": "cosine"},
+        "seed": seed,
+    }
+    engine = LocalEngine(parse(RunConfig, settings, "expression"))
+    settle(engine.model)
+    return engine
+
+
+def lines(engine: LocalEngine, moments: Sequence[Moment], texts: Sequence[str]) -> list[Line]:
+    """What was said as the model's tokens. Texts are tokenised anew, whoever said them."""
+    return [
+        Line(
+            engine.prompt(messages(m)), np.array([*engine.encode(text), engine.tokenizer.eos_token_id], dtype=np.int64)
+        )
+        for m, text in zip(moments, texts, strict=True)
+    ]
+
+
+def speaker_of(engine: LocalEngine, temperature: float = 1.0) -> Speaker:
+    """The model as a speaker, as it is whenever it is asked."""
+
+    def speak(moments: Sequence[Moment], seed: int) -> list[str]:
+        return [r.text.strip() for r in sampled(engine, moments, seed, temperature)]
+
+    return speak
+
+
+def sampled(engine: LocalEngine, moments: Sequence[Moment], seed: int, temperature: float = 1.0) -> list[Rollout]:
+    """One utterance for each moment, with its tokens."""
+    tasks = [Task(f"turn-{i}", messages(m), "") for i, m in enumerate(moments)]
+    return engine.sample(tasks, 1, seed=seed, temperature=temperature)
+
+
+def imitate(engine: LocalEngine, said: Sequence[Line]) -> float:
+    """One step of supervised learning on the answers' tokens: their loss before it, nats a token."""
+    learnt = engine.forward_backward(_rollouts(said), [], [np.ones(len(x.answer), np.float32) for x in said])
+    engine.step()
+    return learnt.averages["surprisal"]
+
+
+def learn(engine: LocalEngine, said: Sequence[Line], which: Sequence[int], objective: Objective) -> float:
+    """One step on an objective of whole utterances: its value before it."""
+    import torch
+
+    logp, mask = padded(log_probabilities(engine, said))
+    logp.requires_grad_()
+    loss = objective(logp, mask, which)
+    by_logp = torch.autograd.grad(loss, logp)[0].numpy()
+    # The engine divides by the number of tokens, and descends minus the advantage times the log-probability.
+    tokens = sum(len(x.answer) for x in said)
+    advantages = [(-g[: len(x.answer)] * tokens).astype(np.float32) for g, x in zip(by_logp, said, strict=True)]
+    if engine.forward_backward(_rollouts(said), [], advantages).averages["rows"]:
+        engine.step()
+    return float(loss.detach())
+
+
+def log_probabilities(engine: LocalEngine, said: Sequence[Line]) -> list[Tensor]:
+    """Of each answer's tokens, in nats: [T] each, without gradients."""
+    read = engine.read([x.prompt for x in said], [x.answer for x in said], 1.0)
+    return [-signals["surprisal"].double() for signals, _ in read]
+
+
+def padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Rows [T] of different lengths as [N, longest] with zeros behind them, and the mask of what is no padding."""
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    return pad_sequence(list(rows), True), pad_sequence([torch.ones_like(r) for r in rows], True)
+
+
+def weights(engine: LocalEngine) -> list[Tensor]:
+    """A copy of what is learnt (of LoRA the adapters)."""
+    return [p.detach().clone() for p in engine.parameters]
+
+
+def put(engine: LocalEngine, held: Sequence[Tensor]) -> None:
+    """Give the model such weights back."""
+    import torch
+
+    with torch.no_grad():
+        for p, w in zip(engine.parameters, held, strict=True):
+            p.copy_(w)
+
+
+@contextmanager
+def as_before(engine: LocalEngine, held: Sequence[Tensor]) -> Iterator[None]:
+    """The model with other weights for a while."""
+    now = weights(engine)
+    put(engine, held)
+    try:
+        yield
+    finally:
+        put(engine, now)
+
+
+def distance(
+    engine: LocalEngine, snapshot: Sequence[Tensor], moments: Sequence[Moment], seed: int
+) -> NDArray[np.float64]:
+    """How far the model has gone from a snapshot: of each utterance sampled now, the mean over its tokens of the K3
+    estimate of KL(model || snapshot) (`objectives.mismatch`), [B] nats a token."""
+    from frown.losses.objectives import mismatch
+
+    spoken = sampled(engine, moments, seed)
+    with as_before(engine, snapshot):
+        before = log_probabilities(engine, [Line(r.prompt_ids, r.ids) for r in spoken])
+    import torch
+
+    return np.array(
+        [float(mismatch(b, torch.from_numpy(r.logp).double()).mean()) for r, b in zip(spoken, before, strict=True)]
+    )
+
+
+def _rollouts(said: Sequence[Line]) -> list[Rollout]:
+    task = Task("said", (), "")
+    return [Rollout(task, 0, x.prompt, x.answer, np.zeros(len(x.answer), np.float32), 1.0, "eos", "") for x in said]

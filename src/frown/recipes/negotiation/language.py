@@ -1,0 +1,130 @@
+"""A model of the lab's size that speaks the language of `speech`: a word a token, two layers, made in about a minute.
+
+It has read turns of speakers of mixed skill and speaks like them, so there is something to improve, and how much is
+known. Any chat model can take its place (`expresser.engine_of`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from frown.recipes.negotiation import expresser, speech
+from frown.recipes.negotiation.emotions import Card
+from frown.recipes.negotiation.partner import STEPS
+from frown.recipes.negotiation.scenarios import Scenario
+from frown.recipes.negotiation.speech import Moment, amount
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+PAD, END, UNKNOWN = "<pad>", "<end>", "<unk>"
+ROLES = ("<system>", "<user>", "<assistant>")
+TEMPLATE = (
+    "{% for m in messages %}{{ '<' + m.role + '>' + m.content + '<end>' }}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+_TOKEN = r"\d+:\d\d|\w+|[^\w\s]"
+
+
+def moments(scenarios: Sequence[Scenario], emotions: Sequence[Card] | None, count: int, seed: int) -> list[Moment]:
+    """Turns as they might come up in scenarios like these: the same units and range of numbers, other targets.
+
+    `emotions`: of which the card is drawn; None: no card.
+    """
+    rng = np.random.default_rng(seed)
+    numbers = _numbers(scenarios)
+    out = []
+    for _ in range(count):
+        unit = scenarios[int(rng.integers(len(scenarios)))].unit
+        card = emotions[int(rng.integers(len(emotions)))] if emotions is not None else None
+        points = np.sort(rng.choice(numbers, 5, replace=False)).tolist()
+        ours, last, offer, theirs, first = points if rng.random() < 0.5 else points[::-1]
+        if rng.random() < 0.3:
+            last = ours
+        if rng.random() < 0.3:
+            offer = last
+        before = None if rng.random() < 0.1 else first if rng.random() < 0.6 else theirs
+        heard = speech.their_line(theirs, before, unit)
+        said = ""
+        if before is not None:
+            earlier = Moment(unit, (ours,), (first,), last, card, "", "")
+            if emotions is not None:
+                earlier = earlier._replace(card=emotions[int(rng.integers(len(emotions)))])
+            said = speech.mixed([earlier], int(rng.integers(2**31)))[0]
+        out.append(
+            Moment(unit, (float(ours), float(last)), (float(first), float(theirs)), float(offer), card, said, heard)
+        )
+    return out
+
+
+def make_tokenizer(scenarios: Sequence[Scenario], emotions: Sequence[Card]) -> PreTrainedTokenizerFast:
+    """A word a token: the language's words, and the whole numbers that these scenarios may come to."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    units = list(dict.fromkeys(s.unit for s in scenarios))
+    low, *rest = map(float, _numbers(scenarios))
+    turns = [
+        Moment(unit, (ours,), (theirs,), ours, card, said, "")
+        for unit, card, said in product(units, (None, *emotions), ("", "Let us see."))
+        for ours, theirs in ((low, rest[-1]), (rest[-1], low))
+    ]
+    texts = [m["content"] for turn in turns for m in speech.messages(turn)]
+    texts += [*(s.replace("{}", "") for s in speech.sentences())]
+    texts += [amount(n, unit) for unit in units for n in (low, *rest)]
+    words = dict.fromkeys(w for text in dict.fromkeys(texts) for w in re.findall(_TOKEN, text))
+    vocabulary = {w: i for i, w in enumerate((PAD, END, UNKNOWN, *ROLES, *words))}
+    inner = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    inner.pre_tokenizer = pre_tokenizers.Split(Regex(_TOKEN), "removed", invert=True)
+    inner.decoder = decoders.WordPiece(prefix="##", cleanup=True)  # for its spaces: none before a full stop
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner, pad_token=PAD, eos_token=END, unk_token=UNKNOWN, additional_special_tokens=list(ROLES),
+        clean_up_tokenization_spaces=False, chat_template=TEMPLATE,
+    )  # fmt: skip
+
+
+def base_model(
+    folder: Path, scenarios: Sequence[Scenario], emotions: Sequence[Card], steps: int, seed: int, *, cards: bool = True
+) -> float:
+    """Make the first model, as an ordinary Hugging Face folder. Returns its loss at the end, in nats a token.
+
+    `cards`: whether the turns that it reads come with the emotion's card, and show emotions.
+    """
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    tokenizer = make_tokenizer(scenarios, emotions)
+    torch.manual_seed(seed)
+    model = Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2,
+            num_attention_heads=2, num_key_value_heads=2, head_dim=32, max_position_embeddings=256,
+            tie_word_embeddings=True, initializer_range=0.1, bos_token_id=None, eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )  # fmt: skip
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    engine = expresser.engine_of(str(folder), None, 3e-3, steps, seed)
+    rng, loss = np.random.default_rng(seed), None
+    for _ in range(steps):
+        some = moments(scenarios, emotions if cards else None, 32, int(rng.integers(2**31)))
+        texts = speech.mixed(some, int(rng.integers(2**31)))
+        value = expresser.imitate(engine, expresser.lines(engine, some, texts))
+        loss = value if loss is None else 0.95 * loss + 0.05 * value
+    engine.save(folder)
+    assert loss is not None
+    return loss
+
+
+def _numbers(scenarios: Sequence[Scenario]) -> list[int]:
+    """The whole numbers that are offers on the lattice of one of the scenarios, ascending."""
+    return sorted({round(s.ours + k / STEPS * (s.theirs - s.ours)) for s in scenarios for k in range(STEPS + 1)})

@@ -1,0 +1,214 @@
+"""SFT on the best turns of a sweep, then Judge Policy Optimization or DPO: EmoDistill's expression half.
+
+Everything is learnt from logged turns, none from answers of the model as it is now. The log-ratio of JPO is taken
+against the model after SFT, although other speakers may have said the turns: it keeps the model near, and is no
+importance weight. A training that leaves the KL bound stops, and the last weights inside it stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
+
+from frown.config import Config
+from frown.errors import FrownError
+from frown.losses.preference import dpo_loss, judge_advantages, judge_policy_loss
+from frown.recipes.negotiation import expresser
+from frown.recipes.negotiation.expresser import Line, Objective, distance, imitate, learn, log_probabilities, padded
+from frown.recipes.negotiation.speech import Moment
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from frown.engine.local import LocalEngine
+
+LEAST_IN_GROUP = 4
+"""Judged turns of a scenario, fewer of which say nothing of each other."""
+
+
+class TeachSettings(Config):
+    """How the speaker learns; in brackets what EmoDistill used (on a model of seven billion) where it differs."""
+
+    best: float = Field(default=0.1, gt=0, le=1)
+    """Share of the turns that SFT learns from."""
+    sft_rate: float = Field(default=3e-3, gt=0)
+    """Learning rate of SFT. [1e-4]"""
+    sft_epochs: int = Field(default=3, ge=1)
+    """[1]"""
+    rate: float = Field(default=1e-3, gt=0)
+    """Learning rate of JPO. [5e-6]"""
+    dpo_rate: float = Field(default=3e-4, gt=0)
+    """Learning rate of DPO, which moves faster."""
+    epochs: int = Field(default=2, ge=1)
+    """Of JPO and DPO. [1]"""
+    batch: int = Field(default=32, ge=1)
+    """Turns a step; of DPO, pairs. [16]"""
+    clip: float = Field(default=0.2, gt=0)
+    kl: float = Field(default=0.04, ge=0)
+    """Weight of the K3 distance to the model after SFT."""
+    negative: float = Field(default=1.0, ge=0, le=1)
+    """Factor of negative advantages: 1 is JPO, 0 learns from good turns alone."""
+    beta: float = Field(default=0.1, gt=0)
+    """Of DPO."""
+    pairs: int = Field(default=15, ge=1)
+    """Of DPO: a scenario's best so many turns, each with one of its worst so many."""
+    least_gap: float = Field(default=0.5, ge=0)
+    """Of DPO: a pair's scores differ by this at least (the judge's points)."""
+    kl_bound: float = Field(default=0.1, gt=0)
+    """Most distance to the model after SFT, nats a token."""
+    watch: int = Field(default=10, ge=1)
+    """Steps of JPO and DPO between two looks at the distance."""
+
+
+class Taught(NamedTuple):
+    """What became of a training: steps taken, whether the KL bound stopped it, and the objective at each step."""
+
+    steps: int
+    stopped: bool
+    losses: list[float]
+
+
+def best_turns(rewards: ArrayLike, returns: ArrayLike, share: float) -> NDArray[np.int64]:
+    """The best share of N turns by step reward + half of the episode's (EmoDistill), the best first; at least one.
+
+    `rewards`, `returns`: [N], of the step and of the dialogue it belongs to.
+    """
+    worth = np.asarray(rewards) + 0.5 * np.asarray(returns)
+    return np.argsort(-worth, kind="stable")[: max(1, round(share * len(worth)))]
+
+
+def by_group(groups: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
+    """The advantage of each of N judged turns in its group (scenario), [N]: `losses.preference.judge_advantages`."""
+    names, place = np.unique(np.asarray(groups), return_inverse=True)
+    order = np.argsort(place, kind="stable")
+    column = np.empty(len(place), dtype=np.int64)
+    column[order] = np.arange(len(place)) - np.searchsorted(place[order], place[order])
+    table = np.full((len(names), int(column.max(initial=0)) + 1), np.nan)
+    table[place, column] = np.asarray(scores, dtype=np.float64)
+    return judge_advantages(table, LEAST_IN_GROUP)[place, column]
+
+
+def pairs_of(
+    groups: ArrayLike, scores: ArrayLike, most: int, least_gap: float, rng: np.random.Generator
+) -> list[tuple[int, int]]:
+    """(better, worse) turns of the same group: its best `most` turns, each with one of its worst `most`.
+
+    Ties are drawn. A turn is in one pair at most, and the scores of a pair differ by `least_gap` or more (and differ).
+    """
+    of, worth = np.asarray(groups), np.asarray(scores, dtype=np.float64)
+    out = []
+    for name in np.unique(of):
+        members = rng.permutation(np.flatnonzero(of == name))
+        ranked = members[np.argsort(-worth[members], kind="stable")]
+        count = min(most, len(ranked) // 2)
+        for better, worse in zip(ranked[:count], ranked[::-1][:count], strict=True):
+            gap = worth[better] - worth[worse]
+            if gap > 0 and gap >= least_gap:
+                out.append((int(better), int(worse)))
+    return out
+
+
+def steps_of(count: int, batch: int, epochs: int) -> int:
+    """Optimiser steps in so many epochs over so many turns."""
+    return epochs * -(-count // batch)
+
+
+def sft(engine: LocalEngine, said: Sequence[Line], settings: TeachSettings, seed: int) -> Taught:
+    """Supervised learning on some turns."""
+    rng, losses = np.random.default_rng(seed), []
+    for some in _batches(len(said), settings.batch, settings.sft_epochs, rng):
+        losses.append(imitate(engine, [said[i] for i in some]))
+    return Taught(len(losses), False, losses)
+
+
+def jpo(
+    engine: LocalEngine,
+    said: Sequence[Line],
+    advantages: NDArray[np.float64],
+    settings: TeachSettings,
+    watched: Sequence[Moment],
+    seed: int,
+) -> Taught:
+    """Judge Policy Optimization from the model as it is. `watched`: moments at which the distance is taken.
+
+    Raises FrownError where no turn has an advantage.
+    """
+    import torch
+
+    if not advantages.any():
+        raise FrownError(
+            f"no scenario has {LEAST_IN_GROUP} judged turns with different scores, so there is nothing to prefer: make "
+            "more dialogues (dialogues=...)"
+        )
+    reference = log_probabilities(engine, said)
+    weight = torch.from_numpy(advantages)
+
+    def objective(logp: Tensor, mask: Tensor, which: Sequence[int]) -> Tensor:
+        before = padded([reference[i] for i in which])[0]
+        return judge_policy_loss(
+            logp, before, mask, weight[which], clip=settings.clip, kl=settings.kl, negative=settings.negative
+        )
+
+    rng = np.random.default_rng(seed)
+    batches = _batches(len(said), settings.batch, settings.epochs, rng)
+    return _descend(engine, said, batches, objective, settings, watched, seed)
+
+
+def dpo(
+    engine: LocalEngine,
+    said: Sequence[Line],
+    pairs: Sequence[tuple[int, int]],
+    settings: TeachSettings,
+    watched: Sequence[Moment],
+    seed: int,
+) -> Taught:
+    """Direct preference optimisation from the model as it is. Raises FrownError without a pair."""
+    if not pairs:
+        raise FrownError("no two turns of one scenario were judged differently: make more dialogues (dialogues=...)")
+    reference = [float(r.sum()) for r in log_probabilities(engine, said)]
+
+    def objective(logp: Tensor, mask: Tensor, which: Sequence[int]) -> Tensor:
+        now, before = (logp * mask).sum(dim=1), logp.new_tensor([reference[i] for i in which])
+        half = len(which) // 2
+        return dpo_loss(now[:half], now[half:], before[:half], before[half:], settings.beta)
+
+    rng = np.random.default_rng(seed)
+    batches = [
+        [pairs[i][side] for side in (0, 1) for i in some]
+        for some in _batches(len(pairs), settings.batch, settings.epochs, rng)
+    ]
+    return _descend(engine, said, batches, objective, settings, watched, seed)
+
+
+def _descend(
+    engine: LocalEngine,
+    said: Sequence[Line],
+    batches: Sequence[Sequence[int]],
+    objective: Objective,
+    settings: TeachSettings,
+    watched: Sequence[Moment],
+    seed: int,
+) -> Taught:
+    """Step after step on batches of lines, until the KL bound is passed."""
+    start = inside = expresser.weights(engine)
+    losses: list[float] = []
+    for step, which in enumerate(batches, start=1):
+        losses.append(learn(engine, [said[i] for i in which], which, objective))
+        if step % settings.watch == 0 or step == len(batches):
+            if distance(engine, start, watched, seed + step).mean() > settings.kl_bound:
+                expresser.put(engine, inside)
+                return Taught(step, True, losses)
+            inside = expresser.weights(engine)
+    return Taught(len(losses), False, losses)
+
+
+def _batches(count: int, size: int, epochs: int, rng: np.random.Generator) -> list[list[int]]:
+    out = []
+    for _ in range(epochs):
+        order = rng.permutation(count).tolist()
+        out += [order[i : i + size] for i in range(0, count, size)]
+    return out
