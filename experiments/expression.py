@@ -1,9 +1,10 @@
 """How to say it: every figure of the expression half of docs/results/negotiation.md.
 
-    python experiments/expression.py run runs/expression [--seeds 5] [--only whole,paper,inert]
+    python experiments/expression.py run runs/expression [--seeds 3] [--only whole,paper,inert]
     python experiments/expression.py write runs/expression docs/results/negotiation.md
 
-`run` writes one JSON file a part and seed and skips those that are there; models and adapters stand beside them.
+`run` writes one JSON file a part and seed and skips those that are there; models and adapters stand beside them. The
+parts after the first begin with its models.
 `write` puts the tables between the marks of the page and leaves its words alone.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +61,9 @@ def run(folder: Path, part: str, seeds: int) -> None:
     for seed in config.seeds:
         path = folder / f"{part}-{seed}.json"
         if not path.exists():
-            done = express.once(config, train, test, seed, folder / f"{part}-{seed}", print)
+            first = None if part == "whole" else str(folder / f"whole-{seed}" / "first")
+            mine = config.model_copy(update={"model": first})
+            done = express.once(mine, train, test, seed, folder / f"{part}-{seed}", partial(print, flush=True))
             path.write_text(json.dumps(asdict(done), default=np.ndarray.tolist) + "\n", encoding="utf-8")
         print(path)
 
@@ -151,7 +155,7 @@ def main() -> None:
     parser.add_argument("what", choices=("run", "write"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("page", type=Path, nargs="?")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", help="parts, comma-separated (all)")
     given = parser.parse_args()
     if given.what == "write":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,6 +18,7 @@ from frown.recipes.negotiation.scenarios import Scenario
 
 EMOTIONS = cards("ekman7")
 AT = places(EMOTIONS)
+TABLES = Path(__file__).parents[2] / "shared" / "data" / "negotiation"
 TRAIN, TEST = scenarios.split(scenarios.varied())
 
 
@@ -122,7 +125,7 @@ def test_the_judge_dislikes_repetition_and_knows_which_side_is_ours():
 @pytest.mark.parametrize("inert", [False, True])
 @pytest.mark.parametrize("tactics", [("victim",), ("threat", "vanilla", "pressure")])
 def test_with_a_speaker_without_flaws_it_is_the_game_of_labels(tactics, inert):
-    """Every offer, status and chance is the same: only what is heard moves the partner, and it hears what was chosen."""
+    """Every offer, status and chance is the same: what is heard moves the partner, and it hears what was chosen."""
     for policy in (play.uniform(7), play.fixed(0, 7)):
         labels = play.play(policy, play.world(TEST, tactics, AT, Rules(), inert=inert), 3, 3)
         words = spoken.play(speech.perfect, policy, stage(tactics=tactics, inert=inert), 3, 3)
@@ -146,7 +149,11 @@ def test_who_makes_no_offer_is_made_none():
 
 
 def test_who_gives_in_pays_for_it_and_who_gives_more_pays_no_more():
-    for text, paid in (("Fine, I accept 120 days.", 120.0), ("I can do 100 days.", 100.0), ("I can do 500 days.", 120.0)):
+    for text, paid in (
+        ("Fine, I accept 120 days.", 120.0),
+        ("I can do 100 days.", 100.0),
+        ("I can do 500 days.", 120.0),
+    ):
         held = spoken.play(says(text), play.fixed(6, 7), stage([ONE]), 0, 20).played.talks
         deal = held.status == DEAL
         assert deal.mean() > 0.5 and held.lasted[deal].max() <= 15
@@ -170,6 +177,19 @@ def test_another_tone_moves_them_as_that_emotion_does():
 def test_cards_are_withheld_where_the_stage_says_so():
     turns = spoken.play(speech.perfect, play.uniform(7), stage(cards=False), 0, 1).turns
     assert {t.moment.card for t in turns} == {None} and not any(t.heard.place.any() for t in turns)
+
+
+@pytest.mark.skipif(not TABLES.is_dir(), reason="the four scenario tables are not here")
+@pytest.mark.parametrize("domain", ["credit", "disaster", "hospital", "sleep"])
+def test_the_four_tables_can_be_spoken_of(domain):
+    """Their lattices are not whole: offers are told to the unit, and dialogues end as they do without words."""
+    path = TABLES / scenarios.FILES[domain]
+    scenes = scenarios.split(scenarios.load_scenarios(path, domain, scenarios.SCHEMAS[domain]))[1]
+    labels = play.play(play.uniform(7), play.world(scenes, ["victim"], AT, Rules()), 0, 2).talks
+    words = spoken.play(speech.perfect, play.uniform(7), stage(scenes), 0, 2)
+    assert np.abs(labels.theirs - words.played.talks.theirs).max() <= 0.5 + 1e-9
+    assert np.array_equal(labels.status, words.played.talks.status)
+    assert all(t.heard.offer == t.moment.offer for t in words.turns)
 
 
 def test_scenarios_are_varied_and_whole():

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from frown.config import Config, LoraConfig
+from frown.engine.model import resolve
 from frown.errors import FrownError
 from frown.evals.figures import as_json
 from frown.evals.stats import difference, draws, interval
@@ -151,6 +152,12 @@ def run(
     train, test = scenarios.split(table(config))
     if not train or not test:
         raise FrownError(f"scenario {config.scenario!r} leaves {len(train)} rows to learn from and {len(test)} to test")
+    if config.model is not None:
+        resolve(config.model)  # before anything is written
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FrownError(f"cannot write to {folder}: {error}") from None
     done = [once(config, train, test, seed, folder / f"seed-{seed}", say) for seed in config.seeds]
     return results(config, done), done
 
@@ -168,7 +175,7 @@ def once(
     first, loss = _first(config, here, there, folder / "first", seed)
     speaker = expresser.speaker_of(first)
     sweep = sweep_of(first, here, max(1, config.dialogues // len(train)), config.reward, seed)
-    moments = held_out(speaker, there, seed)
+    moments = held_out(speaker, there, config.repeats, seed)
     say(f"seed {seed}: {len(sweep.said)} turns of the first model judged {sweep.scores.mean():.2f}")
     about = _about(sweep, config.learning.best)
     policies = _policies(config, train, test, sweep, seed)
@@ -305,9 +312,9 @@ def sweep_of(engine: LocalEngine, where: spoken.Stage, repeats: int, reward: Rew
     )
 
 
-def held_out(speaker: Speaker, where: spoken.Stage, seed: int) -> list[Moment]:
+def held_out(speaker: Speaker, where: spoken.Stage, repeats: int, seed: int) -> list[Moment]:
     """JUDGED moments of each scenario, drawn from dialogues of a speaker with random emotions."""
-    repeats, rng = 10, np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     turns = spoken.play(speaker, stage.uniform(len(EMOTIONS)), where, recipe.HELD_OUT + seed, repeats).turns
     groups = np.array([t.dialogue // repeats for t in turns])
     return [

@@ -41,7 +41,7 @@ class TeachSettings(Config):
     """[1]"""
     rate: float = Field(default=1e-3, gt=0)
     """Learning rate of JPO. [5e-6]"""
-    dpo_rate: float = Field(default=3e-4, gt=0)
+    dpo_rate: float = Field(default=5e-4, gt=0)
     """Learning rate of DPO, which moves faster."""
     epochs: int = Field(default=2, ge=1)
     """Of JPO and DPO. [1]"""
