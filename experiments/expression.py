@@ -21,7 +21,7 @@ import numpy as np
 from negotiation import insert, markdown
 
 from frown.config import parse
-from frown.recipes.negotiation import express, scenarios, teach
+from frown.recipes.negotiation import express, measure, scenarios, teach
 from frown.recipes.negotiation.evaluate import Scores
 from frown.recipes.negotiation.recipe import figure
 
@@ -73,13 +73,13 @@ def found(folder: Path, part: str) -> dict[str, Any]:
     done = []
     while (path := folder / f"{part}-{len(done)}.json").exists():
         held = json.loads(path.read_text(encoding="utf-8"))
-        held["judged"] = {arm: express.Judged(**arrays(of)) for arm, of in held["judged"].items()}
+        held["judged"] = {arm: measure.Judged(**arrays(of)) for arm, of in held["judged"].items()}
         held["played"] = {arm: Scores(**arrays(of)) for arm, of in held["played"].items()}
         held["trainings"] = {arm: teach.Taught(*of) for arm, of in held["trainings"].items()}
-        done.append(express.Expressed(**held))
+        done.append(measure.Expressed(**held))
     if not done:
         raise SystemExit(f"{folder} holds no results of the part {part!r}: run it first")
-    return express.results(settings(part, len(done)), done)
+    return measure.results(settings(part, len(done)).model_dump(mode="json"), done)
 
 
 def arrays(columns: dict[str, Any]) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def test_the_prompt_holds_what_a_speaker_needs_and_one_article():
 
 @given(st.integers(0, 2**31), st.sampled_from(EMOTIONS), st.sampled_from(["days", "minutes", "money", "clock"]))
 def test_who_does_as_told_is_understood_by_grammar_listener_and_judge(seed, card, unit):
-    """Three readers that share no code agree about a speaker without a flaw."""
+    """The grammar and the listener share no code; the judge asks the listener."""
     known = moment(card.name, unit)
     [text] = speech.perfect([known], seed)
     asked = {card.name} - {"neutral"}

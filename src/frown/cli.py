@@ -651,7 +651,8 @@ def express(
     from rich.console import Console
 
     from frown.config import load
-    from frown.recipes.negotiation.express import ExpressConfig, judged_table, play_table, run, sentences, write
+    from frown.recipes.negotiation.express import ExpressConfig, run, write
+    from frown.recipes.negotiation.measure import judged_table, play_table, sentences
 
     flags = [f"model={json.dumps(model)}"] if model is not None else []
     settings = load(ExpressConfig, config, [*flags, *overrides])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -15,23 +15,19 @@ from pydantic import Field
 from frown.config import Config, LoraConfig
 from frown.engine.model import resolve
 from frown.errors import FrownError
-from frown.evals.figures import as_json
-from frown.evals.stats import difference, draws, interval
-from frown.evals.weights import mean_of_samples
 from frown.recipes.negotiation import expresser, iql, language, recipe, scenarios, speech, spoken, teach
 from frown.recipes.negotiation import play as stage
 from frown.recipes.negotiation.emotions import cards, places
-from frown.recipes.negotiation.evaluate import Scores, figures, gains, scores
+from frown.recipes.negotiation.evaluate import Scores, scores
 from frown.recipes.negotiation.game import Floats, Rules
 from frown.recipes.negotiation.judge import judge
-from frown.recipes.negotiation.listener import hear
 from frown.recipes.negotiation.logs import Reward, step_rewards, transitions
+from frown.recipes.negotiation.measure import Expressed, Judged, held_out, judged, results
 from frown.recipes.negotiation.partner import Tactic
-from frown.recipes.negotiation.speech import Moment, Speaker
+from frown.recipes.negotiation.speech import Speaker
 from frown.store import write_text
 
 if TYPE_CHECKING:
-    from rich.table import Table as RichTable
     from torch import Tensor
 
     from frown.engine.local import LocalEngine
@@ -40,24 +36,16 @@ EMOTIONS = cards("ekman7")
 """The listener knows words for these."""
 AT = places(EMOTIONS)
 RULES = Rules()
-JUDGED = 20
-"""Held-out moments of each test scenario that every speaker is judged on."""
 WATCHED = 64
 """Moments of the sweep at which the KL bound is watched."""
 PLAYED = {
-    "sft": ("selection",),
+    "sft": ("random", "selection"),
     "jpo": ("neutral", "random", "best fixed", "selection", "optimum"),
-    "dpo": ("selection",),
+    "dpo": ("random", "selection"),
+    "sft on random turns": ("random",),
+    "jpo, scores shuffled": ("random",),
 }
 """Which choices of emotion an arm plays with."""
-COMPARED = {
-    "random, jpo": ("random, first model", "random, sft", "random, jpo, scores shuffled"),
-    "selection, jpo": (
-        *("selection, first model", "random, jpo", "neutral, jpo", "best fixed, jpo", "neutral, jpo, emotion-free"),
-        *("selection, sft", "selection, dpo"),
-    ),
-}
-"""Whose utilities are compared: an arm of the game less others."""
 Arm = Literal[
     "sft", "jpo", "dpo", "jpo, good turns alone", "sft on random turns", "jpo, scores shuffled", "emotion-free"
 ]
@@ -108,36 +96,6 @@ class Sweep(NamedTuple):
     """[M] of the turn's dialogue."""
 
 
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """One speaker on the held-out moments: [N scenarios, JUDGED] each.
-
-    `score` 1 to 10; `told` and `toned`: whether the offer and the tone are the ones asked for, by the language's own
-    grammar (by the listener, where the speaker does not keep to that language); `grammar`: whether it does; `distance`
-    nats a token to the model after SFT, NaN for speakers that are none.
-    """
-
-    score: Floats
-    told: Floats
-    toned: Floats
-    grammar: Floats
-    insults: Floats
-    distance: Floats
-
-
-@dataclass(frozen=True, eq=False)
-class Expressed:
-    """What one seed ends with."""
-
-    judged: dict[str, Judged]
-    played: dict[str, Scores]
-    trainings: dict[str, teach.Taught]
-    sweep: dict[str, float]
-    """Turns, their mean score, that of the turns SFT learnt from, and the share of those that end a dialogue."""
-    loss: float | None
-    """Of the lab-size model's first training at its end, nats a token."""
-
-
 def table(config: ExpressConfig) -> scenarios.Table:
     """The scenarios that a configuration names."""
     if config.scenario == "varied":
@@ -159,7 +117,7 @@ def run(
     except OSError as error:
         raise FrownError(f"cannot write to {folder}: {error}") from None
     done = [once(config, train, test, seed, folder / f"seed-{seed}", say) for seed in config.seeds]
-    return results(config, done), done
+    return results(config.model_dump(mode="json"), done), done
 
 
 def once(
@@ -310,111 +268,6 @@ def sweep_of(engine: LocalEngine, where: spoken.Stage, repeats: int, reward: Rew
         rewards[dialogue, step],
         rewards.sum(axis=1)[dialogue],
     )
-
-
-def held_out(speaker: Speaker, where: spoken.Stage, repeats: int, seed: int) -> list[Moment]:
-    """JUDGED moments of each scenario, drawn from dialogues of a speaker with random emotions."""
-    rng = np.random.default_rng(seed)
-    turns = spoken.play(speaker, stage.uniform(len(EMOTIONS)), where, recipe.HELD_OUT + seed, repeats).turns
-    groups = np.array([t.dialogue // repeats for t in turns])
-    return [
-        turns[i].moment for g in range(len(where.scenarios)) for i in rng.choice(np.flatnonzero(groups == g), JUDGED)
-    ]
-
-
-def judged(texts: Sequence[str], moments: Sequence[Moment], away: Floats | None = None) -> Judged:
-    """What is said at the held-out moments, measured; `away`: the distance of each utterance, where there is one."""
-    columns = [_measured(text, moment) for text, moment in zip(texts, moments, strict=True)]
-    far = np.full(len(texts), np.nan) if away is None else away
-    return Judged(*(np.asarray(c, dtype=np.float64).reshape(-1, JUDGED) for c in (*zip(*columns, strict=True), far)))
-
-
-def _measured(text: str, moment: Moment) -> tuple[float, bool, bool, bool, bool]:
-    heard, parsed = hear(text, moment.unit), speech.parse(text)
-    asked = frozenset({moment.card.name} - {"neutral"} if moment.card is not None else ())
-    told = heard.offer == moment.offer
-    emotions = heard.emotions
-    if parsed is not None:
-        told, emotions = parsed.amounts == (speech.amount(moment.offer, moment.unit),), parsed.emotions
-    return (
-        judge(moment, text), told, emotions - {"contempt"} == asked, parsed is not None, "contempt" in emotions,
-    )  # fmt: skip
-
-
-def results(config: ExpressConfig, done: Sequence[Expressed]) -> dict[str, Any]:
-    """The figures over seeds, as JSON data."""
-    using = draws(len(done), len(next(iter(done[0].judged.values())).score))
-
-    def column(arm: str, name: str) -> Floats:
-        return np.stack([getattr(d.judged[arm], name) for d in done])
-
-    names = list(Judged.__dataclass_fields__)
-    arms = {arm: [d.played[arm] for d in done] for arm in done[0].played}
-    over = {}
-    for arm in done[0].judged:
-        others = [o for o in ("first model", "sft") if o in done[0].judged and o != arm and arm != "no flaw"]
-        over[arm] = {
-            o: as_json(difference(mean_of_samples, (column(arm, "score"),), (column(o, "score"),), using=using))
-            for o in others
-        }
-    return {
-        "config": config.model_dump(mode="json"),
-        "judged": {
-            arm: {n: as_json(interval(mean_of_samples, column(arm, n), using=using)) for n in names}
-            for arm in done[0].judged
-        },
-        "gain_in_score_over": over,
-        "play": {arm: figures(of) for arm, of in arms.items()},
-        "gain_in_utility_over": {
-            arm: gains(arms, arm, [o for o in others if o in arms]) for arm, others in COMPARED.items() if arm in arms
-        },
-        "trainings": {
-            arm: [{"steps": d.trainings[arm].steps, "stopped": d.trainings[arm].stopped} for d in done]
-            for arm in done[0].trainings
-        },
-        "sweep": {name: float(np.mean([d.sweep[name] for d in done])) for name in done[0].sweep},
-        "first_loss": [d.loss for d in done],
-    }
-
-
-def judged_table(found: Mapping[str, Any]) -> RichTable:
-    """One row a speaker: judged score, offer and tone as asked for, insults, distance, with 95 % intervals."""
-    return _table(found["judged"], {"score": 2, "told": 3, "toned": 3, "insults": 3, "distance": 3}, "speaker")
-
-
-def play_table(found: Mapping[str, Any]) -> RichTable:
-    """One row a choice of emotion and speaker: utility, success and exchanges, with 95 % intervals."""
-    return _table(found["play"], {"utility": 3, "success": 3, "rounds": 1}, "emotion, speaker")
-
-
-def _table(rows: Mapping[str, Any], columns: Mapping[str, int], head: str) -> RichTable:
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
-    out = Table(box=box.SIMPLE_HEAD)
-    out.add_column(head)
-    for name in columns:
-        out.add_column(name, justify="right")
-    for name, of_row in rows.items():
-        out.add_row(escape(name), *(escape(recipe.figure(of_row[c], digits)) for c, digits in columns.items()))
-    return out
-
-
-def sentences(found: Mapping[str, Any]) -> list[str]:
-    """What the figures come to, in words."""
-    bound = found["config"]["learning"]["kl_bound"]
-    lines = []
-    for arm in ("jpo", "dpo"):
-        if arm in found["judged"]:
-            gain, far = found["gain_in_score_over"][arm]["sft"], found["judged"][arm]["distance"]
-            lines.append(
-                f"Judged score of {arm.upper()} less SFT: {recipe.figure(gain, 2, sign=True)}, at "
-                f"{recipe.figure(far)} nats a token from it (bound {bound:g})."
-            )
-    for arm, others in found["gain_in_utility_over"].items():
-        lines += [f"Utility of ({arm}) less ({o}): {recipe.figure(g, sign=True)}." for o, g in others.items()]
-    return lines
 
 
 def write(folder: Path, found: Mapping[str, Any]) -> None:
