@@ -110,28 +110,40 @@ def play_rows(results: dict[str, Any], arms: dict[str, str]) -> list[list[str]]:
     return rows
 
 
+def gain_rows(results: dict[str, Any]) -> list[list[str]]:
+    """One row a comparison of two arms of the game."""
+    rows = [["utility of", "less that of", "difference", "p"]]
+    for arm, others in results["gain_in_utility_over"].items():
+        rows += [[arm, other, figure(gain, sign=True), f"{gain['p']:.3f}"] for other, gain in others.items()]
+    return rows
+
+
 def tables(folder: Path) -> dict[str, str]:
     """Every table by the name of its mark."""
     whole, paper, inert = (found(folder, part) for part in PARTS)
-    whom = {"selection": "selected emotion", "random": "random emotion", "neutral": "neutral"}
     arms = {
         "neutral, first model": "vanilla: first model, neutral",
         "random, first model": "random: first model, random emotion",
         "best fixed, first model": "best fixed: first model, best fixed emotion",
-        "selection, first model": "selection only: first model, selected emotion",
+        "selection, first model": "selection only: first model, selector of the sweep",
+        "selection from labels, first model": "selection only: first model, selector of labels",
         "optimum, first model": "first model, the optimum's emotion",
         "neutral, jpo": "expression only: JPO, neutral",
         "random, jpo": "expression only: JPO, random emotion",
         "best fixed, jpo": "JPO, best fixed emotion",
-        "selection, jpo": "both: JPO, selected emotion",
+        "selection, jpo": "both: JPO, selector of the sweep",
+        "selection from labels, jpo": "both: JPO, selector of labels",
         "optimum, jpo": "JPO, the optimum's emotion",
-        **{f"{who}, {arm}": f"{NAMES[arm]}, {whom[who]}" for arm in ("sft", "dpo") for who in ("random", "selection")},
-        "random, sft on random turns": "SFT on random turns, random emotion",
-        "random, jpo, scores shuffled": "SFT, JPO on shuffled scores, random emotion",
         "neutral, jpo, emotion-free": "emotion-free: JPO without cards and tones",
+        "random, sft": "SFT, random emotion",
+        "random, sft on random turns": "SFT on random turns, random emotion",
+        "random, dpo": "DPO, random emotion",
+        "random, jpo, scores shuffled": "JPO on shuffled scores, random emotion",
         "neutral, no flaw": "no flaw, neutral",
         "random, no flaw": "no flaw, random emotion",
-        "selection, no flaw": "no flaw, selected emotion",
+        "best fixed, no flaw": "no flaw, best fixed emotion",
+        "selection, no flaw": "no flaw, selector of the sweep",
+        "selection from labels, no flaw": "no flaw, selector of labels",
         "optimum, no flaw": "no flaw, the optimum's emotion",
     }
     nothing = {k: v for k, v in arms.items() if k.split(", ", 1)[1] in ("first model", "jpo", "no flaw")}
@@ -143,6 +155,7 @@ def tables(folder: Path) -> dict[str, str]:
     return {
         "speakers": markdown(judged_rows(whole, list(whole["judged"]))),
         "spoken": markdown(play_rows(whole, arms)),
+        "spoken gains": markdown(gain_rows(whole)),
         "paper reward": markdown(judged_rows(paper, ["first model", "sft", "jpo"])),
         "chosen": markdown(of_sweep),
         "spoken inert": markdown(play_rows(inert, {k: v for k, v in nothing.items() if k in inert["play"]})),

@@ -38,9 +38,11 @@ AT = places(EMOTIONS)
 RULES = Rules()
 WATCHED = 64
 """Moments of the sweep at which the KL bound is watched."""
+LABELLED = 2000
+"""Dialogues of the game of labels, where nothing is said, that the other selector learns from (`frown negotiate`)."""
 PLAYED = {
     "sft": ("random", "selection"),
-    "jpo": ("neutral", "random", "best fixed", "selection", "optimum"),
+    "jpo": ("neutral", "random", "best fixed", "selection", "selection from labels", "optimum"),
     "dpo": ("random", "selection"),
     "sft on random turns": ("random",),
     "jpo, scores shuffled": ("random",),
@@ -242,15 +244,21 @@ def _policies(
     sweep: Sweep,
     seed: int,
 ) -> dict[str, stage.Policy]:
-    """Which emotion to show: baselines, the selector that learnt from the sweep, and the best there is."""
-    logs = transitions(sweep.held.played, AT, "onehot", RULES, "utility")
-    selector, count = iql.train(logs, len(EMOTIONS), config.selector, seed), len(EMOTIONS)
+    """Which emotion to show: baselines, selectors that learnt from the sweep and from the game of labels, the best."""
+    count = len(EMOTIONS)
     learnt, tested = (stage.world(s, config.tactics, AT, RULES, inert=config.inert) for s in (train, test))
+    labelled = stage.play(stage.uniform(count), learnt, seed, max(1, LABELLED // len(train)))
+
+    def selects(played: stage.Played) -> stage.Policy:
+        logs = transitions(played, AT, "onehot", RULES, "utility")
+        return iql.selects(iql.train(logs, count, config.selector, seed), AT, "onehot", RULES)
+
     return {
         "neutral": stage.fixed([card.name for card in EMOTIONS].index("neutral"), count),
         "random": stage.uniform(count),
         "best fixed": stage.fixed(stage.best_fixed(learnt), count),
-        "selection": iql.selects(selector, AT, "onehot", RULES),
+        "selection": selects(sweep.held.played),
+        "selection from labels": selects(labelled),
         "optimum": stage.optimal(tested, config.repeats),
     }
 

@@ -27,10 +27,12 @@ JUDGED = 20
 """Held-out moments of each test scenario that every speaker is judged on."""
 COMPARED = {
     "random, jpo": ("random, first model", "random, sft", "random, jpo, scores shuffled"),
+    "random, sft": ("random, first model", "random, sft on random turns"),
     "selection, jpo": (
         *("selection, first model", "random, jpo", "neutral, jpo", "best fixed, jpo", "neutral, jpo, emotion-free"),
         *("selection, sft", "selection, dpo"),
     ),
+    "selection from labels, jpo": ("selection from labels, first model", "neutral, jpo", "neutral, jpo, emotion-free"),
 }
 """Whose utilities are compared: an arm of the game less others."""
 
