@@ -146,7 +146,6 @@ def tables(folder: Path) -> dict[str, str]:
         "selection from labels, no flaw": "no flaw, selector of labels",
         "optimum, no flaw": "no flaw, the optimum's emotion",
     }
-    nothing = {k: v for k, v in arms.items() if k.split(", ", 1)[1] in ("first model", "jpo", "no flaw")}
     of_sweep = [
         ["reward by which SFT chooses", "turns", "judged", "the chosen, judged", "the chosen that end a dialogue"]
     ]
@@ -158,7 +157,7 @@ def tables(folder: Path) -> dict[str, str]:
         "spoken gains": markdown(gain_rows(whole)),
         "paper reward": markdown(judged_rows(paper, ["first model", "sft", "jpo"])),
         "chosen": markdown(of_sweep),
-        "spoken inert": markdown(play_rows(inert, {k: v for k, v in nothing.items() if k in inert["play"]})),
+        "spoken inert": markdown(play_rows(inert, {k: v for k, v in arms.items() if k in inert["play"]})),
     }
 
 
