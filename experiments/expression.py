@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from negotiation import insert, markdown
+from tables import insert, markdown
 
 from frown.config import parse
 from frown.recipes.negotiation import express, measure, scenarios, teach

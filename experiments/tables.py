@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,17 @@ def markdown(rows: list[list[str]]) -> str:
     """A Markdown table; the first row is its head."""
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([lines[0], "| --- " * len(rows[0]) + "|", *lines[1:]])
+
+
+def insert(named: dict[str, str], page: Path) -> None:
+    """Put tables between the marks of a page that have their names, and leave its words alone."""
+    text = page.read_text(encoding="utf-8")
+    for name, table in named.items():
+        pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
+        text, count = re.subn(pattern, lambda m, t=table: f"{m[1]}\n{t}\n\n{m[2]}", text, flags=re.DOTALL)
+        if count != 1:
+            raise SystemExit(f"{page} has {count} places for the table {name!r}, not one")
+    page.write_text(text, encoding="utf-8")
 
 
 def main() -> None:
