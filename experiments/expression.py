@@ -91,7 +91,9 @@ def judged_rows(results: dict[str, Any], arms: list[str]) -> list[list[str]]:
     """One row a speaker, on held-out moments."""
     rows = [["speaker", "judged, 1 to 10", "less SFT", "offer as told", "tone as asked", "insults", "KL to SFT, nats"]]
     for arm in arms:
-        of, gain = results["judged"][arm], results["gain_in_score_over"][arm].get("sft")
+        of = results["judged"][arm]
+        # Who is asked for no tone is scored by another measure.
+        gain = None if "emotion-free" in arm else results["gain_in_score_over"][arm].get("sft")
         stopped = sum(t["stopped"] for t in results["trainings"].get(arm, ()))
         note = f" (stopped in {stopped})" if stopped else ""
         cells = [figure(of["score"], 2), figure(gain, 2, sign=True)]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tables import markdown
+from tables import insert, markdown
 
 from frown.evals.figures import as_json
 from frown.evals.stats import draws, interval
@@ -144,10 +143,4 @@ def tables(folder: Path, parts: Iterable[str]) -> dict[str, str]:
 
 def write(folder: Path, page: Path, parts: Iterable[str]) -> None:
     """Put the tables between the marks of the page."""
-    text = page.read_text(encoding="utf-8")
-    for name, table in tables(folder, parts).items():
-        pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
-        text, count = re.subn(pattern, lambda m, t=table: f"{m[1]}\n{t}\n\n{m[2]}", text, flags=re.DOTALL)
-        if count != 1:
-            raise SystemExit(f"{page} has {count} places for the table {name!r}, not one")
-    page.write_text(text, encoding="utf-8")
+    insert(tables(folder, parts), page)
