@@ -16,6 +16,7 @@ from cyclopts import App, CycloptsError, Parameter
 import frown
 from frown.errors import Elsewhere, FrownError
 from frown.recipes.empathy.command import app as empathy
+from frown.recipes.negotiation.command import express, negotiate
 from frown.threads import wait_asleep
 
 if TYPE_CHECKING:
@@ -578,97 +579,8 @@ def doctor(*, json_: Annotated[bool, Parameter("--json")] = False) -> None:
     print(json.dumps(found) if json_ else "\n".join(doctor_lines(found)))
 
 
-@app.command
-def negotiate(
-    *overrides: str,
-    scenario: Literal["synthetic", "credit", "disaster", "hospital", "sleep"] | None = None,
-    data: Path | None = None,
-    config: Path | None = None,
-    out: Path = Path("runs/negotiate"),
-    json_: Annotated[bool, Parameter("--json")] = False,
-) -> None:
-    """Learn offline which emotion to show in a negotiation, and test it against the best there is.
-
-    Parameters
-    ----------
-    overrides
-        Settings as KEY=VALUE, e.g. tactics=["threat"] inert=true learning.steps=500 seeds=[0]
-    scenario
-        A scenario table, or synthetic (no table).
-    data
-        The folder with the scenario tables.
-    config
-        A TOML file of settings.
-    out
-        Where results.json and, for the last seed, logs and selector are written.
-    json_
-        Print the results as JSON on standard output.
-    """
-    from rich.console import Console
-
-    from frown.config import load
-    from frown.recipes.negotiation.recipe import NegotiationConfig, results_table, sentences, write
-    from frown.recipes.negotiation.recipe import run as run_negotiation
-
-    given = {"scenario": scenario, "data": data}
-    flags = [f"{key}={json.dumps(str(value))}" for key, value in given.items() if value is not None]
-    settings = load(NegotiationConfig, config, [*flags, *overrides])
-    console = Console(stderr=json_)
-    found, trained = run_negotiation(settings, lambda line: console.print(line, markup=False, highlight=False))
-    write(out, settings, found, trained[-1])
-    if json_:
-        print(json.dumps(found, indent=2, allow_nan=False))
-        return
-    console.print(results_table(found))
-    for line in sentences(found):
-        console.print(f"- {line}", markup=False, highlight=False)
-    console.print(f"\n{out / 'results.json'}", markup=False, highlight=False)
-
-
-@app.command
-def express(
-    *overrides: str,
-    model: str | None = None,
-    config: Path | None = None,
-    out: Path = Path("runs/express"),
-    json_: Annotated[bool, Parameter("--json")] = False,
-) -> None:
-    """Learn how to say it: SFT on a sweep's best turns, then Judge Policy Optimization and DPO, through LoRA.
-
-    Parameters
-    ----------
-    overrides
-        Settings as KEY=VALUE, e.g. tactics=["threat"] seeds=[0] arms=["jpo"] learning.kl_bound=0.05
-    model
-        A chat model's folder or hub name. Without it a small one that speaks the game's language is made.
-    config
-        A TOML file of settings.
-    out
-        Where results.json, the first models and the adapters are written.
-    json_
-        Print the results as JSON on standard output.
-    """
-    from rich.console import Console
-
-    from frown.config import load
-    from frown.recipes.negotiation.express import ExpressConfig, run, write
-    from frown.recipes.negotiation.measure import judged_table, play_table, sentences
-
-    flags = [f"model={json.dumps(model)}"] if model is not None else []
-    settings = load(ExpressConfig, config, [*flags, *overrides])
-    console = Console(stderr=json_)
-    found, _ = run(settings, out, lambda line: console.print(line, markup=False, highlight=False))
-    write(out, found)
-    if json_:
-        print(json.dumps(found, indent=2, allow_nan=False))
-        return
-    console.print(judged_table(found))
-    console.print(play_table(found))
-    for line in sentences(found):
-        console.print(f"- {line}", markup=False, highlight=False)
-    console.print(f"\n{out / 'results.json'}", markup=False, highlight=False)
-
-
+app.command(negotiate)
+app.command(express)
 app.command(empathy)
 
 
