@@ -58,7 +58,7 @@ def express(
     out: Path = Path("runs/express"),
     json_: Annotated[bool, Parameter("--json")] = False,
 ) -> None:
-    """Learn how to say it in a negotiation: SFT on a sweep's best turns, then Judge Policy Optimization and DPO, through LoRA.
+    """Learn how to say it in a negotiation: SFT, then Judge Policy Optimization and DPO, through LoRA.
 
     Parameters
     ----------
