@@ -12,17 +12,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tables import insert, markdown
 
 from frown.config import parse
-from frown.recipes.negotiation import express, measure, scenarios, teach
-from frown.recipes.negotiation.evaluate import Scores
+from frown.recipes.negotiation import express, measure, scenarios
 from frown.recipes.negotiation.recipe import figure
 
 PARTS: dict[str, dict[str, Any]] = {
@@ -64,7 +61,7 @@ def run(folder: Path, part: str, seeds: int) -> None:
             first = None if part == "whole" else str(folder / f"whole-{seed}" / "first")
             mine = config.model_copy(update={"model": first})
             done = express.once(mine, train, test, seed, folder / f"{part}-{seed}", partial(print, flush=True))
-            path.write_text(json.dumps(asdict(done), default=np.ndarray.tolist) + "\n", encoding="utf-8")
+            path.write_text(json.dumps(measure.as_data(done)) + "\n", encoding="utf-8")
         print(path)
 
 
@@ -72,19 +69,10 @@ def found(folder: Path, part: str) -> dict[str, Any]:
     """The results of all seeds of a part that are there."""
     done = []
     while (path := folder / f"{part}-{len(done)}.json").exists():
-        held = json.loads(path.read_text(encoding="utf-8"))
-        held["judged"] = {arm: measure.Judged(**arrays(of)) for arm, of in held["judged"].items()}
-        held["played"] = {arm: Scores(**arrays(of)) for arm, of in held["played"].items()}
-        held["trainings"] = {arm: teach.Taught(*of) for arm, of in held["trainings"].items()}
-        done.append(measure.Expressed(**held))
+        done.append(measure.from_data(json.loads(path.read_text(encoding="utf-8"))))
     if not done:
         raise SystemExit(f"{folder} holds no results of the part {part!r}: run it first")
     return measure.results(settings(part, len(done)).model_dump(mode="json"), done)
-
-
-def arrays(columns: dict[str, Any]) -> dict[str, Any]:
-    """Lists as arrays."""
-    return {name: np.array(values, dtype=np.float64) for name, values in columns.items()}
 
 
 def judged_rows(results: dict[str, Any], arms: list[str]) -> list[list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -87,15 +88,15 @@ def test_a_step_has_the_gradient_that_autograd_finds(folder, engine, objective, 
 
 def test_a_snapshot_is_given_back_and_its_distance_is_zero(engine):
     start, (known, texts) = expresser.weights(engine), turns(8)
-    assert np.abs(expresser.distance(engine, start, known, 0)).max() < 1e-6
+    assert np.abs(expresser.distance(engine, start, expresser.sampled(engine, known, 0))).max() < 1e-6
     for _ in range(3):
         expresser.imitate(engine, expresser.lines(engine, known, texts))
     moved = expresser.weights(engine)
-    away = expresser.distance(engine, start, known, 0)
+    away = expresser.distance(engine, start, expresser.sampled(engine, known, 0))
     assert away.shape == (8,) and away.mean() > 1e-4 and (away >= 0).all()
     assert all(torch.equal(a, b) for a, b in zip(expresser.weights(engine), moved, strict=True))
     expresser.put(engine, start)
-    assert np.abs(expresser.distance(engine, start, known, 0)).max() < 1e-6
+    assert np.abs(expresser.distance(engine, start, expresser.sampled(engine, known, 0))).max() < 1e-6
 
 
 def test_the_distance_is_the_divergence(engine):
@@ -143,6 +144,10 @@ def test_advantages_are_z_scores_of_each_scenario(rows):
 )
 def test_pairs_are_of_one_scenario_and_the_better_is_better(rows, most, gap):
     groups, scores = (np.array(c) for c in zip(*rows, strict=True))
+    if all(np.ptp(scores[groups == g]) < max(gap, 1) for g in set(groups.tolist())):
+        with pytest.raises(FrownError, match="no two turns of one scenario were judged"):
+            teach.pairs_of(groups, scores, most, gap, np.random.default_rng(0))
+        return
     pairs = teach.pairs_of(groups, scores, most, gap, np.random.default_rng(0))
     used = [i for pair in pairs for i in pair]
     assert len(used) == len(set(used))
@@ -189,7 +194,7 @@ def test_a_training_that_leaves_the_bound_keeps_the_last_weights_inside_it(folde
     lines = expresser.lines(engine, known, texts)
     taught = teach.jpo(engine, lines, np.linspace(-1.0, 1.0, 12), how, known, 0)
     assert taught.stopped and taught.steps < 24 and len(taught.losses) == taught.steps
-    assert expresser.distance(engine, start, known, 99).mean() < 2e-3
+    assert expresser.distance(engine, start, expresser.sampled(engine, known, 99)).mean() < 2e-3
 
 
 def test_a_good_turn_alone_teaches_where_negative_advantages_weigh_nothing(folder):
@@ -206,8 +211,20 @@ def test_scores_that_say_nothing_are_one_line(engine):
     lines = told(engine, 4)
     with pytest.raises(FrownError, match="nothing to prefer"):
         teach.jpo(engine, lines, np.zeros(4), teach.TeachSettings(), [], 0)
-    with pytest.raises(FrownError, match="judged differently"):
-        teach.dpo(engine, lines, [], teach.TeachSettings(), [], 0)
+
+
+def test_what_was_cut_off_is_learnt_without_an_end_and_thoughts_are_not_heard(engine):
+    known, _ = turns(16)
+    said = expresser.sampled(engine, known, 0)
+    assert "length" in {r.stop for r in said}
+    for r in said:
+        line = expresser.as_said(r)
+        assert line.answer.tolist() == r.ids.tolist() and line.prompt.tolist() == r.prompt_ids.tolist()
+        assert (line.answer[-1] == engine.tokenizer.eos_token_id) == (r.stop == "eos")
+    assert expresser.aloud(
+        replace(said[0], text="<think>They want 90 days. I am furious.</think> I can do 30 days.")
+    ) == ("I can do 30 days.")
+    assert expresser.aloud(replace(said[0], text="<think>I was told to offer 90 days")) == ""
 
 
 # ---- the lab's language
@@ -275,6 +292,16 @@ def test_two_steps_of_everything_from_the_command_line(tmp_path, capsys, monkeyp
             first = plain_logp(plain, lines)[0].double()
     ours, _ = expresser.padded(expresser.log_probabilities(merged, lines))
     assert torch.allclose(theirs, ours, atol=1e-4) and (first - ours).abs().max() > 1e-3 and tokenizer.chat_template
+
+    # What is done is not done again, and not mixed with other settings.
+    monkeypatch.setattr(express, "once", None)
+    main(["express", "--out", str(tmp_path / "run"), *small, *taught, f"arms={json.dumps(arms)}"])
+    assert json.loads((tmp_path / "run" / "results.json").read_text()) == found
+    capsys.readouterr()
+    for other, why in ((["inert=true"], "is of other settings"), (["--model", str(run / "jpo")], "merge them first")):
+        with pytest.raises(SystemExit):
+            main(["express", "--out", str(tmp_path / "run"), *small, *taught, *other])
+        assert why in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frown.recipes.negotiation import listener, play, scenarios, speech, spoken
+from frown.recipes.negotiation import listener, measure, play, scenarios, speech, spoken
 from frown.recipes.negotiation.emotions import cards, places, prompt
 from frown.recipes.negotiation.game import DEAL, NO_DEAL, OPEN, Rules, begin, utility
 from frown.recipes.negotiation.judge import BEST, judge
@@ -192,8 +192,20 @@ def test_the_four_tables_can_be_spoken_of(domain):
     assert all(t.heard.offer == t.moment.offer for t in words.turns)
 
 
+def test_held_out_moments_are_different_turns():
+    moments = measure.held_out(speech.mixed, stage(TEST), 10, 0)
+    each = [moments[i : i + measure.JUDGED] for i in range(0, len(moments), measure.JUDGED)]
+    assert len(each) == len(TEST)
+    assert all(len({id(m) for m in of}) == measure.JUDGED for of in each)
+
+
 def test_scenarios_are_varied_and_whole():
     table = scenarios.varied()
     assert len(TRAIN) == 80 and len(TEST) == 20 and {s.unit for s in table.scenarios} == {"days", "minutes", "money"}
-    assert {s.gap for s in table.scenarios} == {100.0, 200.0} and any(s.ours > s.theirs for s in table.scenarios)
+    assert len({(s.unit, s.ours, s.theirs) for s in scenarios.varied(192).scenarios}) == 192  # none is in both halves
+    assert [(s.unit, s.ours) for s in scenarios.varied(100).scenarios] == [(s.unit, s.ours) for s in table.scenarios]
+    assert all((k / 20 * (s.ours - s.theirs) + s.theirs) % 5 == 0 for s in table.scenarios for k in range(21))
+    with pytest.raises(ValueError, match="192"):
+        scenarios.varied(193)
+    assert {abs(s.gap) for s in table.scenarios} == {100.0, 200.0} and any(s.ours > s.theirs for s in table.scenarios)
     assert begin(np.array([1.0]), np.array([2.0])).status[0] == OPEN

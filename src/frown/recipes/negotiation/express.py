@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from frown.config import Config, LoraConfig
-from frown.engine.model import resolve
-from frown.errors import FrownError
+from frown.engine.model import ADAPTER, resolve
+from frown.errors import FrownError, first_line
 from frown.recipes.negotiation import expresser, iql, language, recipe, scenarios, speech, spoken, teach
 from frown.recipes.negotiation import play as stage
 from frown.recipes.negotiation.emotions import cards, places
@@ -22,10 +22,11 @@ from frown.recipes.negotiation.evaluate import Scores, scores
 from frown.recipes.negotiation.game import Floats, Rules
 from frown.recipes.negotiation.judge import judge
 from frown.recipes.negotiation.logs import Reward, step_rewards, transitions
-from frown.recipes.negotiation.measure import Expressed, Judged, held_out, judged, results
+from frown.recipes.negotiation.measure import Expressed, Judged, as_data, from_data, held_out, judged, results
 from frown.recipes.negotiation.partner import Tactic
-from frown.recipes.negotiation.speech import Speaker
+from frown.recipes.negotiation.speech import Moment, Speaker
 from frown.store import write_text
+from frown.types import Rollout
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -108,18 +109,49 @@ def table(config: ExpressConfig) -> scenarios.Table:
 def run(
     config: ExpressConfig, folder: Path, say: Callable[[str], None] = lambda line: None
 ) -> tuple[dict[str, Any], list[Expressed]]:
-    """Everything a configuration asks for, models and adapters into `folder`: results as JSON data, and by seed."""
+    """Everything a configuration asks for, models and adapters into `folder`: results as JSON data, and by seed.
+
+    Each seed is written as soon as it is done, and not run again. FrownError where the folder holds other ones.
+    """
     train, test = scenarios.split(table(config))
     if not train or not test:
         raise FrownError(f"scenario {config.scenario!r} leaves {len(train)} rows to learn from and {len(test)} to test")
-    if config.model is not None:
-        resolve(config.model)  # before anything is written
+    if config.model is not None and (resolve(config.model) / ADAPTER).is_file():  # said before anything is written
+        raise FrownError(
+            f"model {config.model} is a folder of LoRA adapters, and others are trained here: merge them first "
+            "(merge_and_unload and save_pretrained of peft)"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FrownError(f"cannot write to {folder}: {error}") from None
-    done = [once(config, train, test, seed, folder / f"seed-{seed}", say) for seed in config.seeds]
+    done = []
+    for seed in config.seeds:
+        file = folder / f"seed-{seed}.json"
+        found = _kept(file, config)
+        if found is None:
+            found = once(config, train, test, seed, folder / f"seed-{seed}", say)
+            _write(file, {"config": _without_seeds(config), "found": as_data(found)})
+        done.append(found)
     return results(config.model_dump(mode="json"), done), done
+
+
+def _kept(file: Path, config: ExpressConfig) -> Expressed | None:
+    """What an earlier attempt left of a seed."""
+    if not file.exists():
+        return None
+    try:
+        held = json.loads(file.read_text(encoding="utf-8"))
+        same, found = held["config"] == _without_seeds(config), from_data(held["found"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FrownError(f"{file} cannot be read: {first_line(error)}; delete it to make it anew") from None
+    if not same:
+        raise FrownError(f"{file} is of other settings; choose another --out")
+    return found
+
+
+def _without_seeds(config: ExpressConfig) -> dict[str, Any]:
+    return config.model_dump(mode="json", exclude={"seeds"})
 
 
 def once(
@@ -152,10 +184,8 @@ def once(
         seen[who] = judged(by(moments, seed), moments)
         play(by, who, list(policies))
     for arm, engine, taught, snapshot in trained(config, first, sweep, config.arms, seed):
-        speaker = expresser.speaker_of(engine)
-        away = expresser.distance(engine, snapshot, moments, seed) if arm.startswith(("jpo", "dpo")) else None
-        seen[arm], trainings[arm] = judged(speaker(moments, seed), moments, away), taught
-        play(speaker, arm, PLAYED.get(arm, ()))
+        seen[arm], trainings[arm] = _judged(arm, engine, snapshot, moments, seed), taught
+        play(expresser.speaker_of(engine), arm, PLAYED.get(arm, ()))
         engine.save(folder / arm.replace(", ", "-").replace(" ", "-"))
         say(f"seed {seed}: {arm}, {taught.steps} steps, judged {seen[arm].score.mean():.2f}")
     if "emotion-free" in config.arms:
@@ -164,13 +194,18 @@ def once(
         sweep = sweep_of(plain, without[0], max(1, config.dialogues // len(train)), config.reward, seed)
         bare = [m._replace(card=None) for m in moments]
         for arm, engine, taught, snapshot in trained(config, plain, sweep, ("jpo",), seed):
-            speaker, who = expresser.speaker_of(engine), f"{arm}, emotion-free"
-            away = expresser.distance(engine, snapshot, bare, seed) if arm == "jpo" else None
-            seen[who], trainings[who] = judged(speaker(bare, seed), bare, away), taught
-            play(speaker, who, ["neutral"], without[1])
+            who = f"{arm}, emotion-free"
+            seen[who], trainings[who] = _judged(arm, engine, snapshot, bare, seed), taught
+            play(expresser.speaker_of(engine), who, ["neutral"], without[1])
             engine.save(folder / who.replace(", ", "-"))
             say(f"seed {seed}: {who}, {taught.steps} steps, judged {seen[who].score.mean():.2f}")
     return Expressed(seen, played, trainings, about, loss)
+
+
+def _judged(arm: str, engine: LocalEngine, snapshot: Sequence[Tensor], moments: Sequence[Moment], seed: int) -> Judged:
+    said = expresser.sampled(engine, moments, seed)
+    away = expresser.distance(engine, snapshot, said) if arm.startswith(("jpo", "dpo")) else None
+    return judged([expresser.aloud(r) for r in said], moments, away)
 
 
 def trained(
@@ -184,6 +219,7 @@ def trained(
     watched = [t.moment for t in sweep.held.turns[:: max(1, len(sweep.said) // WATCHED)]][:WATCHED]
     advantages = teach.by_group(sweep.groups, sweep.scores)
     rng = np.random.default_rng(seed)
+    pairs = teach.pairs_of(sweep.groups, sweep.scores, how.pairs, how.least_gap, rng) if "dpo" in arms else []
     snapshot: list[Tensor] = []
     for arm in dict.fromkeys(("sft", *(a for a in arms if a != "emotion-free"))):
         if arm.startswith("sft"):
@@ -193,7 +229,6 @@ def trained(
             taught = teach.sft(engine, [sweep.said[i] for i in which], how, seed)
             snapshot = expresser.weights(engine) if arm == "sft" else snapshot
         elif arm == "dpo":
-            pairs = teach.pairs_of(sweep.groups, sweep.scores, how.pairs, how.least_gap, rng)
             engine = _after_sft(config, path, how.dpo_rate, len(pairs), snapshot, seed)
             taught = teach.dpo(engine, sweep.said, pairs, how, watched, seed)
         else:
@@ -265,12 +300,19 @@ def _policies(
 
 def sweep_of(engine: LocalEngine, where: spoken.Stage, repeats: int, reward: Reward, seed: int) -> Sweep:
     """Dialogues with random emotions, judged turn by turn."""
-    held = spoken.play(expresser.speaker_of(engine), stage.uniform(len(EMOTIONS)), where, seed, repeats)
+    said: list[Rollout] = []  # in the order of turns
+
+    def speak(moments: Sequence[Moment], seed: int) -> list[str]:
+        new = expresser.sampled(engine, moments, seed)
+        said.extend(new)
+        return [expresser.aloud(r) for r in new]
+
+    held = spoken.play(speak, stage.uniform(len(EMOTIONS)), where, seed, repeats)
     rewards = step_rewards(held.played.talks, where.rules, reward)
     dialogue, step = np.array([(t.dialogue, t.exchange) for t in held.turns]).T
     return Sweep(
         held,
-        expresser.lines(engine, [t.moment for t in held.turns], [t.text for t in held.turns]),
+        [expresser.as_said(r) for r in said],
         dialogue // repeats,
         np.array([judge(t.moment, t.text) for t in held.turns], dtype=np.float64),
         rewards[dialogue, step],
@@ -280,8 +322,11 @@ def sweep_of(engine: LocalEngine, where: spoken.Stage, repeats: int, reward: Rew
 
 def write(folder: Path, found: Mapping[str, Any]) -> None:
     """results.json. FrownError where the folder cannot be written."""
+    _write(folder / "results.json", found)
+
+
+def _write(file: Path, found: Mapping[str, Any]) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / "results.json", json.dumps(found, indent=2, allow_nan=False) + "\n")
+        write_text(file, json.dumps(found, indent=2, allow_nan=False) + "\n")
     except OSError as error:
-        raise FrownError(f"cannot write to {folder}: {error}") from None
+        raise FrownError(f"cannot write to {file.parent}: {error}") from None

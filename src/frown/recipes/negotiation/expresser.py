@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frown.config import LoraConfig, RunConfig, parse
+from frown.feedback.policy import without_reasoning
 from frown.recipes.negotiation.speech import Moment, Speaker, messages
 from frown.types import Ints, Rollout, Task
 
@@ -61,7 +62,7 @@ def engine_of(
 
 
 def lines(engine: LocalEngine, moments: Sequence[Moment], texts: Sequence[str]) -> list[Line]:
-    """What was said as the model's tokens. Texts are tokenised anew, whoever said them."""
+    """What somebody else said as the model's tokens, each text with an end."""
     return [
         Line(
             engine.prompt(messages(m)), np.array([*engine.encode(text), engine.tokenizer.eos_token_id], dtype=np.int64)
@@ -72,11 +73,17 @@ def lines(engine: LocalEngine, moments: Sequence[Moment], texts: Sequence[str]) 
 
 def speaker_of(engine: LocalEngine, temperature: float = 1.0) -> Speaker:
     """The model as a speaker, as it is whenever it is asked."""
+    return lambda moments, seed: [aloud(r) for r in sampled(engine, moments, seed, temperature)]
 
-    def speak(moments: Sequence[Moment], seed: int) -> list[str]:
-        return [r.text.strip() for r in sampled(engine, moments, seed, temperature)]
 
-    return speak
+def aloud(said: Rollout) -> str:
+    """What others hear of an answer: none of its thoughts."""
+    return without_reasoning(said.text).strip()
+
+
+def as_said(said: Rollout) -> Line:
+    """An answer of the model itself, token for token; one that was cut off has no end."""
+    return Line(said.prompt_ids, said.ids)
 
 
 def sampled(engine: LocalEngine, moments: Sequence[Moment], seed: int, temperature: float = 1.0) -> list[Rollout]:
@@ -147,20 +154,17 @@ def as_before(engine: LocalEngine, held: Sequence[Tensor]) -> Iterator[None]:
         put(engine, now)
 
 
-def distance(
-    engine: LocalEngine, snapshot: Sequence[Tensor], moments: Sequence[Moment], seed: int
-) -> NDArray[np.float64]:
-    """How far the model has gone from a snapshot: of each utterance sampled now, the mean over its tokens of the K3
+def distance(engine: LocalEngine, snapshot: Sequence[Tensor], said: Sequence[Rollout]) -> NDArray[np.float64]:
+    """How far the model has gone from a snapshot: of each of its present answers, the mean over its tokens of the K3
     estimate of KL(model || snapshot) (`objectives.mismatch`), [B] nats a token."""
-    from frown.losses.objectives import mismatch
-
-    spoken = sampled(engine, moments, seed)
-    with as_before(engine, snapshot):
-        before = log_probabilities(engine, [Line(r.prompt_ids, r.ids) for r in spoken])
     import torch
 
+    from frown.losses.objectives import mismatch
+
+    with as_before(engine, snapshot):
+        before = log_probabilities(engine, [as_said(r) for r in said])
     return np.array(
-        [float(mismatch(b, torch.from_numpy(r.logp).double()).mean()) for r, b in zip(spoken, before, strict=True)]
+        [float(mismatch(b, torch.from_numpy(r.logp).double()).mean()) for r, b in zip(said, before, strict=True)]
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,14 +67,43 @@ class Expressed:
     """Of the lab-size model's first training at its end, nats a token."""
 
 
+def as_data(done: Expressed) -> dict[str, Any]:
+    """What one seed ended with as plain data, NaN as None."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            return np.where(np.isnan(value), None, value).tolist()  # type: ignore[call-overload]
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items()}
+        return value
+
+    out: dict[str, Any] = plain(asdict(done))
+    return out
+
+
+def from_data(held: Mapping[str, Any]) -> Expressed:
+    """`as_data`, read back. Raises KeyError, TypeError, ValueError or AttributeError where it is something else."""
+
+    def arrays(columns: Mapping[str, Any]) -> dict[str, Floats]:
+        return {name: np.array(values, dtype=np.float64) for name, values in columns.items()}
+
+    return Expressed(
+        {arm: Judged(**arrays(of)) for arm, of in held["judged"].items()},
+        {arm: Scores(**arrays(of)) for arm, of in held["played"].items()},
+        {arm: teach.Taught(*of) for arm, of in held["trainings"].items()},
+        held["sweep"],
+        held["loss"],
+    )
+
+
 def held_out(speaker: Speaker, where: spoken.Stage, repeats: int, seed: int) -> list[Moment]:
-    """JUDGED moments of each scenario, drawn from dialogues of a speaker with random emotions."""
+    """JUDGED moments of each scenario, drawn from dialogues of a speaker with random emotions: different ones, unless a
+    scenario's dialogues have fewer turns."""
     rng = np.random.default_rng(seed)
     turns = spoken.play(speaker, uniform(len(where.emotions)), where, HELD_OUT + seed, repeats).turns
     groups = np.array([t.dialogue // repeats for t in turns])
-    return [
-        turns[i].moment for g in range(len(where.scenarios)) for i in rng.choice(np.flatnonzero(groups == g), JUDGED)
-    ]
+    of_each = [np.flatnonzero(groups == g) for g in range(len(where.scenarios))]
+    return [turns[i].moment for at in of_each for i in rng.choice(at, JUDGED, replace=len(at) < JUDGED)]
 
 
 def judged(texts: Sequence[str], moments: Sequence[Moment], away: Floats | None = None) -> Judged:

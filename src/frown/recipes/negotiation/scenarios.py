@@ -183,17 +183,23 @@ def synthetic(gap: float = 100.0, rows: int = 100) -> Table:
 
 
 def varied(rows: int = 100, seed: int = 0) -> Table:
-    """Made-up scenarios in days, minutes and money, 100 or 200 units apart, whose offers are multiples of five.
+    """Made-up scenarios in days, minutes and money, 100 or 200 units apart, whose offers are multiples of five: `rows`
+    of 192, so that no two are the same.
 
-    For speakers, who should not hear the same two numbers all the time. Targets lie from 10 to 280 units; which side
-    wants more is drawn, too.
+    For speakers, who should not hear the same two numbers all the time. Targets lie from 10 to 285 units; which side
+    wants more is drawn, too. Raises ValueError for more rows than there are.
     """
-    rng, found = np.random.default_rng(seed), []
     units: tuple[Unit, ...] = ("days", "minutes", "money")
-    for i in range(1, rows + 1):
-        low, gap = 10 * int(rng.integers(1, 9)), 100 * int(rng.integers(1, 3))
-        ends = (low, low + gap) if rng.random() < 0.5 else (low + gap, low)
-        found.append(Scenario(f"varied-{i}", units[i % 3], float(ends[0]), float(ends[1]), {}))
+    ends = [(low, low + gap)[::order] for low in range(10, 90, 5) for gap in (100, 200) for order in (1, -1)]
+    if not 0 < rows <= len(units) * len(ends):
+        raise ValueError(f"from 1 to {len(units) * len(ends)} rows, got {rows}")
+    rng = np.random.default_rng(seed)
+    drawn = {unit: rng.permutation(len(ends)) for unit in units}
+    found = []
+    for i in range(rows):
+        unit = units[i % len(units)]
+        ours, theirs = ends[drawn[unit][i // len(units)]]
+        found.append(Scenario(f"varied-{i + 1}", unit, float(ours), float(theirs), {}))
     return Table(tuple(found), ())
 
 

@@ -18,7 +18,16 @@ from frown.config import Config
 from frown.errors import FrownError
 from frown.losses.preference import dpo_loss, judge_advantages, judge_policy_loss
 from frown.recipes.negotiation import expresser
-from frown.recipes.negotiation.expresser import Line, Objective, distance, imitate, learn, log_probabilities, padded
+from frown.recipes.negotiation.expresser import (
+    Line,
+    Objective,
+    distance,
+    imitate,
+    learn,
+    log_probabilities,
+    padded,
+    sampled,
+)
 from frown.recipes.negotiation.speech import Moment
 
 if TYPE_CHECKING:
@@ -98,6 +107,7 @@ def pairs_of(
     """(better, worse) turns of the same group: its best `most` turns, each with one of its worst `most`.
 
     Ties are drawn. A turn is in one pair at most, and the scores of a pair differ by `least_gap` or more (and differ).
+    Raises FrownError where there is no pair.
     """
     of, worth = np.asarray(groups), np.asarray(scores, dtype=np.float64)
     out = []
@@ -109,6 +119,11 @@ def pairs_of(
             gap = worth[better] - worth[worse]
             if gap > 0 and gap >= least_gap:
                 out.append((int(better), int(worse)))
+    if not out:
+        raise FrownError(
+            f"no two turns of one scenario were judged {least_gap:g} points apart: make more dialogues "
+            "(dialogues=...), or lower learning.least_gap"
+        )
     return out
 
 
@@ -166,9 +181,7 @@ def dpo(
     watched: Sequence[Moment],
     seed: int,
 ) -> Taught:
-    """Direct preference optimisation from the model as it is. Raises FrownError without a pair."""
-    if not pairs:
-        raise FrownError("no two turns of one scenario were judged differently: make more dialogues (dialogues=...)")
+    """Direct preference optimisation from the model as it is, on pairs of `pairs_of`."""
     reference = [float(r.sum()) for r in log_probabilities(engine, said)]
 
     def objective(logp: Tensor, mask: Tensor, which: Sequence[int]) -> Tensor:
@@ -199,7 +212,7 @@ def _descend(
     for step, which in enumerate(batches, start=1):
         losses.append(learn(engine, [said[i] for i in which], which, objective))
         if step % settings.watch == 0 or step == len(batches):
-            if distance(engine, start, watched, seed + step).mean() > settings.kl_bound:
+            if distance(engine, start, sampled(engine, watched, seed + step)).mean() > settings.kl_bound:
                 expresser.put(engine, inside)
                 return Taught(step, True, losses)
             inside = expresser.weights(engine)
