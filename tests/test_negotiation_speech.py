@@ -204,7 +204,7 @@ def test_scenarios_are_varied_and_whole():
     assert len(TRAIN) == 80 and len(TEST) == 20 and {s.unit for s in table.scenarios} == {"days", "minutes", "money"}
     assert len({(s.unit, s.ours, s.theirs) for s in scenarios.varied(192).scenarios}) == 192  # none is in both halves
     assert [(s.unit, s.ours) for s in scenarios.varied(100).scenarios] == [(s.unit, s.ours) for s in table.scenarios]
-    assert all((k / 20 * (s.ours - s.theirs) + s.theirs) % 5 == 0 for s in table.scenarios for k in range(21))
+    assert all((k * (s.ours - s.theirs) / 20 + s.theirs) % 5 == 0 for s in table.scenarios for k in range(21))
     with pytest.raises(ValueError, match="192"):
         scenarios.varied(193)
     assert {abs(s.gap) for s in table.scenarios} == {100.0, 200.0} and any(s.ours > s.theirs for s in table.scenarios)
