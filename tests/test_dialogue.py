@@ -301,6 +301,22 @@ def test_what_ranks_tokens_ranks_the_policys_own(engine):
     assert sum(sketch.seen for place in held for sketch in place) == r.own.sum()
 
 
+def test_the_distance_from_the_start_is_that_of_the_policys_own_tokens(engine):
+    """None before training, though others speak; after it that of the turns one by one."""
+    from frown.engine.local import LocalEngine
+
+    unmoved = LocalEngine(engine.config)
+
+    def talks(speaker):
+        return play(speaker, Scripted(["yes", "no", "so"]), [TASK] * 2, 2, seed=3, temperature=1.0, turns=3)
+
+    first = [as_rollout(d) for d in talks(unmoved)]
+    assert any(not r.own.all() for r in first) and unmoved.kl_to_start(first) == pytest.approx(0.0, abs=1e-9)
+    moved = talks(engine)
+    turns = engine.kl_to_start([t for d in moved for t in as_turns(d)])
+    assert engine.kl_to_start([as_rollout(d) for d in moved]) == pytest.approx(turns, rel=1e-3) and turns > 1e-4
+
+
 def test_the_mask_outlives_a_checkpoint(engine, tmp_path):
     """A rehearsed conversation comes back with its mask, and another answer without one."""
     [r] = [as_rollout(d) for d in play(engine, Scripted(["yes"]), [TASK], 1, seed=3, temperature=1.0, turns=2)]

@@ -455,7 +455,8 @@ class LocalEngine:
     @torch.no_grad()
     def kl_to_start(self, rollouts: Sequence[Rollout]) -> float:
         """How far the policy that sampled these answers has gone from its start, nats a token: the mean of
-        `frown.losses.objectives.mismatch` over their tokens.
+        `frown.losses.objectives.mismatch` over the tokens that it sampled; what others said in a conversation is read,
+        not measured.
 
         Needs `guard.kl`. Cost: a forward pass of the start over the answers.
         """
@@ -464,12 +465,13 @@ class LocalEngine:
         rows = [Row(r.prompt_ids, None, r.ids, zeros, zeros) for r, zeros in zip(rollouts, nothing, strict=True)]
         found = []
         for batch in self._batches(rows):
-            used = [np.arange(len(rows[i].ids)) for i in batch]
+            used = [np.flatnonzero(rollouts[i].own) for i in batch]
             with self.start.model() as start:
                 hidden = self._hidden(start, [(rows[i].prompt_ids, rows[i].ids) for i in batch], used)
-            targets = torch.as_tensor(np.concatenate([rows[i].ids for i in batch]), device=self.device)
+            own = [(rollouts[i], u) for i, u in zip(batch, used, strict=True)]
+            targets = torch.as_tensor(np.concatenate([r.ids[u] for r, u in own]), device=self.device)
             read = read_signals(hidden, self.start_head, targets, self.config.sampling.temperature)
-            sampled = torch.as_tensor(np.concatenate([rollouts[i].logp for i in batch]))
+            sampled = torch.as_tensor(np.concatenate([r.logp[u] for r, u in own]))
             found.append(mismatch(-read["surprisal"].cpu().double(), sampled.double()))
         return float(torch.cat(found).mean())
 
