@@ -288,6 +288,19 @@ def test_measures_are_those_of_the_evaluations(tmp_path):
     assert found["calibration"]["agreement"]["ece"] == pytest.approx(ece(agree, right))
 
 
+def test_a_mask_is_no_log_probability(tmp_path):
+    """A file of conversations without log-probabilities."""
+    with as_run(write(tmp_path / "log.jsonl", chat(score=1), chat(score=0))) as run:
+        [file] = (run / "rollouts").glob("*.parquet")
+        held = pq.read_table(file)
+        own = pa.array([[True] * len(ids) for ids in held["tokens"].to_pylist()])
+        bare = held.drop_columns([c for c in ("logp", "sampled") if c in held.column_names])
+        pq.write_table(bare.append_column("sampled", own), file)
+        found = measure(read_index(run))
+    assert found["rollouts"] == 2 and found["with_logprobs"] == found["tokens"] == 0 and found["surprisal"] is None
+    assert found["calibration"]["min_probability"]["answers"] == 0
+
+
 def test_the_commands(tmp_path, capsys):
     path = write(tmp_path / "log.jsonl", chat(score=0), chat(score=1))
     main(["look", str(path), "--text", "--signal", "entropy_lower"])

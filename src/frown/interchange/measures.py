@@ -37,9 +37,10 @@ def measure(index: Index) -> dict[str, Any]:
                 batch_size=1024, columns=[c for c in ("logp", "sampled", "answer") if c in held]
             ):
                 columns = {name: batch.column(name).to_pylist() for name in batch.schema.names}
-                masks = columns.get("sampled") or [None] * batch.num_rows
-                logps += [_own(*x) for x in zip(columns.get("logp") or masks, masks, strict=True)]
-                finals += columns.get("answer") or [None] * batch.num_rows
+                none = [None] * batch.num_rows
+                masks = columns.get("sampled") or none
+                logps += [_own(*x) for x in zip(columns.get("logp") or none, masks, strict=True)]
+                finals += columns.get("answer") or none
     known = [np.array(v, np.float64) if v else None for v in logps]
     right = np.where(np.isnan(index.score), np.nan, (index.score >= 1.0).astype(np.float64))
     kinds = {
