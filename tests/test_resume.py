@@ -178,6 +178,10 @@ def test_a_run_that_cannot_begin_leaves_no_folder(tmp_path):
     with pytest.raises(FrownError, match="nowhere"):
         execute(settings(f"model.path={tmp_path / 'nowhere'}"), tmp_path / "runs" / "run")
     assert not (tmp_path / "runs" / "run").exists()
+    (tmp_path / "mine").mkdir()  # a folder that was there stays, as it was
+    with pytest.raises(FrownError, match="nowhere"):
+        execute(settings(f"model.path={tmp_path / 'nowhere'}"), tmp_path / "mine")
+    assert list((tmp_path / "mine").iterdir()) == []
 
 
 def test_a_stopped_cell_of_a_comparison_goes_on_from_its_checkpoint(whole, tmp_path, monkeypatch):

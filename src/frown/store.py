@@ -56,6 +56,8 @@ class RunDirectory:
         self._since: float | None = None
         """When this process took the run up, less the seconds that it had already taken."""
         self._lock: FileLock | None = None
+        self._made = False
+        """Whether `claim` made the folder."""
 
     # -- write -------------------------------------------------------------------------------------------------
 
@@ -66,7 +68,7 @@ class RunDirectory:
         """
         from filelock import FileLock, Timeout
 
-        lock = FileLock(self.path / _LOCK, timeout=0)
+        lock, made = FileLock(self.path / _LOCK, timeout=0), not self.path.exists()
         with _writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             try:
@@ -75,16 +77,17 @@ class RunDirectory:
                 raise FrownError(
                     f"another process is writing to {self.path}; wait until it ends, stop it, or choose another folder"
                 ) from None
-        self._lock = lock
+        self._lock, self._made = lock, made
 
     def release(self) -> None:
-        """Let others write here. Of a folder in which nothing was begun nothing is left."""
+        """Let others write here. Of a folder that `claim` made and in which nothing was begun nothing is left."""
         if self._lock is None:
             return
         with suppress(OSError):
             if [p.name for p in self.path.iterdir()] == [_LOCK]:
                 (self.path / _LOCK).unlink()
-                self.path.rmdir()
+                if self._made:
+                    self.path.rmdir()
         self._lock.release()
         self._lock = None
 
