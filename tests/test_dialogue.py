@@ -26,7 +26,7 @@ from frown.errors import FrownError
 from frown.interchange import exports
 from frown.look.page import page
 from frown.losses.advantages import tail_advantages
-from frown.types import TeacherView, Verdict
+from frown.types import Message, TeacherView, Verdict
 from puppet import CHATML, FORGETS, PLAIN, TASK, TRIMS, Puppet, ids_of, merging_tokenizer
 from tiny import CHAT, byte_model
 
@@ -75,6 +75,23 @@ def test_a_character_that_was_cut_in_the_middle_stays_as_it_was_sampled(tokenize
     engine = Puppet(tokenizer, CHAT, [half, ids_of(tokenizer, "x")])
     [dialogue] = play(engine, Scripted(["y"] * 2), [TASK], 1, seed=0, temperature=1.0, turns=2)
     assert as_rollout(dialogue).ids[: len(half)].tolist() == half
+
+
+@pytest.mark.parametrize("history", ["verbatim", "kept"])
+def test_a_template_that_refuses_system_messages_is_spoken_to_from_turn_to_turn(tokenizer, history):
+    """As one is whose first user turn holds the system text."""
+    refuses = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + CHATML
+    told = (Message(role="system", content="Be brief."), Message(role="user", content="Hello?"))
+    joined = (Message(role="user", content="Be brief.\n\nHello?"),)
+
+    def played(messages):
+        engine = Puppet(tokenizer, refuses, [ids_of(tokenizer, "yes")] * 2)
+        task = replace(TASK, messages=messages)
+        [dialogue] = play(engine, Scripted(["a", "b"]), [task], 1, seed=0, temperature=1.0, turns=2, history=history)
+        r = as_rollout(dialogue)
+        return r.prompt_ids.tolist(), r.ids.tolist(), len(r.steps)
+
+    assert played(told) == played(joined) and played(told)[2] == 2
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from frown.engine.text import completion_text
-from frown.errors import FrownError, first_line
+from frown.engine.text import completion_text, templated
+from frown.errors import FrownError
 from frown.types import Ints, Message
 
 REWRITES = (
@@ -75,8 +75,5 @@ def continuation(
 
 
 def _render(tokenizer: Any, messages: Sequence[Message]) -> str:
-    """The template's text up to where the next answer begins."""
-    try:
-        return str(tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False))
-    except Exception as error:  # a template may raise anything, jinja2's own errors and TypeErrors among them
-        raise FrownError(f"the model's chat template failed: {first_line(error)}") from error
+    """The template's text up to where the next answer begins, as `frown.engine.text.prompt_ids` tokenises it."""
+    return str(templated(tokenizer, messages, tokenize=False))

@@ -14,7 +14,13 @@ from frown.types import Ints, Message, Step
 
 
 def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> Ints:
-    """The conversation under the model's chat template, up to where its answer begins.
+    """The conversation under the model's chat template, up to where its answer begins."""
+    return np.asarray(templated(tokenizer, messages, return_dict=False), dtype=np.int64)
+
+
+def templated(tokenizer: Any, messages: Sequence[Message], **how: Any) -> Any:
+    """What the model's chat template makes of a conversation, up to where its answer begins; `how` is for
+    `apply_chat_template`. Raises FrownError where the template fails.
 
     A template that refuses system messages (Gemma's of the first two generations) gets the system text in front of the
     first user turn, as the template of the third does it.
@@ -22,13 +28,13 @@ def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> Ints:
     ways = [list(messages), without_system(messages)]
     for i, conversation in enumerate(ways):
         try:
-            ids = tokenizer.apply_chat_template(conversation, add_generation_prompt=True, return_dict=False)
+            found = tokenizer.apply_chat_template(conversation, add_generation_prompt=True, **how)
         except Exception as error:  # a template may raise anything, jinja2's own errors and TypeErrors among them
             if i or ways[0] == ways[1]:
                 raise FrownError(f"the model's chat template failed: {first_line(error)}") from error
         else:
             break
-    return np.asarray(ids, dtype=np.int64)
+    return found
 
 
 def without_system(messages: Sequence[Message]) -> list[Message]:
