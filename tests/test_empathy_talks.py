@@ -148,6 +148,25 @@ def test_training_against_an_endpoint_keeps_statistics_and_no_key(tmp_path, url,
         talks.hold(talks.settings("plain", [], model, talks.PersonConfig()), out)
 
 
+@pytest.mark.parametrize("broken", [b"[", b'{"asked": 1}', b"\xff"])
+def test_what_is_kept_of_earlier_attempts_hides_no_error(broken, tmp_path, model, monkeypatch, capsys):
+    statistics = {"asked": 3, "answered": 3, "cached": 0, "lost": {}, "calls": 3, "tokens": 9, "unread_feelings": 0}
+
+    def fails(config, out, warn, resume, tell):
+        try:
+            raise FrownError("the disk is full")
+        finally:
+            tell(statistics)
+
+    monkeypatch.setattr(talks, "train", fails)
+    (tmp_path / "person.json").write_bytes(broken)
+    with pytest.raises(SystemExit):
+        main(["empathy", "train", "--model", model, "--out", str(tmp_path)])
+    said = capsys.readouterr().err
+    assert "the disk is full" in said and "person.json cannot be read" in said and "Traceback" not in said
+    assert json.loads((tmp_path / "person.json").read_text()) == [statistics]
+
+
 # -- a person by rules ---------------------------------------------------------------------------------------------
 
 

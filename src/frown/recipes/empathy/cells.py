@@ -31,7 +31,8 @@ class Cell(NamedTuple):
 def kept(file: Path, about: Mapping[str, Any], make: Callable[[], Cell]) -> Cell:
     """The cell of a file, or else one that is made and written there.
 
-    `about`: all that it depends on, as plain data. Raises FrownError where the file holds a cell of something else.
+    `about`: all that it depends on, as plain data. Raises FrownError where the file holds a cell of something else,
+    or cannot be read.
     """
     if not file.exists():
         cell = make()
@@ -41,6 +42,8 @@ def kept(file: Path, about: Mapping[str, Any], make: Callable[[], Cell]) -> Cell
     try:
         held = json.loads(file.read_text(encoding="utf-8"))
         cell, theirs = _cell(held["cell"]), held["about"]
+        if not isinstance(theirs, dict):
+            raise TypeError("what it is of is no object")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FrownError(f"{file} cannot be read: {first_line(error)}; delete it to make it anew") from None
     mine = json.loads(json.dumps(about))

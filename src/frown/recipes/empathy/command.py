@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from cyclopts import App, Parameter
 
-from frown.errors import FrownError
+from frown.errors import FrownError, first_line
 
 if TYPE_CHECKING:
     from frown.recipes.empathy.experiment import Start
@@ -193,8 +193,7 @@ def train(
 
     def tell(statistics: Mapping[str, Any]) -> None:
         kept = out / "person.json"  # of each attempt at the run
-        before = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else []
-        write_text(kept, json.dumps([*before, statistics], indent=1) + "\n")
+        write_text(kept, json.dumps([*_attempts(kept, warn), statistics], indent=1) + "\n")
         console.print(talks.spent(statistics), markup=False, highlight=False, soft_wrap=True)
 
     with LiveView([Watched("train", out, config.optimiser.steps)], console).in_background():
@@ -286,6 +285,21 @@ def fit(
     if out is not None:
         write_text(out, text)
     print(text if json_ else table(found))
+
+
+def _attempts(file: Path, warn: Callable[[str], None]) -> list[Any]:
+    """What was kept of earlier attempts at a run. It is read as one ends, maybe by an error: a file that cannot be
+    read is a warning and no attempts, not another error in that one's place."""
+    if not file.exists():
+        return []
+    try:
+        held = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(held, list):
+            raise ValueError("it is no list")
+    except (OSError, ValueError) as error:
+        warn(f"{file} cannot be read: {first_line(error)}; it is begun anew")
+        return []
+    return held
 
 
 def _finish(found: Sequence[Mapping[str, Any]], out: Path, as_json: bool) -> None:
