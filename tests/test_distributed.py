@@ -287,11 +287,18 @@ def test_sharding_needs_several_processes():
         pass
 
 
-@pytest.mark.parametrize("command", [["compare", "--preset", "smoke"], ["probe"], ["eval", "lab:chains-0"]])
-def test_commands_that_are_one_process_say_so(command, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("command", "more"),
+    [
+        ("compare", ["--preset", "smoke"]), ("probe", []), ("eval", ["lab:chains-0"]), ("negotiate", ["no=1"]),
+        ("express", ["no=1"]), ("empathy", ["--turns", "0"]), ("empathy model", ["--turns", "0"]),
+        ("empathy fit", ["none.jsonl"]), ("empathy train", []), ("empathy eval", []),
+    ],
+)  # fmt: skip
+def test_commands_that_are_one_process_say_so(command, more, monkeypatch, capsys):
     from frown.cli import main
 
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(SystemExit):
-        main(command)
-    assert f"`frown {command[0]}` is one process" in capsys.readouterr().err
+        main([*command.split(), *more])
+    assert f"`frown {command}` is one process" in capsys.readouterr().err

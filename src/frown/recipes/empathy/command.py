@@ -58,11 +58,13 @@ def acts(
     json_
         Print the results as JSON on standard output.
     """
+    from frown.distributed import refuse_several
     from frown.recipes.empathy import experiment
     from frown.recipes.empathy.act_policy import Training
     from frown.recipes.empathy.presets import PRESETS
     from frown.recipes.empathy.profile import profiles as load
 
+    refuse_several("empathy")
     kinds, on = _kinds(reward), _simulators(simulators)
     begun: list[Start] = [_start(name) for name in _names(starts)]
     _at_least_one({"--seeds": seeds, "--turns": turns})
@@ -114,11 +116,13 @@ def model(
     """
     import torch
 
+    from frown.distributed import refuse_several
     from frown.recipes.empathy import model_policy
     from frown.recipes.empathy.experiment import Arm
     from frown.recipes.empathy.presets import PRESETS
     from frown.recipes.empathy.profile import profiles as load
 
+    refuse_several("empathy model")
     kinds, on = _kinds(reward), _simulators(simulators)
     weights = _weights(task_weights)
     _at_least_one({"--seeds": seeds, "--turns": turns})
@@ -277,9 +281,11 @@ def fit(
     json_
         Print the results as JSON on standard output.
     """
+    from frown.distributed import refuse_several
     from frown.recipes.empathy.learned import leave_one_out, table
     from frown.store import write_text
 
+    refuse_several("empathy fit")
     found = leave_one_out(files)
     text = json.dumps({"command": _command(), "models": found}, indent=1, allow_nan=False)
     if out is not None:

@@ -40,8 +40,10 @@ def negotiate(
         Print the results as JSON on standard output.
     """
     from frown.config import load
+    from frown.distributed import refuse_several
     from frown.recipes.negotiation.recipe import NegotiationConfig, results_table, run, sentences, write
 
+    refuse_several("negotiate")
     given = {"scenario": scenario, "data": data}
     flags = [f"{key}={json.dumps(str(value))}" for key, value in given.items() if value is not None]
     settings = load(NegotiationConfig, config, [*flags, *overrides])
@@ -74,9 +76,11 @@ def express(
         Print the results as JSON on standard output.
     """
     from frown.config import load
+    from frown.distributed import refuse_several
     from frown.recipes.negotiation.express import ExpressConfig, run, write
     from frown.recipes.negotiation.measure import judged_table, play_table, sentences
 
+    refuse_several("express")
     flags = [f"model={json.dumps(model)}"] if model is not None else []
     settings = load(ExpressConfig, config, [*flags, *overrides])
     console = _console(json_)
