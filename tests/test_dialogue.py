@@ -21,6 +21,7 @@ from frown.dialogue.conversation import affect, as_rollout, as_turns
 from frown.dialogue.credit import on_tokens, outcome_advantages, potential_changes, returns, turn_advantages
 from frown.dialogue.partner import Hearing, Reply, Scripted
 from frown.dialogue.play import go_on, play
+from frown.distributed import Ranks
 from frown.engine.text import completion_text
 from frown.errors import FrownError
 from frown.interchange import exports
@@ -354,6 +355,13 @@ def test_an_export_has_the_policys_own_log_probabilities(engine):
 
 def replace_objective(config, **changes):
     return config.model_copy(update={"objective": config.objective.model_copy(update=changes)})
+
+
+def test_an_engine_of_conversations_is_one_process(engine):
+    from frown.dialogue.environment import DialogueEngine
+
+    with pytest.raises(FrownError, match="conversations are trained in one process"):
+        DialogueEngine(engine.config, Scripted([]), turns=2, ranks=Ranks(0, 2))
 
 
 def test_conversations_are_played_again_from_their_seed(engine):

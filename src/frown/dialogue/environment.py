@@ -32,6 +32,7 @@ class DialogueEngine(LocalEngine):
 
     `judge`: how a conversation that was scored went, instead of the partner's own verdict. `history`: what becomes of
     turns that the chat template would rewrite; a loop learns from whole conversations, so they are refused or kept.
+    Raises FrownError where `ranks` are several processes.
     """
 
     def __init__(
@@ -44,6 +45,8 @@ class DialogueEngine(LocalEngine):
         history: Literal["verbatim", "kept"] = "verbatim",
         ranks: Ranks = ALONE,
     ) -> None:
+        if ranks.size > 1:
+            raise FrownError("conversations are trained in one process; launch it without accelerate or torchrun")
         super().__init__(config, ranks)
         self._partner, self._turns, self._judge = partner, turns, judge
         self._history: History = history

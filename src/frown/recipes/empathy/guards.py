@@ -91,8 +91,8 @@ class Consistency(NamedTuple):
 def consistency(person: Profile, lines: Sequence[str]) -> Consistency:
     """Whether a person's lines keep to its profile and to each other (Abdulhai et al. 2025, arXiv 2511.00222).
 
-    An exact oracle, for lines in the lab's words: a line contradicts a profile that has another need or another topic,
-    and a line that names other ones.
+    An exact oracle for a person by rules, in English or in the lab's words: a line contradicts a profile that
+    has another need or another topic, and a line that names other ones.
     """
     said = [(frozenset(NEEDS[i] for i in _named(x)), named_words(x) & set(TOPICS)) for x in lines]
     if not said:
