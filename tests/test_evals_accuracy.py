@@ -167,6 +167,15 @@ def test_agreement_counts_scored_samples_with_the_same_answer():
     assert np.isnan(calibration.agreement(codes, np.zeros((2, 4), dtype=bool))).all()
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_sample_half_right_ranks_nothing(weighted):
+    conf, right = random_samples(3, n=20)
+    half = np.random.default_rng(3).random(right.shape) < 0.3
+    weights = [np.random.default_rng(4).integers(0, 3, (5, 20)).astype(float)] if weighted else []
+    found = calibration.auroc(conf, np.where(half, 0.5, right), *weights)
+    assert found == pytest.approx(calibration.auroc(conf, np.where(half, NAN, right), *weights))
+
+
 def test_undefined_is_nan_not_a_number():
     empty = np.full((3, 2), NAN)
     conf = np.full((3, 2), 0.5)

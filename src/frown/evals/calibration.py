@@ -83,9 +83,11 @@ def ece_equal_mass(
 def auroc(confidence: NDArray[Any], right: NDArray[Any], weights: Array | None = None) -> Array:
     """The chance that a right sample is more confident than a wrong one, ties counting half.
 
-    NaN where all samples are right or all wrong. A pair of samples counts by the weights of both prompts.
+    NaN where all samples are right or all wrong; one that is neither is left out. A pair of samples
+    counts by the weights of both prompts.
     """
-    return ranking.auroc(confidence, right, np.zeros_like(confidence), weights)
+    sure = np.where(np.isin(right, (0, 1)), right, np.nan)  # the ranking takes a half as half a positive
+    return ranking.auroc(confidence, sure, np.zeros_like(confidence), weights)
 
 
 def aurc(confidence: NDArray[Any], right: NDArray[Any], weights: Array | None = None) -> Array:
