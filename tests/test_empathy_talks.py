@@ -17,8 +17,9 @@ from frown.look.page import page
 from frown.recipes.empathy import act_policy, experiment, talks
 from frown.recipes.empathy.acts import ACTS, NEEDS
 from frown.recipes.empathy.guards import consistency, need_met
+from frown.recipes.empathy.language import base_model
 from frown.recipes.empathy.presets import RLVER
-from frown.recipes.empathy.profile import TOPICS, drawn
+from frown.recipes.empathy.profile import TOPICS, drawn, profiles
 from frown.recipes.empathy.user import SOOTHABLE
 from frown.recipes.empathy.wording import ENGLISH, LAB, named
 from frown.store import RunDirectory
@@ -120,11 +121,35 @@ def test_feelings_that_cannot_be_read_are_asked_for_once_more(tmp_path, url, mod
 @pytest.mark.parametrize("how", ["broken", "dead", "spent"])
 def test_what_the_endpoint_does_not_answer_costs_its_conversation_alone(tmp_path, url, model, how, capsys):
     given = spoken("http://127.0.0.1:9/v1" if how == "dead" else url, "well" if how == "spent" else how)
-    found = evaluated(tmp_path, model, *given, *(["person.call_budget=30"] if how == "spent" else []))
+    with pytest.raises(SystemExit) as end:
+        evaluated(tmp_path, model, *given, *(["person.call_budget=30"] if how == "spent" else []))
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert end.value.code == 2
     assert sum(found["lost"].values()) == found["conversations"] == found["ends"]["lost"] == 4
     assert found["measures"]["emotion"] is None and sum(found["statistics"]["lost"].values()) > 0
-    said = capsys.readouterr().out
-    assert "4 lost" in said and "not defined" in said and KEY not in said and not holds_key(tmp_path)
+    said = capsys.readouterr()
+    assert "answered in none of 4 conversations" in said.err and KEY not in said.err
+    assert "4 lost" in said.out and "not defined" in said.out and KEY not in said.out and not holds_key(tmp_path)
+
+
+def test_a_model_that_knows_none_of_the_words_is_refused(tmp_path, capsys):
+    base_model(tmp_path / "model", profiles(None, "train", 4), SOOTHABLE, RLVER, 1, 0)
+    for command in ("train", "eval"):
+        with pytest.raises(SystemExit):
+            main(["empathy", command, "--model", str(tmp_path / "model"), "model.device=cpu", "--out",
+                  str(tmp_path / command)])  # fmt: skip
+        assert "use --wording lab" in capsys.readouterr().err
+
+
+def test_training_with_nobody_to_talk_to_stops_at_once_and_says_why(tmp_path, model, capsys):
+    out = tmp_path / "run"
+    with pytest.raises(SystemExit):
+        main(["empathy", "train", "--model", model, *spoken("http://127.0.0.1:9/v1", "train"), "model.device=cpu",
+              "sampling.max_new_tokens=4", "eval.prompts=2", "eval.samples=1", "--out", str(out)])  # fmt: skip
+    said = capsys.readouterr().err
+    assert "the partner answered in none of 2 conversations" in said and KEY not in said
+    assert json.loads((out / "status.json").read_text())["status"] == "failed"
+    assert json.loads((out / "person.json").read_text())[0]["lost"]
 
 
 def test_training_against_an_endpoint_keeps_statistics_and_no_key(tmp_path, url, model, capsys):

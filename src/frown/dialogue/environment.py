@@ -9,6 +9,7 @@ Each answer is a whole conversation as one rollout, with the partner's verdict; 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -63,13 +64,17 @@ class DialogueEngine(LocalEngine):
     ) -> list[Rollout]:
         """n conversations about each task, in order, as rollouts with the partner's verdicts.
 
-        `contexts` and `model`: what a teacher would say first, which opens no conversation: it is a FrownError.
+        `contexts` and `model`: what a teacher would say first, which opens no conversation: it is a FrownError. So is a
+        partner that answered in none of them: without one there is nothing to learn from.
         """
         if contexts is not None or model is not None:
             raise FrownError(
                 "a conversation is held by the policy from its task's own messages; set objective.distillation = 0"
             )
-        return [as_rollout(d) for d in self.talks(tasks, n, seed=seed, temperature=temperature)]
+        held = self.talks(tasks, n, seed=seed, temperature=temperature)
+        if held and all(d.stop == "lost" for d in held):
+            raise FrownError(nobody_answered(held))
+        return [as_rollout(d) for d in held]
 
     def talks(self, tasks: Sequence[Task], n: int, *, seed: int, temperature: float) -> list[Dialogue]:
         """The same as conversations."""
@@ -86,6 +91,12 @@ class DialogueEngine(LocalEngine):
     ) -> list[Rollout]:
         """n single turns behind each context."""
         return super().sample(tasks, n, seed=seed, temperature=temperature, contexts=contexts)
+
+
+def nobody_answered(held: Sequence[Dialogue]) -> str:
+    """What to say of conversations that were all lost."""
+    why, _ = Counter(d.why for d in held).most_common(1)[0]
+    return f"the partner answered in none of {len(held)} conversations: {why}"
 
 
 class _Turns:

@@ -262,6 +262,9 @@ def eval_(
     if found["statistics"] is not None:
         print(talks.spent(found["statistics"]), file=sys.stderr if json_ else sys.stdout)
     print(text if json_ else talks.table(found))
+    if found["ends"].get("lost") == found["conversations"]:
+        why = max(found["lost"], key=lambda reason: found["lost"][reason])
+        raise FrownError(f"the person answered in none of {found['conversations']} conversations: {why}")
 
 
 @app.command

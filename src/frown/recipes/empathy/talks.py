@@ -162,10 +162,12 @@ def train(
 
         def engine(config: RunConfig, ranks: Any) -> DialogueEngine:
             mixed = judge if weight else None
-            return DialogueEngine(
+            made = DialogueEngine(
                 *(config, person.user),
                 turns=person.preset.turns, judge=mixed, history=told.history, ranks=ranks,
             )  # fmt: skip
+            _refuse_unknown_words(made, person)
+            return made
 
         environment = Conversations("empathy", person.train, person.test)
         try:
@@ -194,6 +196,17 @@ def hold(config: RunConfig, out: Path, against: str | None = None) -> dict[str, 
         return found | {"statistics": person.statistics()}
 
 
+def _refuse_unknown_words(engine: DialogueEngine, person: Person) -> None:
+    """Raise FrownError where the model's tokenizer knows too few words to tell what the person says."""
+    said = person.test[0].messages[-1]["content"]
+    ids, unknown = engine.encode(said), engine.tokenizer.unk_token_id
+    if unknown is not None and 2 * ids.count(unknown) > len(ids):
+        raise FrownError(
+            f"the model's tokenizer does not know most words of {said!r}; with a model that `frown empathy model` made, use "
+            "--wording lab"
+        )
+
+
 def _held(config: RunConfig, person: Person, out: Path) -> tuple[dict[str, Any], Measured]:
     """One model's conversations, kept: what became of them, and each measure by person."""
     from frown.affect.appraisal import appraise
@@ -203,6 +216,7 @@ def _held(config: RunConfig, person: Person, out: Path) -> tuple[dict[str, Any],
 
     told = parse(PersonConfig, config.task.options, "task.options")
     engine = DialogueEngine(config, person.user, turns=person.preset.turns, history=told.history)
+    _refuse_unknown_words(engine, person)
     tasks, each = person.test[: config.eval.prompts], config.eval.samples
     talks = engine.talks(tasks, each, seed=EVAL_SEED, temperature=config.eval.temperature)
     rollouts = [as_rollout(d) for d in talks]
