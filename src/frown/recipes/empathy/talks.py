@@ -199,11 +199,11 @@ def hold(config: RunConfig, out: Path, against: str | None = None) -> dict[str, 
 def _refuse_unknown_words(engine: DialogueEngine, person: Person) -> None:
     """Raise FrownError where the model's tokenizer knows too few words to tell what the person says."""
     said = person.test[0].messages[-1]["content"]
-    ids, unknown = engine.encode(said), engine.tokenizer.unk_token_id
-    if unknown is not None and 2 * ids.count(unknown) > len(ids):
+    words, back = said.split(), engine.decode(engine.encode(said))
+    if 2 * sum(word in back for word in words) < len(words):
         raise FrownError(
-            f"the model's tokenizer does not know most words of {said!r}; with a model that `frown empathy model` made, use "
-            "--wording lab"
+            f"the model's tokenizer does not know most words of {said!r}; with a model that `frown empathy model` "
+            "made, use --wording lab"
         )
 
 
