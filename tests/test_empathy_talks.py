@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -22,6 +23,7 @@ from frown.recipes.empathy.presets import RLVER
 from frown.recipes.empathy.profile import TOPICS, drawn, profiles
 from frown.recipes.empathy.user import SOOTHABLE
 from frown.recipes.empathy.wording import ENGLISH, LAB, named
+from frown.report.again import EMPATHY_OWN, command, flat
 from frown.store import RunDirectory
 from tiny import byte_model
 
@@ -213,6 +215,37 @@ def test_any_model_is_trained_with_a_person_by_rules_and_the_run_goes_on(tmp_pat
     with pytest.raises(SystemExit):  # the person is part of the run
         main(["empathy", "train", "--model", model, "--person", "plain", "model.device=cpu", "--resume",
               "--out", str(tmp_path / "whole")])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["--person", "soothable", "--wording", "lab", "--task-weight", "0.25", "optimiser.steps=2", "seed=3"],
+        ["--preset", "sage", "--profiles", "some 'folder'", "sampling.responses_per_prompt=16", "eval.samples=1"],
+        ["--person", "spoken", "person.endpoint.base_url=http://h/v1", "person.endpoint.model=m", "person.cache=c d",
+         "--history", "kept", "model.lora.rank=4"],
+    ],
+)  # fmt: skip
+def test_the_command_in_the_report_of_a_run_makes_the_same_run(given, tmp_path, model, monkeypatch):
+    made = []
+
+    def train(config, *_):
+        made.append(config)
+        raise FrownError("enough")
+
+    monkeypatch.setattr(talks, "train", train)
+    for words in (["--model", model, *given, "--out", str(tmp_path)], None):
+        shown = words or shlex.split(command(tmp_path, json.loads(made[0].model_dump_json())))[3:]
+        with pytest.raises(SystemExit):
+            main(["empathy", "train", *shown])
+    assert len(made) == 2 and made[0] == made[1]
+    longer = json.loads(made[0].model_dump_json())
+    longer["model"]["path"] = "x" * 3000
+    assert command(tmp_path, longer).startswith("# Made by")
+
+
+def test_the_settings_that_the_command_always_names_are_those_with_defaults_of_their_own():
+    assert set(flat(talks.DEFAULTS)) == EMPATHY_OWN
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 
 from frown.evals.wording import decimal
 from frown.report import numbers
+from frown.report.again import flat
 from frown.report.blocks import Block, Cell, Code, Folded, Item, Points, Row, Section, Table, Text, absent
 from frown.report.material import Material
 from frown.report.question import figure
@@ -148,15 +149,6 @@ def made_by(environment: Mapping[str, Any], config: Any, redraw: str, digest: st
     if config:
         blocks.append(Folded(f"Config {digest}", (Code(json.dumps(config, indent=2, ensure_ascii=False)),)))
     return Section("Environment, and how to make this again", blocks)
-
-
-def flat(nested: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} as {"a.b": 1}."""
-    out: dict[str, Any] = {}
-    for key, value in nested.items():
-        name = f"{before}{key}"
-        out |= flat(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value}
-    return out
 
 
 def _text(value: Any) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from frown.errors import FrownError
 from frown.evals.profile import Judged, profile
 from frown.evals.summary import SCHEMA
+from frown.report.again import command
 from frown.store import RunDirectory, run_name
 
 Kind = Literal["training run", "comparison", "evaluation"]
@@ -93,7 +94,7 @@ def _of_run(path: Path) -> dict[str, Any]:
         environment = dict(read_json(path / "environment.json", ""))
     except FrownError:
         environment = {}
-    environment["command"] = f"frown train --config {path}/config.json --out {path}-again"
+    environment["command"] = command(path, config)
     return summarise([result_of(name, _seed(path), path)], baseline=name, config=config, environment=environment)
 
 
