@@ -15,6 +15,8 @@ from frown.evals.wording import decimal
 from frown.report.chart import Point, Series, line_chart, ticks
 from frown.report.html import write_report
 from frown.report.numbers import amount, duration
+from frown.report.question import changed
+from frown.report.sections import _per_point
 from frown.report.table import summary_table
 from test_evals_summary import full_summary, run
 
@@ -216,6 +218,24 @@ def test_a_chart_draws_points_where_they_are():
     assert "Nothing was measured" in line_chart([Series("a", 0, ())], "step", "A")
     below = line_chart([Series("a", 0, (Point(-1, 0.2), Point(1, -0.2, -0.4, 0.0)))], "place", "A")
     assert below.count('class="zero"') == 1 and 'text-anchor="end">-.4<' in below
+
+
+@pytest.mark.parametrize(
+    ("p", "prompts", "low", "why", "shown"),
+    [
+        (0.13, 4, 0.2, "4 prompts are too few to tell it from chance", False),
+        (0.0625, 5, 0.2, "5 prompts are too few", False),  # 2 / 2^5: no p of 5 prompts is below it
+        (0.07, 6, 0.2, "exchanging the two at random gives one as large too often (p = .070)", False),
+        (0.13, 4, -0.1, "the interval includes zero", False),
+        (0.01, 20, 0.2, "the interval excludes zero.", True),
+    ],
+)
+def test_the_answer_says_why_no_difference_is_shown_and_costs_agree(p, prompts, low, why, shown):
+    gap = {"mean": 0.23, "ci95": [low, 0.29], "p": p, "before": 0.07}
+    item = changed("x", "Avg@1", gap, {"mean": 0.3, "ci95": None}, prompts)
+    assert why in item.text and item.shown is shown and ("no difference is shown" in item.text) != shown
+    arm = {"change": {"avg_at_k": gap}, "rollouts": {"mean": 460.0, "ci95": None}}
+    assert _per_point(arm, "rollouts", amount).text == ("20" if shown else "–")
 
 
 def test_figures_read_well():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from frown.evals.stats import LEVEL
 from frown.evals.wording import LOWER_IS_BETTER, NAMES, decimal, is_shown
 from frown.report import numbers
 from frown.report.blocks import Cell, Item, Row, Table
@@ -51,17 +52,27 @@ def answer(m: Material) -> list[Item]:
     arm = s["arms"][name]
     metric = NAMES["avg_at_k"].format(k=s["k"] or "k")
     if arm["change"] and arm["change"]["avg_at_k"]:
-        return [changed(name, metric, arm["change"]["avg_at_k"], arm["avg_at_k"])]
+        return [changed(name, metric, arm["change"]["avg_at_k"], arm["avg_at_k"], s["prompts"])]
     if arm["avg_at_k"]:
         text = f"{name} reaches {metric} {numbers.mean(arm['avg_at_k'])} {numbers.bounds(arm['avg_at_k'])}"
         return [Item(f"{text}, over {s['prompts']} prompts.", None)]
     return [Item(f"Nobody can tell yet: {name} has no figures.", None)]
 
 
-def changed(name: str, metric: str, gap: Mapping[str, Any], after: Mapping[str, Any]) -> Item:
-    """How training changed one figure."""
+def changed(name: str, metric: str, gap: Mapping[str, Any], after: Mapping[str, Any], prompts: int) -> Item:
+    """How training changed one figure, measured on so many prompts."""
     shown = is_shown(gap)
-    verdict = "the interval excludes zero" if shown else "no difference is shown"
+    low, high = gap["ci95"]
+    if shown:
+        verdict = "the interval excludes zero"
+    elif low <= 0 <= high:
+        verdict = "the interval includes zero, so no difference is shown"
+    elif 2.0 ** (1 - prompts) > 1.0 - LEVEL:  # the share of all 2^N exchanges that none can be below
+        few = "1 prompt is" if prompts == 1 else f"{prompts} prompts are"
+        verdict = f"the interval excludes zero, but {few} too few to tell it from chance, so no difference is shown"
+    else:
+        verdict = "the interval excludes zero, but exchanging the two at random gives one as large too often (p = "
+        verdict += f"{decimal(gap['p'], 3)}), so no difference is shown"
     text = (
         f"{name} went from {metric} {decimal(gap['before'])} before training to {numbers.mean(after)}: "
         f"{decimal(gap['mean'], sign=True)} {numbers.bounds(gap)}; {verdict}."
