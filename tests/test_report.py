@@ -200,6 +200,24 @@ def test_a_summary_that_is_not_one_is_one_clear_line(summary, tmp_path):
     assert "cannot be read" in complaint()
 
 
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        ((), "read results.json"),
+        (("report.html",), "read results.json, or the report that is there already, report.html"),
+        (("rollouts/",), "read results.json; `frown look"),
+    ],
+)
+def test_results_of_another_command_are_named_and_left_alone(held, said, tmp_path):
+    (tmp_path / "results.json").write_text("{}")
+    for name in held:
+        (tmp_path / name).mkdir() if name.endswith("/") else (tmp_path / name).write_text("its own")
+    with pytest.raises(FrownError) as error:
+        write_report(tmp_path)
+    assert str(error.value).startswith(f"{tmp_path} holds results of another command: {said}")
+    assert "report.html" not in held or (tmp_path / "report.html").read_text() == "its own"
+
+
 # --- charts and numbers -------------------------------------------------------------------------------------
 
 

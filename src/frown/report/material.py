@@ -52,11 +52,23 @@ def material(path: Path) -> Material:
     if (path / "status.json").is_file() and (path / "config.json").is_file():
         runs = {run_name(path): {_seed(path): RunDirectory(path)}}
         return Material("training run", path, _of_run(path), _metrics(runs), _profiles(runs))
+    if other := results_of_another(path):
+        raise FrownError(other)
     summary = load_summary(path / "summary.json")
     if (path / "samples").is_dir():
         return Material("evaluation", path, summary)
     runs = {arm: dict(_seeds(path / "runs" / arm)) for arm in summary["arms"] if _is_name(arm)}
     return Material("comparison", path, summary, _metrics(runs), _profiles(runs))
+
+
+def results_of_another(path: Path) -> str:
+    """What to read in a folder that a command of a recipe filled, which brings its own report; "" of any other."""
+    if (path / "summary.json").exists() or not (path / "results.json").is_file():
+        return ""
+    read = "results.json" + (", or the report that is there already, report.html" * (path / "report.html").is_file())
+    look = any((path / part).is_dir() for part in ("rollouts", "answers"))
+    more = f"; `frown look {path}` shows its rollouts" if look else ""
+    return f"{path} holds results of another command: read {read}{more}"
 
 
 def load_summary(source: Path) -> dict[str, Any]:
