@@ -321,7 +321,7 @@ def critic_calls(seeds: Mapping[int, Sequence[Mapping[str, Any]]]) -> float | No
 
 def _per_point(arm: Mapping[str, Any], key: str, unit: Callable[[float | None], str]) -> Cell:
     gain, cost = (arm["change"] or {}).get("avg_at_k"), arm[key]
-    if not is_shown(gain) or not cost or gain["ci95"][0] <= 0 or not cost["mean"]:
+    if not gain or not is_shown(gain) or not cost or gain["ci95"][0] <= 0 or not cost["mean"]:
         return MISSING
     least, most = (cost["mean"] / (100 * g) for g in reversed(gain["ci95"]))
     return Cell(unit(cost["mean"] / (100 * gain["mean"])), f"[{unit(least)}, {unit(most)}]")
