@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from browser import opened
 from frown.cli import main
 from frown.config import AskedModelConfig, LocalModelConfig
 from frown.dialogue.credit import returns
@@ -271,6 +272,17 @@ def test_the_command_writes_its_tables_and_marks_soothing_in_red(tmp_path, capsy
     assert red and all("soother" in r or "change" in r for r in red)
     html = page(found, "frown <b>")
     assert html.count('<tr class="soothing"') == len(red) and "<b>" not in html and "frown &lt;b&gt;" in html
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_page_fits_and_counts_its_seeds(width, chromium, tmp_path):
+    main(["empathy", "--seeds", "1", "--turns", "64", "--reward", "bonus", "--starts", "uniform",
+          "--simulators", "soothable", "--out", str(tmp_path)])  # fmt: skip
+    with opened(chromium, (tmp_path / "report.html").as_uri(), width=width) as shown:
+        assert shown.evaluate("document.documentElement.scrollWidth") <= width
+        intervals = "[...document.querySelectorAll('td span')].map(s => s.getClientRects().length)"
+        assert set(shown.evaluate(intervals)) == {1}
+        assert "1 seed, " in shown.inner_text("body") and "1 seeds" not in shown.inner_text("body")
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,12 @@ COURSE = (
     "Emotion and share of needs met on the way, of the first people alone, after so many turns. Marked: emotion up "
     "against before training, needs met not."
 )
+_TABLE = '<div class="wide" role="region" aria-label="Table" tabindex="0"><table>'
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
-table { border-collapse: collapse; margin: 1rem 0; } td, th { padding: .25rem .7rem; text-align: right; }
+code, h1, h2 { overflow-wrap: anywhere; } .wide { overflow-x: auto; margin: 1rem 0; }
+table { border-collapse: collapse; } td span { white-space: nowrap; }
+td, th { padding: .25rem .7rem; text-align: right; }
 th:first-child, td:first-child { text-align: left; } tr + tr { border-top: 1px solid #ddd; }
 .soothing { background: #fdd; color: #900; }
 @media (prefers-color-scheme: dark) { body { background: #161616; color: #ddd; } tr + tr { border-color: #333; }
@@ -63,6 +66,7 @@ def page(found: Sequence[Mapping[str, Any]], command: str) -> str:
     """One self-contained page; everything that is not ours is escaped."""
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>frown: empathy</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
         f"<style>{_STYLE}</style><h1>Rewards from the other person's feelings</h1>"
         f"<p><code>{escape(command)}</code></p>{section(found)}</html>"
@@ -75,20 +79,26 @@ def section(found: Sequence[Mapping[str, Any]]) -> str:
     out.append(" an arm whose emotion rose against before training while the share of needs met did not.</p>")
     for one in found:
         for simulator, head, rows in _tables(one):
-            out.append(f"<h2>{escape(heading(one, simulator))}</h2><p>{escape(_about(one, simulator))}</p><table><tr>")
+            out.append(f"<h2>{escape(heading(one, simulator))}</h2><p>{escape(_about(one, simulator))}</p>{_TABLE}<tr>")
             out += [f"<th>{escape(h)}</th>" for h in head]
             for cells, red in rows:
-                out.append(f"</tr><tr{SOOTHES if red else ''}>" + "".join(f"<td>{escape(c)}</td>" for c in cells))
-            out.append("</tr></table>")
+                out.append(f"</tr><tr{SOOTHES if red else ''}>" + "".join(f"<td>{_whole(c)}</td>" for c in cells))
+            out.append("</tr></table></div>")
         if course := _course(one):
             head, lines = course
-            out.append(f"<h2>{escape(course_heading(one))}</h2><p>{escape(COURSE)}</p><table><tr>")
+            out.append(f"<h2>{escape(course_heading(one))}</h2><p>{escape(COURSE)}</p>{_TABLE}<tr>")
             out += [f"<th>{escape(h)}</th>" for h in head]
             for arm, marks in lines:
                 out.append(f"</tr><tr><td>{escape(arm)}</td>")
                 out += [f"<td{SOOTHES if red else ''}>{escape(c)}</td>" for c, red in marks]
-            out.append("</tr></table>")
+            out.append("</tr></table></div>")
     return "".join([*out, "</section>"])
+
+
+def _whole(cell: str) -> str:
+    """A cell whose interval stays on one line."""
+    mean, bracket, ends = escape(cell).partition("[")
+    return f"{mean}<span>[{ends}</span>" if bracket else mean
 
 
 def _about(one: Mapping[str, Any], simulator: str) -> str:
@@ -97,9 +107,11 @@ def _about(one: Mapping[str, Any], simulator: str) -> str:
         min(of_arm[simulator][m][0] for of_arm in one["arms"].values() if of_arm[simulator][m] is not None)
         for m in ("to_profile", "to_itself")
     ]
+    seeds = len(one["seeds"])
     return (
-        f"{len(one['seeds'])} seeds, {one['people'][1]} people. The simulator keeps to its profile in {kept[0]:.3f} of "
-        f"its lines and to itself in {kept[1]:.3f} of their pairs, in the arm where it does so least."
+        f"{seeds} {'seed' if seeds == 1 else 'seeds'}, {one['people'][1]} people. The simulator keeps to its profile "
+        f"in {kept[0]:.3f} of its lines and to itself in {kept[1]:.3f} of their pairs, in the arm where it does so "
+        "least."
     )
 
 
