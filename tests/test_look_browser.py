@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import re
 import threading
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from frown.look.page import page as page_data
 from frown.look.page import read_row, token_values
 from frown.look.scales import level, scale, span_of
 from frown.look.server import LookServer
-from frown.store import RunDirectory
-from look_runs import UNSEEN, conversation, hostile
+from frown.store import RunDirectory, write_rollouts
+from look_runs import UNSEEN, conversation, hostile, row
 
 SETTINGS = {
     "baseline": "grpo",
@@ -435,3 +436,19 @@ def test_a_conversation_is_drawn_turn_by_turn(chromium, tmp_path, pictures, widt
         page.locator("#answer .t[data-i='3']").click()
         assert "read, never trained" in page.locator("#detail").inner_text()
         assert page.evaluate("window.hit === undefined && document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_grade_is_shown_as_a_reward(chromium, tmp_path):
+    rows = [row("a", right=None, score=s) for s in (0.46, 0.0, 1.0)]
+    (tmp_path / "rollouts").mkdir()
+    write_rollouts(tmp_path / "rollouts" / "step=000001.parquet", rows)
+    write_file(read_index(tmp_path), tmp_path / "look.html", 10)
+    with opened(chromium, (tmp_path / "look.html").as_uri()) as page:
+        wait_until(page, "document.querySelector('#answer') && document.querySelector('#panel .other')")
+        assert sorted(re.findall(r"reward [\d.]+", page.locator("#list").inner_text())) == [
+            "reward 0", "reward 0.46", "reward 1"]  # fmt: skip
+        for box in ("#list", "#filters", "#panel"):
+            assert not re.search(r"\b(right|wrong)\b", page.locator(box).inner_text()), box
+        page.locator("#tab-time").click()
+        wait_until(page, "document.querySelector('#panel .time')")
+        assert "mean reward 0.49" in page.locator("#panel thead").inner_text()

@@ -62,6 +62,21 @@ def test_an_answer_without_judged_steps_stands_as_a_whole(tmp_path):
     assert np.isnan(found.score[1])
 
 
+def test_a_grade_is_neither_right_nor_wrong(tmp_path):
+    """One score between 0 and 1, in whichever file, makes grades of all; steps that were judged keep their quadrant."""
+    rows = [row("a", right=None, score=0.0), row("b", right=None, score=1.0), row("c", right=(False, True))]
+    (tmp_path / "rollouts").mkdir()
+    write_rollouts(tmp_path / "rollouts" / "step=000001.parquet", rows)
+    assert not read_index(tmp_path).graded
+    write_rollouts(tmp_path / "rollouts" / "step=000002.parquet", [row("a", right=None, score=0.46)])
+    found = read_index(tmp_path)
+    assert found.graded
+    assert [GRAVITY[q] for q in found.quadrant] == ["unknown", "unknown", "confident-wrong", "unknown"]
+    unknown = 1 << GRAVITY.index("unknown")
+    assert found.quadrants[[0, 1, 3]].tolist() == [unknown] * 3 and found.quadrants[2] != unknown
+    assert np.isnan(found.sure[[0, 1, 3]]).all() and found.sure[2] == np.float32(0.1)
+
+
 def test_labels_are_bits(index):
     doubt = 1 << LABELS.index("doubt")
     assert set(index.labels.tolist()) == {0, doubt} or set(index.labels.tolist()) == {doubt}

@@ -85,7 +85,8 @@ class Index:
     doubt: Reals
     """Nats: the largest surprisal of a sampled token in any step."""
     quadrant: Codes
-    """Position in `GRAVITY`: of its steps the gravest, or of the answer where no step was judged."""
+    """Position in `GRAVITY`: of its steps the gravest, or of the answer where no step was judged; unknown where scores
+    are graded."""
     quadrants: Codes
     """Bits of `GRAVITY`: those that any step, or the answer, is in."""
     sure: Reals
@@ -107,6 +108,11 @@ class Index:
 
     def __len__(self) -> int:
         return len(self.file)
+
+    @property
+    def graded(self) -> bool:
+        """Whether scores are grades, of which none says right or wrong."""
+        return is_graded(self.score)
 
     def key(self, i: int) -> str:
         """The permanent name of a rollout: run, split, step and row."""
@@ -180,6 +186,11 @@ def read_index(path: Path) -> Index:
                 questions.append(question[:_SNIPPET])
         codes.append(np.array([tasks[t] for t in part.tasks], np.int32)[part.task])
     joined = {name: np.concatenate([p.columns[name] for p in parts]) for name in parts[0].columns}
+    by_steps = joined.pop("by_steps")
+    if is_graded(joined["score"]):  # a grade is not right or wrong: what stood by it stands nowhere
+        joined["quadrant"][~by_steps] = GRAVITY.index("unknown")
+        joined["quadrants"][~by_steps] = 1 << GRAVITY.index("unknown")
+        joined["sure"][~by_steps] = np.nan
     return Index(
         path.name or str(path.resolve().name),
         tuple(runs),
@@ -195,8 +206,14 @@ def read_index(path: Path) -> Index:
     )
 
 
+def is_graded(score: Reals) -> bool:
+    """Whether any score lies between 0 and 1: then none of them says right or wrong."""
+    return bool(((score > 0) & (score < 1)).any())
+
+
 class _Part(NamedTuple):
-    """One file: its runs, splits and tasks, which of them each row is of, and all other columns of `Index`."""
+    """One file: its runs, splits and tasks, which of them each row is of, all other columns of `Index`, and `by_steps`:
+    whether its quadrants are those of judged steps."""
 
     runs: list[Run]
     run: Codes
@@ -331,7 +348,7 @@ def _ragged(column: Any) -> tuple[Any, NDArray[np.int64]]:
 
 
 def _steps(table: Any, held: set[str], n: int, score: Reals) -> dict[str, Any]:
-    """The columns `doubt`, `quadrant`, `quadrants` and `sure`."""
+    """The columns `doubt`, `quadrant`, `quadrants`, `sure` and `by_steps`."""
     values, counts = _ragged(table["step_doubt"]) if "step_doubt" in held else (None, np.zeros(n, np.int64))
     doubt = np.zeros(0, np.float32) if values is None else filled(values, np.nan).astype(np.float32)
     owner = np.repeat(np.arange(n), counts)
@@ -358,7 +375,7 @@ def _steps(table: Any, held: set[str], n: int, score: Reals) -> dict[str, Any]:
     np.minimum.at(sure, owner[wrong], doubt[wrong])
     sure = np.where(np.isinf(sure), np.where(answer == 0, most, np.nan), sure).astype(np.float32)
     lowest = np.argmax((bits[:, None] >> np.arange(len(GRAVITY))) & 1, axis=1) if n else np.zeros(0)
-    return {"doubt": most, "quadrant": lowest.astype(np.int32), "quadrants": bits, "sure": sure}
+    return {"doubt": most, "quadrant": lowest.astype(np.int32), "quadrants": bits, "sure": sure, "by_steps": judged}
 
 
 _TO_GRAVITY = np.array([GRAVITY.index(q) for q in QUADRANTS], np.int32)

@@ -36,6 +36,7 @@ def overview(index: Index, positions: np.ndarray | None = None, *, left_out: int
         "fates": list(FATES),
         "threshold": DOUBT,
         "scales": [asdict(s) for s in SCALES],
+        "graded": index.graded,
         "count": len(at),
         "leftOut": left_out,
         "unread": list(index.unread),

@@ -24,13 +24,13 @@ function stepMarks(answer, threshold) {
 function makeComparison(source, overview, state, link, open) {
   const { columns } = overview;
   const title = (i) => `${overview.runs[columns.run[i]].key} ${overview.splits[columns.split[i]] === "train" ? "" : `${overview.splits[columns.split[i]]} `}step ${columns.step[i]}, row ${columns.row[i]}`;
-  const score = (i) => (Number.isNaN(columns.score[i]) ? "unscored" : columns.score[i] >= 1 ? "right" : columns.score[i] > 0 ? number(columns.score[i], 2) : "wrong");
+  const score = (i) => judgement(overview, columns.score[i]);
 
   async function other(i) {
     const page = await source.page(i), { paint } = painter(page, overview, state.signal), until = Math.min(page.tokens.length, 400);
     return el("div", { class: `other${i === state.at ? " this" : ""}` },
       el("a", { href: link(i), "aria-current": i === state.at ? "true" : null }, mark(overview.quadrants[columns.quadrant[i]]), el("span", { title: title(i) }, `Answer ${columns.row[i] + 1}`),
-        el("span", { class: score(i) === "right" ? "right" : score(i) === "wrong" ? "wrong" : "soft" }, score(i))),
+        el("span", { class: score(i)[1] }, score(i)[0])),
       el("div", { class: "tokens", dir: "ltr" }, tokenNodes(page, 0, until, paint, false), until < page.tokens.length ? el("span", { class: "soft" }, ` … ${page.tokens.length - until} more tokens`) : null));
   }
   const cards = async (list, most = 24) => [...await Promise.all(list.slice(0, most).map(other)), list.length > most ? el("p", { class: "soft" }, `${list.length - most} more are in the list.`) : null].filter(Boolean);
@@ -46,8 +46,8 @@ function makeComparison(source, overview, state, link, open) {
     const list = found.answers.map((a) => a.position).filter(here), keys = unique(list.map((j) => columns.run[j])).sort((a, b) => a - b);
     if (keys.length < 2) return [el("p", { class: "soft" }, overview.runs.length < 2 ? "There is one run here. Open the folder of a comparison to see its arms side by side." : "No other arm answered this prompt at this step.")];
     return [el("p", { class: "soft small" }, "The same prompt at the same training step, arm beside arm."), el("div", { class: "others arms", role: "region", "aria-label": "Arms side by side", tabindex: "0" }, await Promise.all(keys.map(async (run) => {
-      const own = list.filter((j) => columns.run[j] === run), right = own.filter((j) => columns.score[j] >= 1).length;
-      return el("div", { class: "arm" }, el("h3", {}, overview.runs[run].key, el("span", { class: "soft small" }, `${right} of ${own.length} right`)), await cards(own, 8));
+      const own = list.filter((j) => columns.run[j] === run), how = together(overview, own.map((j) => columns.score[j]));
+      return el("div", { class: "arm" }, el("h3", {}, overview.runs[run].key, el("span", { class: "soft small" }, how)), await cards(own, 8));
     })))];
   }
 
@@ -55,11 +55,11 @@ function makeComparison(source, overview, state, link, open) {
     const mine = found.answers.filter((a) => sameRun(a.position)), at = unique(mine.map((a) => columns.step[a.position])).sort((a, b) => a - b);
     const slots = at.map((step) => mine.filter((a) => columns.step[a.position] === step)), most = Math.min(16, Math.max(...slots.map((s) => s.length)));
     const cell = (answer) => (answer ? el("button", { type: "button", class: `cell${answer.position === state.at ? " this" : ""}`, title: title(answer.position), onclick: () => open(answer.position),
-      "aria-label": `${title(answer.position)}, ${score(answer.position)}` }, stepMarks(answer, overview.threshold)) : "");
-    const right = (slot) => `${slot.filter((a) => columns.score[a.position] >= 1).length} of ${slot.length} right`;
+      "aria-label": `${title(answer.position)}, ${score(answer.position)[0]}` }, stepMarks(answer, overview.threshold)) : "");
+    const how = (slot) => together(overview, slot.map((a) => columns.score[a.position]));
     const out = [el("p", { class: "soft small" }, "Each answer to this prompt, step by written-out step. Filled marks are sure, hollow ones doubtful; diamonds are wrong, circles right; bars are doubt."),
       el("div", { class: "time", role: "region", "aria-label": "Answers through training", tabindex: "0" }, el("table", {},
-        el("thead", {}, el("tr", {}, el("td", {}), at.map((step, k) => el("th", { scope: "col", class: step === columns.step[state.at] ? "this" : "" }, `step ${step}`, el("div", { class: "soft" }, right(slots[k])))))),
+        el("thead", {}, el("tr", {}, el("td", {}), at.map((step, k) => el("th", { scope: "col", class: step === columns.step[state.at] ? "this" : "" }, `step ${step}`, el("div", { class: "soft" }, how(slots[k])))))),
         el("tbody", {}, Array.from({ length: most }, (_, k) => el("tr", {}, el("th", { scope: "row" }, String(k + 1)), slots.map((slot) => el("td", {}, cell(slot[k]))))))))];
     if (at.length < 2) out.unshift(el("p", { class: "soft" }, "This prompt was asked at this training step alone; evaluations ask the same prompts again and again (filter: answers of the evaluation)."));
     const hidden = slots.reduce((n, s) => n + Math.max(0, s.length - most), 0) + found.all - found.answers.length;

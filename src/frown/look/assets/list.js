@@ -7,6 +7,18 @@ const unique = (values) => [...new Set(values)];
 function rewardOf(score) {
   return Number.isNaN(score) ? "unscored" : score >= 1 ? "right" : score > 0 ? "partly" : "wrong";
 }
+// A score in words and its class: right or wrong only where no score of the run is a grade.
+function judgement(overview, score) {
+  const is = rewardOf(score);
+  if (is === "unscored") return [is, "soft"];
+  return overview.graded ? [`reward ${number(score, 2)}`, "soft"] : [is, is];
+}
+// How good some answers are: so many right, or their mean reward; unscored ones are no part of the mean.
+function together(overview, scores) {
+  if (!overview.graded) return `${scores.filter((s) => s >= 1).length} of ${scores.length} right`;
+  const known = scores.filter((s) => !Number.isNaN(s));
+  return known.length ? `mean reward ${number(known.reduce((a, b) => a + b, 0) / known.length, 2)}` : "unscored";
+}
 
 // Positions that pass, in order. `skip`: a filter that is not applied, for counting what it could choose.
 function passing(overview, state, skip = "") {
@@ -64,7 +76,7 @@ function drawFilters(overview, state, change) {
       choose("seed", "Seed", values(unique(runs.map((r) => r.seed)).filter((s) => s !== null))),
       choose("split", "Answers of", [["", "all"], ...overview.splits.map((s) => [s, s === "train" ? "training" : `evaluation (${s})`])]),
       choose("step", "Training step", values(unique(Array.from(columns.step)).sort((a, b) => a - b))),
-      choose("reward", "Reward", [["", "all"], ["right", "right"], ["partly", "in between"], ["wrong", "none"], ["unscored", "unscored"]]),
+      choose("reward", "Reward", [["", "all"], ["right", overview.graded ? "full" : "right"], ["partly", "in between"], ["wrong", "none"], ["unscored", "unscored"]]),
       choose("order", "Order", Object.entries(ORDERS).map(([value, [words]]) => [value, words])),
     ])),
     active ? el("div", { class: "more" }, el("span", { class: "soft small" }, `${amount(state.shown.length)} of ${amount(overview.count)}`),
@@ -77,12 +89,12 @@ function makeList(overview, state, open) {
   const { columns } = overview, box = document.getElementById("list"), room = el("div", { class: "room", role: "presentation" });
   box.replaceChildren(room);
   const row = (i, at) => {
-    const q = overview.quadrants[columns.quadrant[i]], run = overview.runs[columns.run[i]], score = columns.score[i];
+    const q = overview.quadrants[columns.quadrant[i]], run = overview.runs[columns.run[i]], [words, kind] = judgement(overview, columns.score[i]);
     const node = el("div", { class: "row", role: "option", id: `row-${i}`, "data-at": String(i), "aria-selected": String(i === state.at),
       "aria-posinset": String(at + 1), "aria-setsize": String(state.shown.length) },
     el("div", { class: "ask" }, mark(q), el("span", {}, shown(overview.questions[columns.task[i]].slice(0, 90) || "(no question kept)", { breaks: false }))),
     el("div", { class: "facts" },
-      el("span", { class: rewardOf(score) === "right" ? "right" : rewardOf(score) === "wrong" ? "wrong" : "" }, Number.isNaN(score) ? "unscored" : score >= 1 ? "right" : score > 0 ? `reward ${number(score, 2)}` : "wrong"),
+      el("span", { class: kind === "soft" ? "" : kind }, words),
       el("span", {}, `${run.key}`), el("span", {}, `${overview.splits[columns.split[i]] === "train" ? "" : `${overview.splits[columns.split[i]]} `}step ${columns.step[i]}`),
       el("span", { title: "largest doubt, nats" }, nats(columns.doubt[i]))));
     node.style.top = `${at * ROW}px`;
