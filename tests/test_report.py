@@ -7,6 +7,8 @@ import re
 import subprocess
 from html.parser import HTMLParser
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from frown.errors import FrownError
@@ -16,7 +18,7 @@ from frown.report.chart import Point, Series, line_chart, ticks
 from frown.report.html import write_report
 from frown.report.numbers import amount, duration
 from frown.report.question import changed
-from frown.report.sections import _per_point
+from frown.report.sections import GRADED, _per_point
 from frown.report.table import summary_table
 from test_evals_summary import full_summary, run
 
@@ -236,6 +238,19 @@ def test_a_chart_draws_points_where_they_are():
     assert "Nothing was measured" in line_chart([Series("a", 0, ())], "step", "A")
     below = line_chart([Series("a", 0, (Point(-1, 0.2), Point(1, -0.2, -0.4, 0.0)))], "place", "A")
     assert below.count('class="zero"') == 1 and 'text-anchor="end">-.4<' in below
+
+
+@pytest.mark.parametrize(("scores", "graded"), [([0.0, 1.0, None], False), ([0.0, 0.46], True)])
+@pytest.mark.parametrize("place", ["runs/grpo/seed0/evals", "samples"])
+def test_grades_are_no_accuracy(scores, graded, place, summary, tmp_path):
+    (tmp_path / place).mkdir(parents=True)
+    pq.write_table(pa.table({"score": pa.array(scores, pa.float64())}), tmp_path / place / "step=000000-test.parquet")
+    (tmp_path / place / "step=000001-test.parquet").write_text("not a table")
+    text = html.unescape(re.sub(r"<[^>]+>", " ", drawn(summary, tmp_path).partition("</style>")[2]))
+    body = text.replace(html.unescape(GRADED), "")
+    assert (GRADED in text) == graded and ("Mean reward" in body) == graded
+    for words in ("Accuracy (", "pass@12", "maj@12", "ECE", "Brier", "Right when confident", "Errors when abstaining"):
+        assert (words in body) != graded, words
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ from frown.report import numbers
 from frown.report.again import flat
 from frown.report.blocks import Block, Cell, Code, Folded, Item, Points, Row, Section, Table, Text, absent
 from frown.report.material import Material
-from frown.report.question import figure
+from frown.report.question import OF_RIGHT_AND_WRONG, figure
 
 FIGURES = (
     ("avg_at_k", "Avg@{k}", "mean score of {k} samples", 2),
     ("heldout_avg_at_k", "Avg@{k}, held out", "on prompts unlike the trained ones", 2),
-    ("auc", "Area under the curve", "mean Avg@{k} on the way", 2),
+    ("auc", "Area under the curve", "mean of it on the way", 2),
     ("pass_at_k", "pass@{k}", "at least one of {k} right", 2),
     ("maj_at_k", "maj@{k}", "the most common answer right", 2),
     ("well_formed", "Well-formed", "share of answers", 2),
@@ -46,13 +46,19 @@ def finals(m: Material) -> Section:
     arms, k = s["arms"], s["k"] or "k"
     rows = [Row("Finished seeds", [Cell(str(len(a["seeds"]))) for a in arms.values()])]
     rows += [
-        Row(name.format(k=k), [figure(a[key], digits) for a in arms.values()], hint.format(k=k))
+        Row(
+            m.measure if key == "avg_at_k" else name.format(k=k),
+            [figure(a[key], digits) for a in arms.values()],
+            hint.format(k=k),
+        )
         for key, name, hint, digits in FIGURES
-        if any(a[key] for a in arms.values())
+        if any(a[key] for a in arms.values()) and not (m.graded and key in OF_RIGHT_AND_WRONG)
     ]
     rows.append(Row("Unscored", [Cell(str(a["unscored"])) for a in arms.values()], "samples left out"))
+    per_seed = [x for x in PER_SEED if not (m.graded and x[0] in OF_RIGHT_AND_WRONG)]
+    heads = [m.measure if m.graded and key == "avg_at_k" else head for key, head, _ in per_seed]
     seeds = [
-        Row(f"{name}, seed {r['seed']}", [Cell(show(r[key])) for key, _, show in PER_SEED])
+        Row(f"{name}, seed {r['seed']}", [Cell(show(r[key])) for key, _, show in per_seed])
         for name, a in arms.items()
         for r in a["runs"]
     ]
@@ -62,7 +68,7 @@ def finals(m: Material) -> Section:
     )
     blocks: list[Block] = [Table(["Mean and 95% interval", *arms], rows), Text(note, note=True)]
     if seeds:
-        blocks.append(Folded("Each seed", (Table(["", *(head for _, head, _ in PER_SEED)], seeds),)))
+        blocks.append(Folded("Each seed", (Table(["", *heads], seeds),)))
     return Section("Final figures", blocks)
 
 

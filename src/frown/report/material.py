@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -45,20 +45,28 @@ class Material:
     """Arm -> seed -> the lines of its metrics.jsonl."""
     profiles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Arm -> feedback -> `frown.evals.profile.profile` of the rollouts that were told it."""
+    graded: bool = False
+    """Whether any score on disk lies between 0 and 1: then a score is a grade, and says neither right nor wrong."""
+
+    @property
+    def measure(self) -> str:
+        """What the mean score of the k samples is called where it stands alone."""
+        return "Mean reward" if self.graded else f"Avg@{self.summary['k'] or 'k'}"
 
 
 def material(path: Path) -> Material:
     """What the folder of a run, a comparison or an evaluation holds. Raises FrownError for any other."""
     if (path / "status.json").is_file() and (path / "config.json").is_file():
         runs = {run_name(path): {_seed(path): RunDirectory(path)}}
-        return Material("training run", path, _of_run(path), _metrics(runs), _profiles(runs))
+        return Material("training run", path, _of_run(path), _metrics(runs), _profiles(runs), _graded([path / "evals"]))
     if other := results_of_another(path):
         raise FrownError(other)
     summary = load_summary(path / "summary.json")
     if (path / "samples").is_dir():
-        return Material("evaluation", path, summary)
+        return Material("evaluation", path, summary, graded=_graded([path / "samples"]))
     runs = {arm: dict(_seeds(path / "runs" / arm)) for arm in summary["arms"] if _is_name(arm)}
-    return Material("comparison", path, summary, _metrics(runs), _profiles(runs))
+    evals = [run.path / "evals" for seeds in runs.values() for run in seeds.values()]
+    return Material("comparison", path, summary, _metrics(runs), _profiles(runs), _graded(evals))
 
 
 def results_of_another(path: Path) -> str:
@@ -123,6 +131,21 @@ def _seeds(folder: Path) -> Iterator[tuple[int, RunDirectory]]:
     for path in sorted(folder.glob("seed*")):
         if path.name.removeprefix("seed").isdigit():
             yield int(path.name.removeprefix("seed")), RunDirectory(path)
+
+
+def _graded(folders: Iterable[Path]) -> bool:
+    """Whether any sample kept in these folders has a score between 0 and 1."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    for file in (f for folder in folders for f in sorted(folder.glob("*.parquet"))):
+        try:
+            score = np.array(pq.read_table(file, columns=["score"])["score"].to_pylist(), dtype=np.float64)
+        except (OSError, ValueError, KeyError):
+            continue  # every figure is the summary's: what cannot be read here only names none of them
+        if ((score > 0) & (score < 1)).any():
+            return True
+    return False
 
 
 def _metrics(runs: Mapping[str, Mapping[int, RunDirectory]]) -> dict[str, dict[int, list[Mapping[str, Any]]]]:

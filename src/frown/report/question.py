@@ -12,13 +12,16 @@ from frown.report.blocks import Cell, Item, Row, Table
 from frown.report.material import Material
 
 SHORT = {
-    "avg_at_k": "Avg@{k}",
     "ece": "ECE, agreement",
     "brier": "Brier, agreement",
     "ece_min_probability": "ECE, weakest token",
     "brier_min_probability": "Brier, weakest token",
 }
 """Names of figures where there is little room."""
+OF_RIGHT_AND_WRONG = frozenset({
+    "pass_at_k", "maj_at_k", "ece", "brier", "ece_min_probability", "brier_min_probability", "right_answer_wrong_step",
+})  # fmt: skip
+"""Figures that take every score as right or wrong: where scores are grades, they are left out."""
 MISSING = Cell(numbers.MISSING)
 
 
@@ -50,7 +53,7 @@ def answer(m: Material) -> list[Item]:
         return [Item(p["sentence"], p["shown"]) for p in pairs]
     name = s["baseline"]
     arm = s["arms"][name]
-    metric = NAMES["avg_at_k"].format(k=s["k"] or "k")
+    metric = "mean reward" if m.graded else NAMES["avg_at_k"].format(k=s["k"] or "k")
     if arm["change"] and arm["change"]["avg_at_k"]:
         return [changed(name, metric, arm["change"]["avg_at_k"], arm["avg_at_k"], s["prompts"])]
     if arm["avg_at_k"]:
@@ -85,14 +88,16 @@ def table(m: Material) -> Table:
     s = m.summary
     arms = s["arms"]
     if m.kind == "training run" and (arm := arms[s["baseline"]])["change"]:
-        return _before_and_after(arm, s["k"])
+        return _before_and_after(m, arm)
     gaps = {p["arm"]: p for p in s["pairs"] if p["metric"] == "avg_at_k" and p["baseline"] == s["baseline"]}
-    head = ["", f"Avg@{s['k'] or 'k'}", f"pass@{s['k'] or 'k'}", f"maj@{s['k'] or 'k'}", "ECE", "Unscored"]
+    k = s["k"] or "k"
+    more = () if m.graded else (("pass_at_k", f"pass@{k}", 2), ("maj_at_k", f"maj@{k}", 2), ("ece", "ECE", 3))
+    head = ["", m.measure, *(name for _, name, _ in more), "Unscored"]
     if gaps:
         head.insert(2, f"against {s['baseline']}")
     rows = []
     for name, arm in arms.items():
-        cells = [figure(arm["avg_at_k"]), figure(arm["pass_at_k"]), figure(arm["maj_at_k"]), figure(arm["ece"], 3)]
+        cells = [figure(arm["avg_at_k"]), *(figure(arm[key], digits) for key, _, digits in more)]
         cells.append(Cell(str(arm["unscored"])))
         if gaps:
             cells.insert(1, difference(gaps[name]["difference"]) if name in gaps else Cell("baseline"))
@@ -100,11 +105,13 @@ def table(m: Material) -> Table:
     return Table(head, rows)
 
 
-def _before_and_after(arm: Mapping[str, Any], k: int) -> Table:
+def _before_and_after(m: Material, arm: Mapping[str, Any]) -> Table:
     rows = []
     for name, gap in arm["change"].items():
+        if m.graded and name in OF_RIGHT_AND_WRONG:
+            continue
         digits = 2 if name == "avg_at_k" else 3
-        label = SHORT[name].format(k=k or "k")
+        label = m.measure if name == "avg_at_k" else SHORT[name]
         lower = "lower is better" if name in LOWER_IS_BETTER else ""
         if gap is None:
             rows.append(Row(label, [MISSING, figure(arm[name], digits), MISSING], lower))

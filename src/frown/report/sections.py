@@ -14,13 +14,17 @@ from frown.report.blocks import Block, Cell, Figure, Figures, Folded, Item, Poin
 from frown.report.chart import Point, Series, line_chart, swatch
 from frown.report.flow import flow_chart
 from frown.report.material import Material
-from frown.report.question import MISSING, difference, figure
+from frown.report.question import MISSING, OF_RIGHT_AND_WRONG, difference, figure
 
 BANDS = (
     "Marks are evaluations, averaged over finished seeds; bands are 95% intervals over prompts and seeds; lines "
     "between marks are straight, nothing is smoothed."
 )
 CONFIDENCES = {"agreement": "agreement of the samples", "min_probability": "probability of the weakest token"}
+GRADED = (
+    "Scores here are grades between 0 and 1, neither right nor wrong, so nothing is said of calibration, of errors "
+    "when abstaining, of pass@k or of maj@k."
+)
 SIGNS = {**CANARIES, "doubt": "mean surprisal of sampled tokens, nats", "grad_norm": "norm of the gradient"}
 """Key of metrics.jsonl -> what it says."""
 
@@ -42,6 +46,8 @@ def comparisons(m: Material) -> Section | None:
     s = m.summary
     groups: dict[str, list[Item]] = {}
     for p in s["pairs"]:
+        if m.graded and p["metric"] in OF_RIGHT_AND_WRONG:
+            continue
         groups.setdefault(f"{p['arm']} against {p['baseline']}", []).append(Item(p["sentence"], p["shown"]))
     if not groups:
         return None
@@ -61,22 +67,16 @@ def curves(m: Material) -> Section:
     s, title = m.summary, "Learning curves"
     if all(len(a["curve"]) < 2 for a in s["arms"].values()):
         return absent(title, "A curve needs two evaluations of a run; there is one.")
-    k, step = s["k"] or "k", "training step"
+    step, grades = "training step", m.measure if m.graded else f"Accuracy ({m.measure})"
     drawings = [
-        _curve(m, f"Accuracy (Avg@{k})", "The axis runs from 0 to 1.", None, "step", step, 1.0),
-        _curve(
-            m,
-            "Calibration error (ECE of agreement)",
-            "Lower is better. Few samples bias it upwards, and its band more so.",
-            "ece",
-            "step",
-            step,
-            None,
-        ),
+        _curve(m, grades, "The axis runs from 0 to 1.", None, "step", step, 1.0),
         _curve(
             m, "Entropy, nats a token", "Falls as the policy grows sure, rightly or not.", "entropy", "step", step, None
         ),
     ]
+    if not m.graded:
+        hint = "Lower is better. Few samples bias it upwards, and its band more so."
+        drawings.insert(1, _curve(m, "Calibration error (ECE of agreement)", hint, "ece", "step", step, None))
     costs = (
         ("generated_tokens", "tokens generated for training"),
         ("comments", "comments bought"),
@@ -84,10 +84,11 @@ def curves(m: Material) -> Section:
     )
     for key, words in costs:
         if any(p[key] for a in s["arms"].values() for p in a["curve"]):
-            hint = "The same accuracy, against what was spent to learn it."
-            drawings.append(_curve(m, f"Accuracy by {words}", hint, None, key, words, 1.0))
+            hint = f"The same {'reward' if m.graded else 'accuracy'}, against what was spent to learn it."
+            head = f"{'Mean reward' if m.graded else 'Accuracy'} by {words}"
+            drawings.append(_curve(m, head, hint, None, key, words, 1.0))
     rows = [Row(name, [_at(a["curve"], step) for step in s["steps"]]) for name, a in s["arms"].items() if s["steps"]]
-    table = Table(["Avg@k by step", *(str(x) for x in s["steps"])], rows)
+    table = Table([f"{m.measure if m.graded else 'Avg@k'} by step", *(str(x) for x in s["steps"])], rows)
     blocks = (Figures(drawings, legend(m)), Text(BANDS, note=True), Folded("The curves in figures", (table,)))
     return Section(title, blocks)
 
@@ -114,6 +115,8 @@ def _points(curve: Sequence[Mapping[str, Any]], value: str | None, x: str) -> tu
 def calibration(m: Material) -> Section:
     """Is it right as often as it is confident, and what does abstaining bring?"""
     title, arms = "Calibration", m.summary["arms"]
+    if m.graded:
+        return absent(title, GRADED)
     drawn = {n: i for n, i in styles(m).items() if arms[n]["diagrams"]}
     if not drawn:
         return absent(title, "No run has a final evaluation, so nothing can be said of its confidence.")
@@ -292,17 +295,17 @@ def costs(m: Material) -> Section:
     per = [Row(name, [_per_point(a, key, unit) for a in arms.values()]) for key, name, unit in COSTS]
     blocks: list[Block] = [
         Table(["Mean of a run", *arms], rows),
-        Table(["For each point of accuracy gained", *arms], per),
+        Table([f"For each point of {'reward' if m.graded else 'accuracy'} gained", *arms], per),
         Text(
-            "A point is .01 of Avg@k over the untrained policy. The range is that of the gain's 95% interval; a dash: "
-            "no gain is shown, so a point has no price.",
+            f"A point is .01 of {'mean reward' if m.graded else 'Avg@k'} over the untrained policy. The range is that "
+            "of the gain's 95% interval; a dash: no gain is shown, so a point has no price.",
             note=True,
         ),
     ]
     if s["threshold"] is not None:
         rows = [Row(name, [_threshold(a, key, unit) for a in arms.values()]) for key, name, unit in TO_THRESHOLD]
         blocks += [
-            Table([f"To reach Avg@{s['k'] or 'k'} of {decimal(s['threshold'])}", *arms], rows),
+            Table([f"To reach {m.measure} of {decimal(s['threshold'])}", *arms], rows),
             Text(
                 "Read off the straight line between evaluations. Where a seed did not get there, its cost is unknown "
                 'and there is no mean. "beyond": that end of the interval lies past the last evaluation.',
