@@ -23,7 +23,7 @@ from frown.recipes.empathy.presets import RLVER
 from frown.recipes.empathy.profile import TOPICS, drawn, profiles
 from frown.recipes.empathy.user import SOOTHABLE
 from frown.recipes.empathy.wording import ENGLISH, LAB, named
-from frown.report.again import EMPATHY_OWN, command, flat
+from frown.report import again
 from frown.store import RunDirectory
 from tiny import byte_model
 
@@ -235,17 +235,17 @@ def test_the_command_in_the_report_of_a_run_makes_the_same_run(given, tmp_path, 
 
     monkeypatch.setattr(talks, "train", train)
     for words in (["--model", model, *given, "--out", str(tmp_path)], None):
-        shown = words or shlex.split(command(tmp_path, json.loads(made[0].model_dump_json())))[3:]
+        shown = words or shlex.split(again.command(tmp_path, json.loads(made[0].model_dump_json())))[3:]
         with pytest.raises(SystemExit):
             main(["empathy", "train", *shown])
     assert len(made) == 2 and made[0] == made[1]
     longer = json.loads(made[0].model_dump_json())
     longer["model"]["path"] = "x" * 3000
-    assert command(tmp_path, longer).startswith("# Made by")
+    assert again.command(tmp_path, longer).startswith("# Made by")
 
 
 def test_the_settings_that_the_command_always_names_are_those_with_defaults_of_their_own():
-    assert set(flat(talks.DEFAULTS)) == EMPATHY_OWN
+    assert set(again.flat(talks.DEFAULTS)) == again.EMPATHY_OWN
 
 
 @pytest.mark.parametrize(
