@@ -153,7 +153,7 @@ def train(
         With --plan: layers with their gradients, moments and teacher dealt out over them, as
         distributed.sharding=fsdp2 does.
     card
-        With --plan: GiB of memory of the CUDA cards that are planned for, instead of this machine.
+        With --plan: GiB of memory of the CUDA cards that are planned for, instead of this machine, without times.
     json_
         Print the final evaluation (or the plan) as JSON on standard output.
     """
