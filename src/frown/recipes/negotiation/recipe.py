@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from frown.config import Config
+from frown.config import Config, Seeds
 from frown.errors import FrownError
 from frown.evals.figures import as_json, number
 from frown.evals.stats import LEVEL
@@ -36,6 +36,12 @@ HELD_OUT = 20_000
 
 NOT_TOLD = "optimum, not told"
 """The best policy that knows which tactics there are, but not whose is which: an arm where they are mixed."""
+
+
+def refuse_data(scenario: str, data: Path | None, without: str) -> None:
+    """ValueError for a folder of tables where the scenario is the one `without` a table."""
+    if data is not None and scenario == without:
+        raise ValueError("--data is for a scenario table: give --scenario")
 
 
 class NegotiationConfig(Config):
@@ -63,9 +69,14 @@ class NegotiationConfig(Config):
     """Logged dialogues on test scenarios, for off-policy estimates; 0: none are made."""
     repeats: int = Field(default=20, ge=1)
     """Test dialogues a scenario."""
-    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
+    seeds: Seeds = (0, 1, 2)
     """Each has its own logs, its own training and its own luck in the test."""
     learning: iql.IqlSettings = iql.IqlSettings()
+
+    @model_validator(mode="after")
+    def _data_is_read(self) -> NegotiationConfig:
+        refuse_data(self.scenario, self.data, "synthetic")
+        return self
 
 
 @dataclass(frozen=True, eq=False)
