@@ -306,8 +306,9 @@ def test_two_steps_of_everything_from_the_command_line(tmp_path, capsys, monkeyp
 
 @pytest.mark.parametrize(
     ("arguments", "told_of"),
-    [(["--model", "/nowhere/at-all"], "does not exist"), (['scenario="credit"'], "data=DIR"),
-     (['data="/nowhere"'], "give --scenario"), (["arms=[]"], "at least 1"), (["seeds=[0,0]"], "are different"),
+    [(["--model", "/nowhere/at-all"], "does not exist"), (["--scenario", "credit"], "data=DIR"),
+     (["--scenario", "credit", "--data", "/nowhere"], "cannot read the scenarios"),
+     (["--data", "/nowhere"], "give --scenario"), (["arms=[]"], "at least 1"), (["seeds=[0,0]"], "are different"),
      (['arms=["ppo"]'], "arms"), (["learning.kl_bound=0"], "greater than 0"), (["learning.rat=1"], "did you mean")],
 )  # fmt: skip
 def test_mistakes_are_one_line(arguments, told_of, capsys, tmp_path):
