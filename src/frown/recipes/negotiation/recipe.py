@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from frown.config import Config, Seeds
 from frown.errors import FrownError
 from frown.evals.figures import as_json, number
-from frown.evals.stats import LEVEL
+from frown.evals.wording import is_shown
 from frown.recipes.negotiation import iql, off_policy, scenarios
 from frown.recipes.negotiation import play as stage
 from frown.recipes.negotiation.emotions import Taxonomy, cards, places
@@ -229,14 +229,17 @@ def figure(metric: Mapping[str, Any] | None, digits: int = 3, sign: bool = False
     return f"{form.format(metric['mean'])} [{low}, {high}]"
 
 
+def gap(metric: Mapping[str, Any] | None, digits: int = 3) -> str:
+    """A difference with its interval, and whether it is one."""
+    told = "" if is_shown(metric) else ": no difference that these seeds could show"
+    return f"{figure(metric, digits, sign=True)}{told}"
+
+
 def sentences(found: Mapping[str, Any]) -> list[str]:
     """What the figures come to, in words."""
     verdicts = [check["verdict"] for check in found["learnable"]]
     lines = [f"Before training: {', '.join(verdicts)}."]
-    for other, gain in found["gain_of_selection_over"].items():
-        apart = gain is not None and (gain["ci95"][0] > 0 or gain["ci95"][1] < 0) and gain["p"] <= 1 - LEVEL
-        told = "" if apart else ": no difference that these seeds could show"
-        lines.append(f"Selection less {other}: {figure(gain, sign=True)}{told}.")
+    lines += [f"Selection less {other}: {gap(gain)}." for other, gain in found["gain_of_selection_over"].items()]
     lines.append(f"Selection's share of the optimum: {figure(found['share_of_optimum'])}.")
     if found["share_of_optimum_not_told"] is not None:
         lines.append(f"Of the optimum that is not told the tactic: {figure(found['share_of_optimum_not_told'])}.")
