@@ -169,8 +169,8 @@ def train(
     wording
         In which words a person by rules speaks: English, or the lab's, for a model of the lab's size.
     history
-        What becomes of turns that the chat template would rewrite (it takes out <think>, say): verbatim, an error; or
-        kept as they were sampled.
+        What becomes of turns that the chat template would rewrite (it takes thoughts out, say): verbatim, an error;
+        or kept as they were sampled.
     task_weight
         Share of a verifiable task (keeping to the person's topic) in the reward, from 0 to 1.
     out
@@ -243,8 +243,8 @@ def eval_(
     wording
         In which words a person by rules speaks: English, or the lab's, for a model of the lab's size.
     history
-        What becomes of turns that the chat template would rewrite (it takes out <think>, say): verbatim, an error; or
-        kept as they were sampled.
+        What becomes of turns that the chat template would rewrite (it takes thoughts out, say): verbatim, an error;
+        or kept as they were sampled.
     out
         Where results.json and the conversations are written; `frown look` shows these turn by turn.
     json_
