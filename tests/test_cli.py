@@ -171,7 +171,7 @@ def test_ctrl_c_leaves_a_readable_run_directory(folder, rows, tmp_path):
     finally:
         process.kill()
     assert process.returncode == 130 and "Traceback" not in err
-    assert "stopped; what was reached is in the run directory" in err
+    assert "stopped; where there is a run directory it holds what was reached, and --resume" in err
     run = RunDirectory(out)
     assert run.status[0] == "interrupted"
     assert len(run.evals("test")) >= 1

@@ -97,6 +97,8 @@ def test_arms_are_the_base_with_changes():
         ({"arms": {"a": {}, "../b": {}}}, "an arm's name"),
         ({"arms": {}}, "arms"),
         ({"seeds": []}, "seeds"),
+        ({"seeds": [0, 0]}, "seeds are different whole numbers from 0 up"),
+        ({"seeds": [-1]}, "seeds are different whole numbers from 0 up"),
     ],
 )
 def test_arms_that_could_not_be_compared_are_refused(change, expected):

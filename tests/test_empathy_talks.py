@@ -259,7 +259,11 @@ def test_the_settings_that_the_command_always_names_are_those_with_defaults_of_t
         (["--task-weight", "1.5"], "task_weight"),
         (["--person", "spoken", "--task-weight", "0.5", "person.local.path=x"], "by rules"),
         (["--person", "spoken", "person.endpoint.modl=x"], "endpoint"),
-        ([], "give a model folder"),
+        ([], "give a model: --model FOLDER"),
+        (["task.kind=empathy:plain"], "leave out task.kind: "),
+        (["task.columns.question=q"], "leave out task.columns.question: "),
+        (["feedback.parts=['critique']"], "leave out feedback.parts: "),
+        (["feedback.critique.ask=doubt"], "leave out feedback.critique.ask: "),
     ],
 )
 def test_what_does_not_go_together_is_one_line(given, said, model, capsys):

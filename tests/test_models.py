@@ -7,6 +7,7 @@ import math
 import shutil
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -179,6 +180,15 @@ def test_adapters_of_a_hub_model_name_the_model_and_not_the_cache(tmp_path, monk
     told["base_model_name_or_path"] = "some-org/gone"
     (tmp_path / "saved" / "adapter_config.json").write_text(json.dumps(told))
     with pytest.raises(FrownError, match="their base model cannot be loaded: model some-org/gone"):
+        models.load(ModelConfig(path=str(tmp_path / "saved")))
+
+
+def test_adapters_are_made_and_loaded_without_a_warning_that_nobody_can_mend(tmp_path):
+    """Where the warning is an error, and others are left to be seen."""
+    pytest.importorskip("peft")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", ".*is_gradient_checkpointing", FutureWarning)
+        LocalEngine(settings(byte_model(tmp_path / "model"), model={"lora": LORA})).save(tmp_path / "saved")
         models.load(ModelConfig(path=str(tmp_path / "saved")))
 
 

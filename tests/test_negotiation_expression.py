@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from frown.config import LoraConfig
 from frown.errors import FrownError
 from frown.losses.preference import dpo_loss, judge_policy_loss
-from frown.recipes.negotiation import express, expresser, language, scenarios, speech, teach
+from frown.recipes.negotiation import express, expresser, language, measure, recipe, scenarios, speech, teach
 from frown.recipes.negotiation.emotions import cards
 from frown.recipes.negotiation.express import PLAYED
 from frown.recipes.negotiation.game import Rules
@@ -304,9 +304,24 @@ def test_two_steps_of_everything_from_the_command_line(tmp_path, capsys, monkeyp
         assert why in capsys.readouterr().err
 
 
+def test_a_difference_whose_interval_holds_zero_is_said_to_be_none():
+    shown, not_shown = {"mean": 0.2, "ci95": [0.1, 0.3], "p": 0.01}, {"mean": 0.1, "ci95": [-0.1, 0.3], "p": 0.4}
+    found = {
+        "config": {"learning": {"kl_bound": 0.1}},
+        "judged": {"jpo": {"distance": {"mean": 0.05, "ci95": [0.04, 0.06]}}},
+        "gain_in_score_over": {"jpo": {"sft": not_shown}},
+        "gain_in_utility_over": {"random, jpo": {"random, sft": shown, "random, first model": not_shown}},
+    }
+    none = ": no difference that these seeds could show"
+    assert [line.endswith(f"{none}.") for line in measure.sentences(found)] == [True, False, True]
+    assert recipe.gap(shown) == "+0.200 [+0.100, +0.300]" and recipe.gap(not_shown).endswith(none)
+
+
 @pytest.mark.parametrize(
     ("arguments", "told_of"),
-    [(["--model", "/nowhere/at-all"], "does not exist"), (['scenario="credit"'], "data=DIR"),
+    [(["--model", "/nowhere/at-all"], "does not exist"), (["--scenario", "credit"], "data=DIR"),
+     (["--scenario", "credit", "--data", "/nowhere"], "cannot read the scenarios"),
+     (["--data", "/nowhere"], "give --scenario"), (["arms=[]"], "at least 1"), (["seeds=[0,0]"], "are different"),
      (['arms=["ppo"]'], "arms"), (["learning.kl_bound=0"], "greater than 0"), (["learning.rat=1"], "did you mean")],
 )  # fmt: skip
 def test_mistakes_are_one_line(arguments, told_of, capsys, tmp_path):

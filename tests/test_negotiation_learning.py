@@ -439,7 +439,8 @@ def test_two_steps_of_the_whole_recipe_from_the_command_line(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [(["--scenario", "credit"], "data=DIR"), (["tactics=[]"], "at least 1"), (["learning.stepz=1"], "did you mean"),
-     (["--scenario", "credit", "--data", "/nowhere"], "cannot read the scenarios")],
+     (["--scenario", "credit", "--data", "/nowhere"], "cannot read the scenarios"),
+     (["--data", "/nowhere"], "give --scenario"), (["seeds=[0,0]"], "different whole numbers")],
 )  # fmt: skip
 def test_mistakes_are_one_line(arguments, told, capsys, tmp_path):
     from frown.cli import main

@@ -153,7 +153,7 @@ def train(
         With --plan: layers with their gradients, moments and teacher dealt out over them, as
         distributed.sharding=fsdp2 does.
     card
-        With --plan: GiB of memory of the CUDA cards that are planned for, instead of this machine.
+        With --plan: GiB of memory of the CUDA cards that are planned for, instead of this machine, without times.
     json_
         Print the final evaluation (or the plan) as JSON on standard output.
     """
@@ -596,7 +596,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except FrownError as error:
         _fail(str(error))
     except KeyboardInterrupt:
-        print("frown: stopped; what was reached is in the run directory", file=sys.stderr)
+        print(
+            "frown: stopped; where there is a run directory it holds what was reached, and --resume (of a comparison "
+            "or an experiment: the same command) goes on",
+            file=sys.stderr,
+        )
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from frown.errors import FrownError
 from frown.types import Kind
@@ -692,6 +692,16 @@ class EvaluationConfig(Config):
     """As in a run."""
 
 
+def _different(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise ValueError("seeds are different whole numbers from 0 up")
+    return seeds
+
+
+Seeds = Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_different)]
+"""Those of an experiment; one given twice would pass for more evidence."""
+
+
 class CompareConfig(Config):
     """Arms against each other, at matched rollouts and optimiser steps."""
 
@@ -701,15 +711,13 @@ class CompareConfig(Config):
     """The arm every other arm is compared with."""
     pairs: tuple[tuple[str, str], ...] = ()
     """Further comparisons: (arm, other arm)."""
-    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
+    seeds: Seeds = (0, 1, 2)
     threshold: float = Field(0.8, gt=0, le=1)
     """Avg@k to be reached, for steps, tokens and seconds to threshold."""
     base: RunConfig = RunConfig()
 
     @model_validator(mode="after")
     def _arms_are_sound(self) -> CompareConfig:
-        if len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
-            raise ValueError(f"seeds are different whole numbers from 0 up, got {list(self.seeds)}")
         for name in {self.baseline, *(n for pair in self.pairs for n in pair)} - set(self.arms):
             raise ValueError(f"no arm is called {name!r}{_nearest(name, self.arms)}")
         for name in self.arms:

@@ -274,10 +274,11 @@ class Plan:
     disk: tuple[Item, ...]
     work: Work
     seconds_per_step: float
+    """Not a number (null as JSON) where the card that is planned for is not here; so `seconds`."""
     seconds: float
     """The whole run with its evaluations."""
     pace: str
-    """What the seconds rest on."""
+    """What the seconds rest on, or why there are none."""
     device: str
     available: int | None
     """Bytes of memory on this device; None where that cannot be told."""
@@ -286,6 +287,8 @@ class Plan:
     def as_json(self) -> dict[str, Any]:
         """The same as plain values; bytes, tokens and seconds."""
         found = dataclasses.asdict(dataclasses.replace(self, shapes=None, lengths=None, work=None))  # type: ignore[arg-type]
+        for name in ("seconds_per_step", "seconds"):
+            found[name] = found[name] if math.isfinite(found[name]) else None
         for name in ("shapes", "lengths", "work"):
             found[name] = getattr(self, name)._asdict()
         found["shapes"]["held"] = self.shapes.held._asdict()
@@ -332,8 +335,8 @@ def in_words(count: float) -> str:
 def make(config: RunConfig, *, processes: int = 1, sharded: bool = False, card: float | None = None) -> Plan:
     """The plan of a run. Writes nothing and trains nothing.
 
-    `card`: GiB of memory of the CUDA cards that are planned for, instead of this machine. Raises FrownError for a model
-    without a usable config.json, or for fewer than one process.
+    `card`: GiB of memory of the CUDA cards that are planned for, instead of this machine; no time is known then. Raises
+    FrownError for a model without a usable config.json, or for fewer than one process.
     """
     from frown.engine import pace as paces
     from frown.engine.shapes import shapes as shapes_of
@@ -350,7 +353,7 @@ def make(config: RunConfig, *, processes: int = 1, sharded: bool = False, card: 
         device = paces.Device("cuda", f"a card of {card:g} GiB", int(card * 2**30))
     memory = memory_of(config, shapes, batch, lengths, chunk_bytes=chunk_bytes(device.kind))
     work = work_of(config, shapes, batch, lengths)
-    pace = _pace(config, shapes, work)
+    pace = _pace(config, shapes, work) if card is None else paces.unknown(work.flop)
     evaluations = 2 + (config.optimiser.steps - 1) // config.eval.every
     evaluated = evaluations * config.eval.prompts * config.eval.samples * lengths.answer
     step = pace.sampling * work.sampled_tokens + pace.learning * (work.learnt_tokens + work.taught_tokens)

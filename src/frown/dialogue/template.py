@@ -19,9 +19,9 @@ from frown.types import Ints, Message
 
 REWRITES = (
     "the model's chat template rewrites what was said before (it changes the text of an earlier turn, as templates do "
-    "that take out <think> or trim spaces), so the turns of a conversation are no one sequence; play it with "
-    'history="kept" (--history kept), which leaves them as they were said, or with "template" and train on its '
-    "turns one by one"
+    "that take out <think> or trim spaces), so the turns of a conversation are no one sequence; give "
+    '--history kept, which leaves them as they were said (in Python history="kept", or "template" to train on the '
+    "turns one by one)"
 )
 _STAND_IN = "Xq7Zk"
 """A turn that templates write as it is, and that nobody says."""

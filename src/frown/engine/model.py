@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -138,7 +139,9 @@ def _merged(model: Any, folder: Path) -> Any:
     """The model with the adapters in a folder added to its weights."""
     if not (folder / "adapter_model.safetensors").is_file():
         raise FrownError(f"{folder} has no adapter_model.safetensors")
-    whole = _peft(f"the adapters in {folder} need").PeftModel.from_pretrained(model, folder).merge_and_unload()
+    peft = _peft(f"the adapters in {folder} need")
+    with _calm():
+        whole = peft.PeftModel.from_pretrained(model, folder).merge_and_unload()
     return whole.requires_grad_(True)  # peft had frozen it; it is a model like any other now
 
 
@@ -164,6 +167,15 @@ def _peft(what_needs: str) -> Any:
     return peft
 
 
+@contextmanager
+def _calm() -> Iterator[None]:
+    """Without one warning: peft asks a model for `is_gradient_checkpointing`, a name that transformers has deprecated,
+    and nobody who trains adapters can do anything about it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        yield
+
+
 def adapted(model: Any, config: ModelConfig) -> Any:
     """The model with fresh LoRA adapters, which alone are learnt."""
     peft = _peft("model.lora needs")
@@ -171,15 +183,16 @@ def adapted(model: Any, config: ModelConfig) -> Any:
     assert lora is not None
     targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
     try:
-        found = peft.get_peft_model(
-            model,
-            peft.LoraConfig(
-                task_type="CAUSAL_LM",
-                r=lora.rank,
-                lora_alpha=lora.alpha,
-                target_modules=targets,
-            ),
-        )
+        with _calm():
+            found = peft.get_peft_model(
+                model,
+                peft.LoraConfig(
+                    task_type="CAUSAL_LM",
+                    r=lora.rank,
+                    lora_alpha=lora.alpha,
+                    target_modules=targets,
+                ),
+            )
     except ValueError as error:
         raise FrownError(f"model.lora.targets = {lora.targets!r}: {first_line(error)}") from None
     # What saved adapters say of their base: a hub name as it was given, which means something elsewhere, too, and not

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,7 +27,7 @@ class Device(NamedTuple):
 
 
 class Pace(NamedTuple):
-    """Seconds a token."""
+    """Seconds a token; not a number where that is not known."""
 
     sampling: float
     """Of an answer, prompts included."""
@@ -114,6 +115,12 @@ def of_products(config: ModelConfig, flop: float, sampled: int, share: float) ->
         rate = max(rate, 2.0 * n**3 / (time.perf_counter() - began))
     told = f"{share:.0%} of a matrix product's rate here, {rate / 1e12:.2f} TFLOP/s in {config.dtype}; not timed"
     return Pace(flop / (share * rate) / sampled, 0.0, told)
+
+
+def unknown(flop: float) -> Pace:
+    """The pace of a card that is not here, of a step of `flop` operations: none, for what this machine can do says
+    nothing of it."""
+    return Pace(math.nan, math.nan, f"not known for a card that is not here; {flop / 1e12:.3g} TFLOP a step")
 
 
 def _done(result: Any) -> float:

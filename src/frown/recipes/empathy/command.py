@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from frown.recipes.empathy.rewards import Kind
     from frown.recipes.empathy.user import Manner
 
-app = App(name="empathy", help="Rewards from a simulated person's feelings (RLVER), and whether they help or soothe.")
+app = App(
+    name="empathy",
+    help="Rewards from a simulated person's feelings (RLVER), and whether they help or soothe.\n\nWithout a command it "
+    "compares such rewards with a policy over dialogue acts and writes a report: a quarter of an hour and more on two "
+    "cores, less with fewer --seeds, --simulators or --starts.",
+)
 
 
 @app.default
@@ -49,7 +54,8 @@ def acts(
     starts
         The policy before training: uniform, or mixed (helps some, soothes some).
     turns
-        Turns that each training may take, futures sampled for a reward included.
+        Turns that each training may take, futures sampled for a reward included; it stops after the step that passes
+        them.
     profiles
         Folder of RLVER's train_profile.jsonl and test_profile.jsonl. Default: profiles drawn at random.
     out
@@ -103,7 +109,8 @@ def model(
     simulators
         Which simulated person is trained on: plain, soothable, sceptic. All are also judged by the sceptic.
     turns
-        Turns that each training may take, futures sampled for a reward included.
+        Turns that each training may take, futures sampled for a reward included; it stops after the step that passes
+        them.
     task_weights
         Shares of a verifiable task (keeping to the person's topic) in every reward, from 0 to 1; an arm each.
     profiles
@@ -169,8 +176,8 @@ def train(
     wording
         In which words a person by rules speaks: English, or the lab's, for a model of the lab's size.
     history
-        What becomes of turns that the chat template would rewrite (it takes out <think>, say): verbatim, an error; or
-        kept as they were sampled.
+        What becomes of turns that the chat template would rewrite (it takes thoughts out, say): verbatim, an error;
+        or kept as they were sampled.
     task_weight
         Share of a verifiable task (keeping to the person's topic) in the reward, from 0 to 1.
     out
@@ -243,8 +250,8 @@ def eval_(
     wording
         In which words a person by rules speaks: English, or the lab's, for a model of the lab's size.
     history
-        What becomes of turns that the chat template would rewrite (it takes out <think>, say): verbatim, an error; or
-        kept as they were sampled.
+        What becomes of turns that the chat template would rewrite (it takes thoughts out, say): verbatim, an error;
+        or kept as they were sampled.
     out
         Where results.json and the conversations are written; `frown look` shows these turn by turn.
     json_

@@ -74,7 +74,9 @@ def base_model(folder: Path, people: Sequence[Profile], manner: Manner, preset: 
     """
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     held = documents(people, manner, preset, seed)
     tokenizer = make_tokenizer()
     torch.manual_seed(seed)

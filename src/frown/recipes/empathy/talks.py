@@ -46,6 +46,11 @@ DEFAULTS: dict[str, Any] = {
     "eval": {"prompts": 20, "samples": 2, "heldout_prompts": 0},
 }
 """Where a run's settings differ from `frown train`'s: GRPO as published, short turns, a small evaluation."""
+UNUSED = {
+    "task": "the task of a conversation is given by --person and its flags",
+    "feedback": "conversations are trained by their reward alone, without feedback",
+}
+"""Settings that would be read by nobody, and why."""
 BY_MODEL = ("emotion", "meets", "grounding", "assure", "no_act", "turns")
 """What can be said of conversations with a person played by a model."""
 BY_RULES = (*BY_MODEL, "need_met", "unfounded", "bullshit_index", "to_profile", "to_itself", "on_topic")
@@ -95,6 +100,15 @@ def settings(name: str, overrides: Iterable[str], model: str | None, given: Pers
     rest = list(overrides)
     mine = [o.strip().removeprefix("person.") for o in rest if o.strip().startswith("person.")]
     rest = [o for o in rest if not o.strip().startswith("person.")]
+    keys = [o.partition("=")[0].strip() for o in rest]
+    for key in keys:
+        if (why := UNUSED.get(key.partition(".")[0])) is not None:
+            raise FrownError(f"leave out {key}: {why}")
+    if model is None and not any(key in ("model", "model.path") for key in keys):
+        raise FrownError(
+            "give a model: --model FOLDER with a chat template (a small one is made by `frown empathy model`: "
+            "OUT/first-soothable, to be used with --wording lab)"
+        )
     if name not in (*MANNERS, SPOKEN):
         raise FrownError(f"--person {name!r} is not known; there are {', '.join((*MANNERS, SPOKEN))}")
     if (name == SPOKEN) != bool(mine):

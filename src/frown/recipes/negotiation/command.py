@@ -44,9 +44,7 @@ def negotiate(
     from frown.recipes.negotiation.recipe import NegotiationConfig, results_table, run, sentences, write
 
     refuse_several("negotiate")
-    given = {"scenario": scenario, "data": data}
-    flags = [f"{key}={json.dumps(str(value))}" for key, value in given.items() if value is not None]
-    settings = load(NegotiationConfig, config, [*flags, *overrides])
+    settings = load(NegotiationConfig, config, [*_flags({"scenario": scenario, "data": data}), *overrides])
     console = _console(json_)
     found, trained = run(settings, lambda line: console.print(line, markup=False, highlight=False))
     write(out, settings, found, trained[-1])
@@ -56,6 +54,8 @@ def negotiate(
 def express(
     *overrides: str,
     model: str | None = None,
+    scenario: Literal["varied", "credit", "disaster", "hospital", "sleep"] | None = None,
+    data: Path | None = None,
     config: Path | None = None,
     out: Path = Path("runs/express"),
     json_: Annotated[bool, Parameter("--json")] = False,
@@ -68,6 +68,10 @@ def express(
         Settings as KEY=VALUE, e.g. tactics=["threat"] seeds=[0] arms=["jpo"] learning.kl_bound=0.05
     model
         A chat model's folder or hub name. Without it a small one that speaks the game's language is made.
+    scenario
+        A scenario table, or varied (no table).
+    data
+        The folder with the scenario tables.
     config
         A TOML file of settings.
     out
@@ -81,12 +85,17 @@ def express(
     from frown.recipes.negotiation.measure import judged_table, play_table, sentences
 
     refuse_several("express")
-    flags = [f"model={json.dumps(model)}"] if model is not None else []
+    flags = _flags({"model": model, "scenario": scenario, "data": data})
     settings = load(ExpressConfig, config, [*flags, *overrides])
     console = _console(json_)
     found, _ = run(settings, out, lambda line: console.print(line, markup=False, highlight=False))
     write(out, found)
     _show(console, found, [judged_table(found), play_table(found)], sentences(found), out, json_)
+
+
+def _flags(given: Mapping[str, str | Path | None]) -> list[str]:
+    """Flags as KEY=VALUE, those that were given."""
+    return [f"{key}={json.dumps(str(value))}" for key, value in given.items() if value is not None]
 
 
 def _console(as_json: bool) -> Console:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from frown.config import Config, LoraConfig
+from frown.config import Config, LoraConfig, Seeds
 from frown.engine.model import ADAPTER, resolve
 from frown.errors import FrownError, first_line
 from frown.recipes.negotiation import expresser, iql, language, recipe, scenarios, speech, spoken, teach
@@ -77,11 +77,16 @@ class ExpressConfig(Config):
     """In the sweep, spread over the training scenarios (at least one for each)."""
     repeats: int = Field(default=10, ge=1)
     """Test dialogues a scenario."""
-    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
-    arms: tuple[Arm, ...] = ("sft", "jpo", "dpo")
+    seeds: Seeds = (0, 1, 2)
+    arms: tuple[Arm, ...] = Field(default=("sft", "jpo", "dpo"), min_length=1)
     """What is trained. emotion-free: a first model, a sweep and JPO of its own, without cards and tones."""
     learning: teach.TeachSettings = teach.TeachSettings()
     selector: iql.IqlSettings = iql.IqlSettings()
+
+    @model_validator(mode="after")
+    def _data_is_read(self) -> ExpressConfig:
+        recipe.refuse_data(self.scenario, self.data, "varied")
+        return self
 
 
 class Sweep(NamedTuple):

@@ -17,7 +17,7 @@ from frown.recipes.negotiation.game import Floats
 from frown.recipes.negotiation.judge import judge
 from frown.recipes.negotiation.listener import hear
 from frown.recipes.negotiation.play import uniform
-from frown.recipes.negotiation.recipe import HELD_OUT, figure
+from frown.recipes.negotiation.recipe import HELD_OUT, figure, gap
 from frown.recipes.negotiation.speech import Moment, Speaker
 
 if TYPE_CHECKING:
@@ -193,9 +193,9 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
         if arm in found["judged"]:
             gain, far = found["gain_in_score_over"][arm]["sft"], found["judged"][arm]["distance"]
             lines.append(
-                f"Judged score of {arm.upper()} less SFT: {figure(gain, 2, sign=True)}, at "
-                f"{figure(far)} nats a token from it (bound {bound:g})."
+                f"Judged score of {arm.upper()} less SFT, {figure(far)} nats a token from it (bound {bound:g}): "
+                f"{gap(gain, 2)}."
             )
     for arm, others in found["gain_in_utility_over"].items():
-        lines += [f"Utility of ({arm}) less ({o}): {figure(g, sign=True)}." for o, g in others.items()]
+        lines += [f"Utility of ({arm}) less ({o}): {gap(g)}." for o, g in others.items()]
     return lines

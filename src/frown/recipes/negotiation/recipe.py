@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from frown.config import Config
+from frown.config import Config, Seeds
 from frown.errors import FrownError
 from frown.evals.figures import as_json, number
-from frown.evals.stats import LEVEL
+from frown.evals.wording import is_shown
 from frown.recipes.negotiation import iql, off_policy, scenarios
 from frown.recipes.negotiation import play as stage
 from frown.recipes.negotiation.emotions import Taxonomy, cards, places
@@ -36,6 +36,12 @@ HELD_OUT = 20_000
 
 NOT_TOLD = "optimum, not told"
 """The best policy that knows which tactics there are, but not whose is which: an arm where they are mixed."""
+
+
+def refuse_data(scenario: str, data: Path | None, without: str) -> None:
+    """ValueError for a folder of tables where the scenario is the one `without` a table."""
+    if data is not None and scenario == without:
+        raise ValueError("--data is for a scenario table: give --scenario")
 
 
 class NegotiationConfig(Config):
@@ -63,9 +69,14 @@ class NegotiationConfig(Config):
     """Logged dialogues on test scenarios, for off-policy estimates; 0: none are made."""
     repeats: int = Field(default=20, ge=1)
     """Test dialogues a scenario."""
-    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
+    seeds: Seeds = (0, 1, 2)
     """Each has its own logs, its own training and its own luck in the test."""
     learning: iql.IqlSettings = iql.IqlSettings()
+
+    @model_validator(mode="after")
+    def _data_is_read(self) -> NegotiationConfig:
+        refuse_data(self.scenario, self.data, "synthetic")
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,14 +229,17 @@ def figure(metric: Mapping[str, Any] | None, digits: int = 3, sign: bool = False
     return f"{form.format(metric['mean'])} [{low}, {high}]"
 
 
+def gap(metric: Mapping[str, Any] | None, digits: int = 3) -> str:
+    """A difference with its interval, and whether it is one."""
+    told = "" if is_shown(metric) else ": no difference that these seeds could show"
+    return f"{figure(metric, digits, sign=True)}{told}"
+
+
 def sentences(found: Mapping[str, Any]) -> list[str]:
     """What the figures come to, in words."""
     verdicts = [check["verdict"] for check in found["learnable"]]
     lines = [f"Before training: {', '.join(verdicts)}."]
-    for other, gain in found["gain_of_selection_over"].items():
-        apart = gain is not None and (gain["ci95"][0] > 0 or gain["ci95"][1] < 0) and gain["p"] <= 1 - LEVEL
-        told = "" if apart else ": no difference that these seeds could show"
-        lines.append(f"Selection less {other}: {figure(gain, sign=True)}{told}.")
+    lines += [f"Selection less {other}: {gap(gain)}." for other, gain in found["gain_of_selection_over"].items()]
     lines.append(f"Selection's share of the optimum: {figure(found['share_of_optimum'])}.")
     if found["share_of_optimum_not_told"] is not None:
         lines.append(f"Of the optimum that is not told the tactic: {figure(found['share_of_optimum_not_told'])}.")
