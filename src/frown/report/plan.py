@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -35,10 +37,16 @@ def _lines(plan: Plan) -> list[str]:
         f"a step: {plan.batch.sentence}",
         f"a row: {lengths.prompt} tokens of prompt (the teacher's: {lengths.context}) and {lengths.answer} of answer",
         f"work: {plan.work.flop / 1e12:.3g} TFLOP a step",
-        f"time: {_time(plan.seconds_per_step)} a step, {_time(plan.seconds)} in all, if every answer runs to its limit "
-        f"({plan.pace})",
+        _time_of(plan),
         "",
     ]
+
+
+def _time_of(plan: Plan) -> str:
+    if math.isnan(plan.seconds):
+        return f"time: {plan.pace}"
+    each, whole = _time(plan.seconds_per_step), _time(plan.seconds)
+    return f"time: {each} a step, {whole} in all, if every answer runs to its limit ({plan.pace})"
 
 
 def _add(table: Table, phase: str, items: tuple[Item, ...]) -> None:
