@@ -147,8 +147,8 @@ def test_without_resume_this_very_run_is_refused_and_told_how_to_go_on(tmp_path,
     run = interrupted(tmp_path / "run", monkeypatch)
     with pytest.raises(FrownError, match="holds this very run, interrupted; --resume goes on with it"):
         execute(settings(), run)
-    with pytest.raises(FrownError, match="another configuration"):
-        execute(settings("seed=5"), run, resume=True)
+    with pytest.raises(FrownError, match=r"another configuration \(optimiser.lr, seed\); choose"):
+        execute(settings("seed=5", "optimiser.lr=1e-5"), run, resume=True)
 
 
 def test_a_second_process_does_not_write_to_a_run_that_another_is_at(whole, tmp_path):

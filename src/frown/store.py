@@ -97,8 +97,11 @@ class RunDirectory:
         That is another run, anything that is no run, and without `resume` this very run, however it ended.
         """
         held = self.path / "config.json"
-        if held.is_file() and not self.config_is(config):
-            raise FrownError(f"{self.path} holds a run with another configuration; choose another folder or delete it")
+        if held.is_file() and (others := self._other_settings(config)) != []:
+            named = f" ({', '.join(others[:4])}{', ...' if len(others) > 4 else ''})" if others else ""
+            raise FrownError(
+                f"{self.path} holds a run with another configuration{named}; choose another folder or delete it"
+            )
         strangers = (
             [p for p in self.path.iterdir() if p.name != _LOCK and not _is_part(p)] if self.path.is_dir() else []
         )
@@ -273,12 +276,15 @@ class RunDirectory:
 
     def config_is(self, config: Config) -> bool:
         """Whether this folder holds a run of exactly this configuration, be it spread over processes or not."""
-        file = self.path / "config.json"
+        return self._other_settings(config) == []
+
+    def _other_settings(self, config: Config) -> list[str] | None:
+        """The settings by which this folder's run differs from a configuration; None where they cannot be read."""
         try:
-            held, asked = (json.loads(text) for text in (file.read_text(encoding="utf-8"), to_json(config)))
+            held = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            return False
-        return bool({**held, "distributed": None} == {**asked, "distributed": None})
+            return None
+        return _differing({**held, "distributed": None}, {**json.loads(to_json(config)), "distributed": None})
 
     @property
     def threads(self) -> int:
@@ -421,6 +427,14 @@ def _replace(path: Path, write: Callable[[Path], Any]) -> None:
         except BaseException:
             part.unlink(missing_ok=True)
             raise
+
+
+def _differing(a: Any, b: Any, name: str = "") -> list[str]:
+    """The dotted names of what two trees of plain data differ in."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        keys = sorted(a.keys() | b.keys())
+        return [found for k in keys for found in _differing(a.get(k), b.get(k), f"{name}.{k}".lstrip("."))]
+    return [] if a == b else [name]
 
 
 def _is_part(path: Path) -> bool:
