@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from frown.cli import main
+from frown.config import flat
 from frown.errors import FrownError
 from frown.look.index import read_index
 from frown.look.page import page
@@ -245,7 +246,7 @@ def test_the_command_in_the_report_of_a_run_makes_the_same_run(given, tmp_path, 
 
 
 def test_the_settings_that_the_command_always_names_are_those_with_defaults_of_their_own():
-    assert set(again.flat(talks.DEFAULTS)) == again.EMPATHY_OWN
+    assert set(flat(talks.DEFAULTS)) == again.EMPATHY_OWN
 
 
 @pytest.mark.parametrize(

@@ -790,6 +790,15 @@ def to_json(config: Config) -> str:
     return json.dumps(config.model_dump(mode="json"), indent=2) + "\n"
 
 
+def flat(nested: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted names: {"a": {"b": 1}} as {"a.b": 1}."""
+    out: dict[str, Any] = {}
+    for key, value in nested.items():
+        name = f"{before}{key}"
+        out |= flat(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value}
+    return out
+
+
 def _explain(kind: type[Config], error: Mapping[str, Any]) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from frown import checkpoint
-from frown.config import Config, to_json
+from frown.config import Config, flat, to_json
 from frown.errors import FrownError, first_line
 from frown.evals.profile import Judged
 from frown.evals.samples import GradedSamples
@@ -281,10 +281,12 @@ class RunDirectory:
     def _other_settings(self, config: Config) -> list[str] | None:
         """The settings by which this folder's run differs from a configuration; None where they cannot be read."""
         try:
-            held = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            held = flat(json.loads((self.path / "config.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, AttributeError):
             return None
-        return _differing({**held, "distributed": None}, {**json.loads(to_json(config)), "distributed": None})
+        asked = flat(json.loads(to_json(config)))
+        other = sorted(k for k in held.keys() | asked.keys() if held.get(k) != asked.get(k))
+        return [k for k in other if not k.startswith("distributed.")]
 
     @property
     def threads(self) -> int:
@@ -427,14 +429,6 @@ def _replace(path: Path, write: Callable[[Path], Any]) -> None:
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-
-
-def _differing(a: Any, b: Any, name: str = "") -> list[str]:
-    """The dotted names of what two trees of plain data differ in."""
-    if isinstance(a, dict) and isinstance(b, dict):
-        keys = sorted(a.keys() | b.keys())
-        return [found for k in keys for found in _differing(a.get(k), b.get(k), f"{name}.{k}".lstrip("."))]
-    return [] if a == b else [name]
 
 
 def _is_part(path: Path) -> bool:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from frown.config import RunConfig, Tracker
+from frown.config import RunConfig, Tracker, flat
 from frown.errors import FrownError, first_line
 
 PROJECT = "frown"
@@ -82,7 +82,8 @@ def _begun(name: Tracker, config: RunConfig, folder: Path, first_step: int) -> A
             place = {"id": _identity(folder), "dir": str(folder)}
             tracker = trackers.WandBTracker(PROJECT, name=run, resume="allow", **place)
         tracker.start()
-        tracker.store_init_configuration(_flat(config.model_dump(mode="json")))
+        settings = flat(config.model_dump(mode="json")).items()
+        tracker.store_init_configuration({k: v if isinstance(v, int | float | str) else str(v) for k, v in settings})
         return tracker
     except ImportError as error:
         raise FrownError(f'track = "{name}" needs another package: pip install "frown[{name}]" ({error})') from None
@@ -96,13 +97,3 @@ def _identity(folder: Path) -> str:
     if not file.exists():
         file.write_text(uuid.uuid4().hex, encoding="utf-8")
     return file.read_text(encoding="utf-8")
-
-
-def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{before}{key}.")
-        else:
-            found[before + key] = value if isinstance(value, bool | int | float | str) else str(value)
-    return found

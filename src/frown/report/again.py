@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from frown.config import RunConfig, flat
+
 EMPATHY = "empathy:"
 EMPATHY_OWN = frozenset({
     "sampling.prompts_per_step", "sampling.responses_per_prompt", "sampling.max_new_tokens",
@@ -43,8 +45,6 @@ def command(path: Path, config: Mapping[str, Any]) -> str:
 
 def _empathy(person: str, config: Mapping[str, Any]) -> Iterator[str]:
     """The words of `frown empathy train`. Raises ValueError for a setting that cannot be written as KEY=VALUE."""
-    from frown.config import RunConfig
-
     usual, here = flat(RunConfig().model_dump(mode="json")), flat(config)
     yield from ("frown", "empathy", "train", "--model", str(here.pop("model.path", "")), "--person", person)
     options = {k: v for k, v in config["task"].get("options", {}).items() if v is not None}
@@ -56,15 +56,6 @@ def _empathy(person: str, config: Mapping[str, Any]) -> Iterator[str]:
         own = key == "task.kind" or key.partition(".options")[0] == "task"
         if not own and (key in EMPATHY_OWN or usual.get(key) != value):
             yield f"{key}={_value(value)}"
-
-
-def flat(nested: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} as {"a.b": 1}."""
-    out: dict[str, Any] = {}
-    for key, value in nested.items():
-        name = f"{before}{key}"
-        out |= flat(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value}
-    return out
 
 
 def _value(value: Any) -> str:

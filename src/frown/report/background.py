@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from frown.config import RunConfig, flat
 from frown.evals.wording import decimal
 from frown.report import numbers
-from frown.report.again import flat
 from frown.report.blocks import Block, Cell, Code, Folded, Item, Points, Row, Section, Table, Text, absent
 from frown.report.material import Material
 from frown.report.question import OF_RIGHT_AND_WRONG, figure
@@ -125,8 +125,6 @@ def settings(m: Material) -> Section:
             return absent("What the arms do differently", "The summary holds no settings of the arms.")
         return Section("What the arms do differently", (Table(["Setting", *changes], rows, words=True),))
     if m.kind == "training run":
-        from frown.config import RunConfig
-
         usual, here = flat(RunConfig().model_dump(mode="json")), flat(config)
         rows = [
             Row(key, [Cell(_text(usual.get(key))), Cell(_text(v))]) for key, v in here.items() if usual.get(key) != v
