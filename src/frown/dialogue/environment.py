@@ -10,7 +10,7 @@ Each answer is a whole conversation as one rollout, with the partner's verdict; 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -73,7 +73,7 @@ class DialogueEngine(LocalEngine):
             )
         held = self.talks(tasks, n, seed=seed, temperature=temperature)
         if held and all(d.stop == "lost" for d in held):
-            raise FrownError(nobody_answered(held))
+            raise FrownError(nobody_answered(Counter(d.why for d in held)))
         return [as_rollout(d) for d in held]
 
     def talks(self, tasks: Sequence[Task], n: int, *, seed: int, temperature: float) -> list[Dialogue]:
@@ -93,10 +93,9 @@ class DialogueEngine(LocalEngine):
         return super().sample(tasks, n, seed=seed, temperature=temperature, contexts=contexts)
 
 
-def nobody_answered(held: Sequence[Dialogue]) -> str:
-    """What to say of conversations that were all lost."""
-    why, _ = Counter(d.why for d in held).most_common(1)[0]
-    return f"the partner answered in none of {len(held)} conversations: {why}"
+def nobody_answered(why: Mapping[str, int]) -> str:
+    """What to say where all conversations were lost; `why`: how many for which reason."""
+    return f"the partner answered in none of {sum(why.values())} conversations: {max(why, key=lambda w: why[w])}"
 
 
 class _Turns:

@@ -257,6 +257,7 @@ def eval_(
     json_
         Print the results as JSON on standard output.
     """
+    from frown.dialogue.environment import nobody_answered
     from frown.distributed import refuse_several
     from frown.recipes.empathy import talks
     from frown.store import write_text
@@ -270,8 +271,7 @@ def eval_(
         print(talks.spent(found["statistics"]), file=sys.stderr if json_ else sys.stdout)
     print(text if json_ else talks.table(found))
     if found["ends"].get("lost") == found["conversations"]:
-        why = max(found["lost"], key=lambda reason: found["lost"][reason])
-        raise FrownError(f"the person answered in none of {found['conversations']} conversations: {why}")
+        raise FrownError(nobody_answered(found["lost"]))
 
 
 @app.command

@@ -77,6 +77,7 @@ class PersonConfig(Config):
 class Person(NamedTuple):
     """Somebody to talk to, and what the settings say of it."""
 
+    settings: PersonConfig
     user: SentientUser | SpokenUser
     preset: Preset
     wording: Wording
@@ -149,7 +150,7 @@ def person_of(config: RunConfig) -> Iterator[Person]:
     voice = None if held.person is None else Voice(held.person)
     user = SentientUser(MANNERS[name], preset, wording) if voice is None else SpokenUser(voice, preset)
     try:
-        yield Person(user, preset, wording, voice, tasks("train", 500), tasks("test", 100))
+        yield Person(held, user, preset, wording, voice, tasks("train", 500), tasks("test", 100))
     finally:
         if voice is not None:
             voice.close()
@@ -166,9 +167,8 @@ def train(
     [0, 1]. `tell` is given the statistics of the person's model, where it was asked, however the run ends."""
     from frown.run import execute
 
-    told = parse(PersonConfig, config.task.options, "task.options")
-    weight = told.task_weight
     with person_of(config) as person:
+        weight = person.settings.task_weight
 
         def judge(d: Dialogue) -> Verdict:
             task = model_policy.on_topic(d, person.wording)
@@ -178,7 +178,7 @@ def train(
             mixed = judge if weight else None
             made = DialogueEngine(
                 *(config, person.user),
-                turns=person.preset.turns, judge=mixed, history=told.history, ranks=ranks,
+                turns=person.preset.turns, judge=mixed, history=person.settings.history, ranks=ranks,
             )  # fmt: skip
             _refuse_unknown_words(made, person)
             return made
@@ -228,8 +228,7 @@ def _held(config: RunConfig, person: Person, out: Path) -> tuple[dict[str, Any],
     from frown.record import readable
     from frown.store import RunDirectory
 
-    told = parse(PersonConfig, config.task.options, "task.options")
-    engine = DialogueEngine(config, person.user, turns=person.preset.turns, history=told.history)
+    engine = DialogueEngine(config, person.user, turns=person.preset.turns, history=person.settings.history)
     _refuse_unknown_words(engine, person)
     tasks, each = person.test[: config.eval.prompts], config.eval.samples
     talks = engine.talks(tasks, each, seed=EVAL_SEED, temperature=config.eval.temperature)

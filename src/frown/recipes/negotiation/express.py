@@ -180,30 +180,31 @@ def once(
     played: dict[str, Scores] = {}
     trainings: dict[str, teach.Taught] = {}
 
-    def play(speaker: Speaker, who: str, names: Sequence[str], where: spoken.Stage = there) -> None:
+    def play(speaker: Speaker, who: str, names: Sequence[str], where: spoken.Stage) -> None:
         for name in names:
             talks = spoken.play(speaker, policies[name], where, recipe.TESTED + seed, config.repeats).played.talks
             played[f"{name}, {who}"] = scores(talks, config.repeats)
 
     for who, by in (("no flaw", speech.perfect), ("first model", speaker)):
         seen[who] = judged(by(moments, seed), moments)
-        play(by, who, list(policies))
-    for arm, engine, taught, snapshot in trained(config, first, sweep, config.arms, seed):
-        seen[arm], trainings[arm] = _judged(arm, engine, snapshot, moments, seed), taught
-        play(expresser.speaker_of(engine), arm, PLAYED.get(arm, ()))
-        engine.save(folder / arm.replace(", ", "-").replace(" ", "-"))
-        say(f"seed {seed}: {arm}, {taught.steps} steps, judged {seen[arm].score.mean():.2f}")
+        play(by, who, list(policies), there)
+
+    def teach_arms(
+        first: LocalEngine, sweep: Sweep, arms: Sequence[str], moments: Sequence[Moment], where: spoken.Stage
+    ) -> None:
+        for arm, engine, taught, snapshot in trained(config, first, sweep, arms, seed):
+            who = arm if where.cards else f"{arm}, emotion-free"
+            seen[who], trainings[who] = _judged(arm, engine, snapshot, moments, seed), taught
+            play(expresser.speaker_of(engine), who, PLAYED.get(arm, ()) if where.cards else ["neutral"], where)
+            engine.save(folder / who.replace(", ", "-").replace(" ", "-"))
+            say(f"seed {seed}: {who}, {taught.steps} steps, judged {seen[who].score.mean():.2f}")
+
+    teach_arms(first, sweep, config.arms, moments, there)
     if "emotion-free" in config.arms:
         without = [replace(s, cards=False) for s in (here, there)]
         plain, _ = _first(config, without[0], without[1], folder / "first-emotion-free", seed)
         sweep = sweep_of(plain, without[0], max(1, config.dialogues // len(train)), config.reward, seed)
-        bare = [m._replace(card=None) for m in moments]
-        for arm, engine, taught, snapshot in trained(config, plain, sweep, ("jpo",), seed):
-            who = f"{arm}, emotion-free"
-            seen[who], trainings[who] = _judged(arm, engine, snapshot, bare, seed), taught
-            play(expresser.speaker_of(engine), who, ["neutral"], without[1])
-            engine.save(folder / who.replace(", ", "-"))
-            say(f"seed {seed}: {who}, {taught.steps} steps, judged {seen[who].score.mean():.2f}")
+        teach_arms(plain, sweep, ("jpo",), [m._replace(card=None) for m in moments], without[1])
     return Expressed(seen, played, trainings, about, loss)
 
 
