@@ -22,14 +22,14 @@ from benchmarks.measuring import cpu_seconds
 from benchmarks.sampling import mixed_tasks
 from frown.affect.normalise import Normaliser
 from frown.config import RunConfig, parse
-from frown.engine.local import LocalEngine
-from frown.engine.model import Loaded, load
-from frown.evaluate import judge
 from frown.lab import words
 from frown.lab.environment import LabEnvironment
 from frown.lab.text import CONTEXT_MARK
-from frown.lesson import prepare
-from frown.loop import advantages, seed_of
+from frown.learner.engine import LocalEngine
+from frown.policy.load import Loaded, load
+from frown.train.evaluation import judge
+from frown.train.lesson import prepare
+from frown.train.loop import advantages, seed_of
 from frown.types import Task
 
 PROMPTS, GROUP, MAX_NEW_TOKENS, RATE = 16, 8, 96, 1e-4
@@ -58,7 +58,7 @@ class OwnSteps:
         self.tokens: list[int] = []
 
     def step(self, number: int, tasks: list[Task]) -> float:
-        """CPU-seconds of one step on some prompts; see `frown.loop.train`."""
+        """CPU-seconds of one step on some prompts; see `frown.train.loop.train`."""
         began = time.process_time()
         config, engine = self.config, self.engine
         with self._timed("sample"):

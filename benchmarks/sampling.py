@@ -1,4 +1,4 @@
-"""Sampling on the embedded model: `frown.engine.sampling.sample` beside `generate` of transformers."""
+"""Sampling on the embedded model: `frown.policy.sampling.sample` beside `generate` of transformers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from benchmarks.measuring import agree, interleaved
-from frown.engine.allocator import keep_freed_memory
-from frown.engine.model import end_ids
-from frown.engine.sampling import Decoding, left_pad, sample
-from frown.engine.text import prompt_ids
 from frown.lab.base import model_path
 from frown.lab.environment import LabEnvironment
+from frown.policy.load import end_ids
+from frown.policy.sampling import Decoding, left_pad, sample
+from frown.policy.text import prompt_ids
+from frown.runtime.allocator import keep_freed_memory
 from frown.types import Ints, Task
 
 MODEL = "chains-0"

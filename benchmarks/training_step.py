@@ -18,7 +18,7 @@ import torch
 from benchmarks import peer
 from benchmarks.measuring import agree, interleaved, medians, relative_error
 from frown.config import RunConfig, parse
-from frown.engine.local import LocalEngine
+from frown.learner.engine import LocalEngine
 from frown.types import Ints, Rollout, Task, TeacherView
 
 GROUP = 8

@@ -19,8 +19,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from frown.feedback.calculator import CalculatorCritic
-from frown.feedback.critic import Comment, Request
+from frown.critics.base import Comment, Request
+from frown.critics.calculator import CalculatorCritic
 from frown.types import Task
 
 TASK = Task("gsm8k", ({"role": "user", "content": "?"},), "?")

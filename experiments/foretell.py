@@ -16,7 +16,7 @@ import torch
 
 from frown.config import CompareConfig, parse
 from frown.evals.correlation import foretells
-from frown.probe import probe
+from frown.inspect.probe import probe
 
 PROMPTS = 40
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from frown.store import RunDirectory
+from frown.store.run_directory import RunDirectory
 
 
 def row(arm: str, path: Path) -> str:

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from frown.store import ROW_GROUP, rollout_columns
+from frown.store.run_directory import ROW_GROUP, rollout_columns
 
 SIGNALS = ("surprisal", "entropy", "varentropy", "top_probability", "margin", "self_certainty")
 TEACHER = ("weight", "log_ratio", "teacher_entropy", "divergence")
@@ -115,7 +115,7 @@ def measure(folder: Path, opens: int) -> None:
     """Start `frown look` on a run and time it."""
     print(f"{os.getloadavg()[0]:.1f} processes ran on {os.cpu_count()} cores when this began")
     began = time.perf_counter()
-    command = [sys.executable, "-m", "frown.cli", "look", str(folder), "--no-open"]
+    command = [sys.executable, "-m", "frown.cli.app", "look", str(folder), "--no-open"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None

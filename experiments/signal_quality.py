@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 from frown.config import RunConfig, parse
-from frown.engine.local import LocalEngine
 from frown.evals.signal_quality import signal_quality
-from frown.evaluate import judge
-from frown.lesson import COPIES, step_scores
+from frown.learner.engine import LocalEngine
 from frown.tasks.load import load_environment
+from frown.train.evaluation import judge
+from frown.train.lesson import COPIES, step_scores
 from frown.types import Rollout, Signals
 
 NAMES = (

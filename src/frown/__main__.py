@@ -1,5 +1,5 @@
 """`python -m frown`, as launchers start it."""
 
-from frown.cli import main
+from frown.cli.app import main
 
 main()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from frown.affect.normalise import Normaliser
 from frown.affect.rules import DEFAULT, Condition, Rule
 from frown.affect.spikes import Scores, flags, form, score
-from frown.steps import step_values
+from frown.signals.steps import step_values
 from frown.types import Appraisal, Floats, Rollout, Span, Step, Verdict
 
 DEFAULT_RULES = DEFAULT

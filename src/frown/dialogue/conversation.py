@@ -19,7 +19,7 @@ from frown.affect.rules import Rule
 from frown.dialogue.partner import Reply
 from frown.dialogue.template import REWRITES
 from frown.errors import FrownError
-from frown.feedback.policy import without_reasoning
+from frown.feedback.disclosure import without_reasoning
 from frown.types import Appraisal, Floats, Message, Rollout, Signals, Step, Task, Verdict
 
 Stop = Literal["partner", "turns", "context", "lost"]

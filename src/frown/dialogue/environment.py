@@ -2,7 +2,7 @@
 
     environment = Conversations("name", train, test)
     engine = DialogueEngine(config, partner, turns=8)
-    train(config, engine, environment, run)      # frown.loop
+    train(config, engine, environment, run)      # frown.train.loop
 
 Each answer is a whole conversation as one rollout, with the partner's verdict; evaluation holds conversations, too.
 """
@@ -17,13 +17,13 @@ from typing import Any, Literal
 import numpy as np
 
 from frown.config import RunConfig
+from frown.critics.base import Critic
 from frown.dialogue.conversation import Dialogue, as_rollout
 from frown.dialogue.partner import Partner
 from frown.dialogue.play import History, play
-from frown.distributed import ALONE, Ranks
-from frown.engine.local import LocalEngine
 from frown.errors import FrownError
-from frown.feedback.critic import Critic
+from frown.learner.engine import LocalEngine
+from frown.runtime.processes import ALONE, Ranks
 from frown.tasks import template
 from frown.types import Ints, Rollout, Step, Task, Verdict
 

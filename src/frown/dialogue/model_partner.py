@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from frown.critics.blocks import blocks, harmless
 from frown.dialogue.partner import Hearing, Reply
 from frown.dialogue.voice import Voice
-from frown.feedback.blocks import blocks, harmless
 from frown.types import Message, Task, Verdict
 
 GOODBYE = "[END]"

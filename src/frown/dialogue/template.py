@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from frown.engine.text import completion_text, templated
 from frown.errors import FrownError
+from frown.policy.text import completion_text, templated
 from frown.types import Ints, Message
 
 REWRITES = (
@@ -75,5 +75,5 @@ def continuation(
 
 
 def _render(tokenizer: Any, messages: Sequence[Message]) -> str:
-    """The template's text up to where the next answer begins, as `frown.engine.text.prompt_ids` tokenises it."""
+    """The template's text up to where the next answer begins, as `frown.policy.text.prompt_ids` tokenises it."""
     return str(templated(tokenizer, messages, tokenize=False))

@@ -1,6 +1,6 @@
 """A language model that a partner speaks with: behind an endpoint or on this machine, cached and within a budget.
 
-The client, the cache, the budget and what happens to failures are the critic's (`frown.feedback.chat`, `cache`,
+The client, the cache, the budget and what happens to failures are the critic's (`frown.critics.chat`, `cache`,
 `account`): equal conversations are asked once, a reply that cannot be used is asked for once more with the fault
 named, and what goes wrong costs its own conversation alone.
 """
@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from frown.config import AskedModelConfig
-from frown.feedback.account import Account, CriticStatistics
-from frown.feedback.blocks import harmless
-from frown.feedback.cache import ReplyCache
+from frown.critics.account import Account, CriticStatistics
+from frown.critics.blocks import harmless
+from frown.critics.cache import ReplyCache
 from frown.types import Message
 
 Conversation = Sequence[Message]
@@ -139,7 +139,7 @@ class _Far:
     """Behind an endpoint."""
 
     def __init__(self, config: AskedModelConfig) -> None:
-        from frown.feedback.chat import Chat
+        from frown.critics.chat import Chat
 
         assert config.endpoint is not None
         self._chat, self._most = Chat(config.endpoint, config.max_new_tokens, None, "partner"), config.max_new_tokens
@@ -151,7 +151,7 @@ class _Far:
     def converse(
         self, asked: Mapping[str, Conversation], fault: Fault, account: Account, done: Callable[[str, Said], None]
     ) -> None:
-        from frown.feedback.chat import Line, LostError
+        from frown.critics.chat import Line, LostError
 
         async def one(line: Line, conversation: Conversation, until: float) -> Said:
             try:
@@ -178,7 +178,7 @@ class _Near:
     """On this machine, greedily."""
 
     def __init__(self, config: AskedModelConfig) -> None:
-        from frown.engine.critic import LocalModel
+        from frown.critics.local import LocalModel
 
         assert config.local is not None
         self._model, self._most = LocalModel(config.local, (), config.max_new_tokens), config.max_new_tokens
@@ -190,7 +190,7 @@ class _Near:
     def converse(
         self, asked: Mapping[str, Conversation], fault: Fault, account: Account, done: Callable[[str, Said], None]
     ) -> None:
-        from frown.feedback.model_critic import Outcome
+        from frown.critics.model import Outcome
 
         todo, last = {key: list(c) for key, c in asked.items()}, False
         while todo:

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from frown.critics.base import Critic, Request, Review
 from frown.errors import first_line
-from frown.feedback.critic import Critic, Request, Review
-from frown.feedback.policy import without_reasoning
+from frown.feedback.disclosure import without_reasoning
 from frown.feedback.scribe import scribe
 from frown.types import Appraisal, Feedback, Kind, Part, Rollout, Task
 

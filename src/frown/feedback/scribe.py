@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from frown.feedback.critic import Comment
+from frown.critics.base import Comment
 
 LONGEST = 400
 """Characters of a step that an answer cut at its limit keeps: the rest of it wandered, or it would have ended."""

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from frown.affect.appraisal import appraise
-from frown.engine.text import steps_of_tokens
-from frown.store import rollout_row
+from frown.policy.text import steps_of_tokens
+from frown.store.run_directory import rollout_row
 from frown.tasks.data import task_id
 from frown.tasks.steps import split_steps
 from frown.types import Feedback, Floats, Message, Rollout, Signals, Task, Verdict
@@ -48,7 +48,7 @@ class Answer:
 
 
 def rows(answers: Sequence[Answer]) -> list[dict[str, Any]]:
-    """Answers as rows for `frown.store.write_rollouts`; answers to the same task in a step share a group."""
+    """Rows for `write_rollouts` of answers; those to the same task in a step share a group."""
     groups: dict[tuple[int, str], int] = {}
     found = []
     for answer in answers:

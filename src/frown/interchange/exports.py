@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from frown.errors import FrownError
-from frown.look.index import Index
-from frown.look.page import read_row
+from frown.viewer.index import Index
+from frown.viewer.page import read_row
 
 
 def to_parquet(index: Index, target: Path) -> int:

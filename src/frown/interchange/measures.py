@@ -10,7 +10,7 @@ import numpy as np
 from frown.evals.accuracy import answer_codes
 from frown.evals.calibration import agreement, aurc, auroc, brier, ece, ece_equal_mass, nll
 from frown.evals.wording import decimal
-from frown.look.index import Index
+from frown.viewer.index import Index
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

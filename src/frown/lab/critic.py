@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from frown.feedback.critic import Comment, Request, Review
+from frown.critics.base import Comment, Request, Review
 from frown.lab import words
 from frown.lab.family import Problem, get_family
 from frown.types import Task
 
 
 class LabCritic:
-    """A critic of written-out steps; implements `frown.feedback.critic.Critic`.
+    """A critic of written-out steps; implements `frown.critics.base.Critic`.
 
     A comment reads `!7@3=4`: the state the answer was in, the step, and what is right there. The same words
     confirm a right step and correct a wrong one; a wrong result is never quoted.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from frown.plan import in_words
+from frown.plan.plan import in_words
 
 
 def doctor_lines(found: Mapping[str, Any]) -> list[str]:

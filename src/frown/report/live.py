@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from frown.store import RunDirectory
+from frown.store.run_directory import RunDirectory
 
 
 @dataclass(frozen=True)

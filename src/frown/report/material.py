@@ -12,7 +12,7 @@ from frown.errors import FrownError
 from frown.evals.profile import Judged, profile
 from frown.evals.summary import SCHEMA
 from frown.report.again import command
-from frown.store import RunDirectory, run_name
+from frown.store.run_directory import RunDirectory, run_name
 
 Kind = Literal["training run", "comparison", "evaluation"]
 _KEYS = {
@@ -105,8 +105,8 @@ def read_json(source: Path, why: str) -> Any:
 
 def _of_run(path: Path) -> dict[str, Any]:
     """The summary of a single training run."""
+    from frown.compare.cells import result_of
     from frown.evals.summary import summarise
-    from frown.experiment import result_of
 
     name = run_name(path)
     config = read_json(path / "config.json", "the run's settings are in it")

@@ -21,7 +21,7 @@ _MOST_ROWS = 10
 
 
 def render(result: Mapping[str, Any]) -> RenderableType:
-    """What `frown.read.read` returned, for a person: text, legend, the most surprising tokens, spans.
+    """What `frown.inspect.read.read` returned, for a person: text, legend, the most surprising tokens, spans.
 
     Without colour the tables say the same as the shades. They show the ten most surprising tokens and the ten
     most intense spans, and say how many there are.

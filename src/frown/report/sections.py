@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from frown.evals.wording import decimal, is_shown
-from frown.guard import CANARIES
 from frown.report import fate, numbers
 from frown.report.blocks import Block, Cell, Figure, Figures, Folded, Item, Points, Row, Section, Table, Text, absent
 from frown.report.chart import Point, Series, line_chart, swatch
 from frown.report.flow import flow_chart
 from frown.report.material import Material
 from frown.report.question import MISSING, OF_RIGHT_AND_WRONG, difference, figure
+from frown.train.guard import CANARIES
 
 BANDS = (
     "Marks are evaluations, averaged over finished seeds; bands are 95% intervals over prompts and seeds; lines "

@@ -2,7 +2,7 @@
 
 A probe is named for the label it was trained to read ("step_wrong"), never for a feeling: that it can be read off
 says that the information is there, not that the model uses it. So a probe's figure is worth what it beats:
-`frown.sweep` sets it beside the same under shuffled labels.
+`frown.inspect.sweep` sets it beside the same under shuffled labels.
 
 Hidden states are [N, H], one row a token or a step.
 Cost: one forward with hidden states kept, which is none extra where the answers are scored anyway.

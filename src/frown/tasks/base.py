@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from frown.feedback.critic import Critic
+from frown.critics.base import Critic
 from frown.types import Feedback, Message, Step, Task, Verdict, Weighed
 
 

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
+from frown.critics.base import Critic
 from frown.errors import FrownError
-from frown.feedback.critic import Critic
 from frown.tasks import template
 from frown.tasks.data import DataReport
 from frown.tasks.steps import Splitter, split_steps

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from frown.critics.base import Critic
 from frown.errors import FrownError
-from frown.feedback.critic import Critic
 from frown.tasks import template
 from frown.tasks.data import task_id
 from frown.tasks.environment import first_tasks

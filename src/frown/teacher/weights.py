@@ -21,7 +21,7 @@ class Teacher:
     averaging the two factors of an adapter separately is not the average of their product.
 
     `trust_region` here is its half at the start: the student looks for itself, and the two are mixed where the logits
-    are (`frown.engine.head.mixed`). Whoever asks for one model gets that half, and so does a run whose teacher is
+    are (`frown.policy.head.mixed`). Whoever asks for one model gets that half, and so does a run whose teacher is
     frozen on the way.
     """
 

@@ -12,11 +12,11 @@ from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor
 
 from frown.affect.normalise import Normaliser
-from frown.engine.model import context_length
-from frown.engine.text import completion_text
 from frown.errors import FrownError
-from frown.evaluate import judged
-from frown.lesson import Lesson, prepare
+from frown.policy.load import context_length
+from frown.policy.text import completion_text
+from frown.train.evaluation import judged
+from frown.train.lesson import Lesson, prepare
 from frown.trl.free_text import FreeText
 from frown.trl.rollouts import rollouts_of, verdicts_of
 from frown.trl.rows import task_of
@@ -31,7 +31,7 @@ logger = get_logger(__name__)
 
 
 class TrainerReader:
-    """A trainer's own way between texts and tokens; implements `frown.engine.reader.Reader`."""
+    """A trainer's own way between texts and tokens; implements `frown.policy.reader.Reader`."""
 
     def __init__(self, trainer: Any, plain: bool) -> None:
         """`plain`: the prompts are texts, not conversations."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from frown.engine.text import completion_text
+from frown.policy.text import completion_text
 from frown.types import Rollout, Signals, Task, Verdict
 
 

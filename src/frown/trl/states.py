@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from frown.engine.model import backbone
+from frown.policy.load import backbone
 
 
 class States(NamedTuple):

@@ -16,10 +16,10 @@ from frown.config import (
     SamplingConfig,
     parse,
 )
-from frown.critics import opened
+from frown.critics.base import Critic
+from frown.critics.load import opened
 from frown.errors import FrownError
 from frown.feedback.compose import FeedbackFunction
-from frown.feedback.critic import Critic
 from frown.tasks.base import Environment
 from frown.trl.free_text import FreeText, Templates
 
@@ -63,7 +63,7 @@ def telling_of(
     if critic is None and asks:
         if told.critique.critic == "model":
             raise FrownError(
-                "open the model critic yourself, so that it is closed: with frown.critics.opened(...) as critic"
+                "open the model critic yourself, so that it is closed: with frown.critics.load.opened(...) as critic"
             )
         with opened(told.critique, place) as found:  # these hold nothing that outlives the block
             critic = found

@@ -22,12 +22,12 @@ from trl.experimental.sdpo import SDPOConfig, SDPOTrainer
 from trl.experimental.sdpo.teacher_sync import is_pure_lora_training
 
 from frown.config import AffectConfig, FeedbackConfig
-from frown.engine.head import head_of
-from frown.engine.model import plain
+from frown.critics.base import Critic
 from frown.errors import FrownError
 from frown.feedback.compose import FeedbackFunction
-from frown.feedback.critic import Critic
 from frown.losses.head import LinearHead, read_signals
+from frown.policy.head import head_of
+from frown.policy.load import plain
 from frown.tasks.base import Environment
 from frown.trl import fields
 from frown.trl.context import WEIGHT, LessonContextBuilder

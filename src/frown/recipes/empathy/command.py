@@ -64,11 +64,11 @@ def acts(
     json_
         Print the results as JSON on standard output.
     """
-    from frown.distributed import refuse_several
     from frown.recipes.empathy import experiment
     from frown.recipes.empathy.act_policy import Training
     from frown.recipes.empathy.presets import PRESETS
     from frown.recipes.empathy.profile import profiles as load
+    from frown.runtime.processes import refuse_several
 
     refuse_several("empathy")
     kinds, on = _kinds(reward), _simulators(simulators)
@@ -123,11 +123,11 @@ def model(
     """
     import torch
 
-    from frown.distributed import refuse_several
     from frown.recipes.empathy import model_policy
     from frown.recipes.empathy.experiment import Arm
     from frown.recipes.empathy.presets import PRESETS
     from frown.recipes.empathy.profile import profiles as load
+    from frown.runtime.processes import refuse_several
 
     refuse_several("empathy model")
     kinds, on = _kinds(reward), _simulators(simulators)
@@ -188,10 +188,10 @@ def train(
     from rich.console import Console
 
     from frown.config import parse
-    from frown.distributed import refuse_several
     from frown.recipes.empathy import talks
     from frown.report.live import LiveView, Watched
-    from frown.store import RunDirectory, write_text
+    from frown.runtime.processes import refuse_several
+    from frown.store.run_directory import RunDirectory, write_text
 
     refuse_several("empathy train")
     more = {"preset": preset, "profiles": profiles, "wording": wording, "history": history, "task_weight": task_weight}
@@ -258,9 +258,9 @@ def eval_(
         Print the results as JSON on standard output.
     """
     from frown.dialogue.environment import nobody_answered
-    from frown.distributed import refuse_several
     from frown.recipes.empathy import talks
-    from frown.store import write_text
+    from frown.runtime.processes import refuse_several
+    from frown.store.run_directory import write_text
 
     refuse_several("empathy eval")
     given = talks.PersonConfig(preset=preset, profiles=profiles, wording=wording, history=history)
@@ -291,9 +291,9 @@ def fit(
     json_
         Print the results as JSON on standard output.
     """
-    from frown.distributed import refuse_several
     from frown.recipes.empathy.learned import leave_one_out, table
-    from frown.store import write_text
+    from frown.runtime.processes import refuse_several
+    from frown.store.run_directory import write_text
 
     refuse_several("empathy fit")
     found = leave_one_out(files)

@@ -12,7 +12,7 @@ from frown.config import RunConfig, parse
 from frown.dialogue.conversation import Dialogue, Turn, as_rollout
 from frown.dialogue.credit import on_tokens, turn_advantages
 from frown.dialogue.play import go_on, play
-from frown.feedback.policy import without_reasoning
+from frown.feedback.disclosure import without_reasoning
 from frown.recipes.empathy import experiment
 from frown.recipes.empathy.acts import read
 from frown.recipes.empathy.cells import Measured
@@ -26,7 +26,7 @@ from frown.recipes.empathy.user import SCEPTIC, Manner, SentientUser
 from frown.recipes.empathy.wording import LAB, Wording
 
 if TYPE_CHECKING:
-    from frown.engine.local import LocalEngine
+    from frown.learner.engine import LocalEngine
 
 
 class Training(NamedTuple):
@@ -51,7 +51,7 @@ def engine_of(folder: Path, rate: float, seed: int) -> LocalEngine:
     """frown's engine for policy gradient alone, on the model of a folder."""
     import torch
 
-    from frown.engine.local import LocalEngine
+    from frown.learner.engine import LocalEngine
 
     torch.manual_seed(seed)
     settings: dict[str, Any] = {

@@ -12,10 +12,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from frown.critics.blocks import blocks
 from frown.dialogue.model_partner import asked_for_line, line_of, says_nothing, transcript
 from frown.dialogue.partner import Hearing, Reply
 from frown.dialogue.voice import Said, Voice
-from frown.feedback.blocks import blocks
 from frown.recipes.empathy.presets import Preset
 from frown.recipes.empathy.profile import Profile
 from frown.recipes.empathy.user import emotion_verdict, level

@@ -165,7 +165,7 @@ def train(
 ) -> None:
     """Train in a run directory by frown's own loop; a conversation's reward is the person's feeling at its end, in
     [0, 1]. `tell` is given the statistics of the person's model, where it was asked, however the run ends."""
-    from frown.run import execute
+    from frown.train.run import execute
 
     with person_of(config) as person:
         weight = person.settings.task_weight
@@ -224,9 +224,9 @@ def _refuse_unknown_words(engine: DialogueEngine, person: Person) -> None:
 def _held(config: RunConfig, person: Person, out: Path) -> tuple[dict[str, Any], Measured]:
     """One model's conversations, kept: what became of them, and each measure by person."""
     from frown.affect.appraisal import appraise
-    from frown.evaluate import EVAL_SEED
-    from frown.record import readable
-    from frown.store import RunDirectory
+    from frown.store.run_directory import RunDirectory
+    from frown.train.evaluation import EVAL_SEED
+    from frown.train.record import readable
 
     engine = DialogueEngine(config, person.user, turns=person.preset.turns, history=person.settings.history)
     _refuse_unknown_words(engine, person)

@@ -40,8 +40,8 @@ def negotiate(
         Print the results as JSON on standard output.
     """
     from frown.config import load
-    from frown.distributed import refuse_several
     from frown.recipes.negotiation.recipe import NegotiationConfig, results_table, run, sentences, write
+    from frown.runtime.processes import refuse_several
 
     refuse_several("negotiate")
     settings = load(NegotiationConfig, config, [*_flags({"scenario": scenario, "data": data}), *overrides])
@@ -80,9 +80,9 @@ def express(
         Print the results as JSON on standard output.
     """
     from frown.config import load
-    from frown.distributed import refuse_several
     from frown.recipes.negotiation.express import ExpressConfig, run, write
     from frown.recipes.negotiation.measure import judged_table, play_table, sentences
+    from frown.runtime.processes import refuse_several
 
     refuse_several("express")
     flags = _flags({"model": model, "scenario": scenario, "data": data})

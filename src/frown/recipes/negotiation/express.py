@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from frown.config import Config, LoraConfig, Seeds
-from frown.engine.model import ADAPTER, resolve
 from frown.errors import FrownError, first_line
+from frown.policy.load import ADAPTER, resolve
 from frown.recipes.negotiation import expresser, iql, language, recipe, scenarios, speech, spoken, teach
 from frown.recipes.negotiation import play as stage
 from frown.recipes.negotiation.emotions import cards, places
@@ -25,13 +25,13 @@ from frown.recipes.negotiation.logs import Reward, step_rewards, transitions
 from frown.recipes.negotiation.measure import Expressed, Judged, as_data, from_data, held_out, judged, results
 from frown.recipes.negotiation.partner import Tactic
 from frown.recipes.negotiation.speech import Moment, Speaker
-from frown.store import write_text
+from frown.store.run_directory import write_text
 from frown.types import Rollout
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from frown.engine.local import LocalEngine
+    from frown.learner.engine import LocalEngine
 
 EMOTIONS = cards("ekman7")
 """The listener knows words for these."""

@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frown.config import LoraConfig, RunConfig, parse
-from frown.feedback.policy import without_reasoning
+from frown.feedback.disclosure import without_reasoning
 from frown.recipes.negotiation.speech import Moment, Speaker, messages
 from frown.types import Ints, Rollout, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from frown.engine.local import LocalEngine
+    from frown.learner.engine import LocalEngine
 
 MOST_TOKENS = 32
 """Of an utterance of the lab-size model."""
@@ -44,8 +44,8 @@ def engine_of(
     """frown's engine for policy gradient alone, with a warm-up of 3 % and half a cosine over `steps` (EmoDistill)."""
     import torch
 
-    from frown.engine.local import LocalEngine
-    from frown.threads import settle
+    from frown.learner.engine import LocalEngine
+    from frown.runtime.threads import settle
 
     torch.manual_seed(seed)
     settings: dict[str, Any] = {

@@ -33,7 +33,7 @@ from frown.recipes.negotiation.speech import Moment
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from frown.engine.local import LocalEngine
+    from frown.learner.engine import LocalEngine
 
 LEAST_IN_GROUP = 4
 """Judged turns of a scenario, fewer of which say nothing of each other."""

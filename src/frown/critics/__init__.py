@@ -1,0 +1,1 @@
+"""Who comments on single steps, and the contract."""

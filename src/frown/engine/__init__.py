@@ -1,1 +1,0 @@
-"""Engines: sample, score, forward_backward, step, save."""

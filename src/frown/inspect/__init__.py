@@ -1,0 +1,1 @@
+"""Looking at a model without training it: evaluate, probe, read, grade."""

@@ -1,0 +1,221 @@
+"""`frown eval`: any model on any task, measured with intervals, alone or paired against another.
+
+The result is a folder:
+
+config.json      what was measured, on what and how
+samples/         KEY.parquet: every graded sample; KEY is made of the model's bytes, the prompts and the settings, so
+                 that what was sampled once is read back, whatever it is compared with
+summary.json     every figure (docs/summary.md)
+report.html      the same to read
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from frown.config import EvaluationConfig, ModelConfig, RunConfig, TaskConfig, load
+from frown.errors import FrownError, first_line
+from frown.evals.samples import GradedSamples
+from frown.evals.summary import RunResult, summarise, to_json
+from frown.inspect.subjects import Subject, fingerprint
+from frown.store.run_directory import environment, write_samples, write_text
+from frown.tasks.base import Environment
+from frown.tasks.load import load_environment
+from frown.types import Rollout, Task
+
+AT_ONCE = 8
+"""Prompts sampled between two words to whoever watches."""
+Watch = Callable[[str, int, int], None]
+"""Told the name of a model, how many of its prompts are done, and of how many."""
+
+
+def assess(
+    models: Sequence[Subject],
+    against: Sequence[Subject],
+    config: EvaluationConfig,
+    out: Path,
+    *,
+    command: str,
+    watch: Watch = lambda name, done, of: None,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Measure `models` (the seeds of one arm), paired against `against` where that is not empty; return the summary.
+
+    Everything is written to `out`. `say` hears what a person should know. Raises FrownError for a task or a model that
+    cannot be used, and for a folder that holds something else.
+    """
+    _refuse_unless_free(out)
+    sides = dict(_named(models, against))
+    task_environment = load_environment(config.task)
+    try:
+        tasks = task_environment.test_tasks(config.split, config.prompts)
+        if not tasks:
+            raise FrownError(f"task {config.task.kind} has no {config.split} tasks; try another split")
+        if len(tasks) < config.prompts:
+            say(f"the {config.split} split has {len(tasks)} tasks, fewer than the {config.prompts} asked for")
+        found = {
+            name: [(s, _samples(name, s, tasks, task_environment, config, out, watch, say)) for s in group]
+            for name, group in sides.items()
+        }
+    finally:
+        task_environment.close()
+    results = [RunResult(name, s.seed, (samples,)) for name, group in found.items() for s, samples in group]
+    settings = {
+        **config.model_dump(mode="json"),
+        "models": {name: [{"path": s.model, "seed": s.seed} for s in group] for name, group in sides.items()},
+    }
+    summary = summarise(
+        _paired(results, say),
+        baseline=list(sides)[-1],
+        config=settings,
+        environment={**environment(), "command": command},
+    )
+    summary["compared"] = _compared(list(sides), results, config)
+    write_text(out / "config.json", json.dumps(settings, indent=2) + "\n")
+    write_text(out / "summary.json", to_json(summary))
+    return summary
+
+
+def settings(models: Sequence[Subject], overrides: Sequence[str], *, new_task: bool) -> EvaluationConfig:
+    """The settings of an evaluation: those of the first run among the models, or the defaults, then the overrides.
+
+    `new_task`: the overrides name a task of their own, so nothing of the run's task is kept.
+    """
+    run = next((s.config for s in models if s.config is not None), None)
+    base = EvaluationConfig()
+    if run is not None:
+        base = EvaluationConfig(
+            task=TaskConfig() if new_task else run.task,
+            temperature=run.eval.temperature,
+            max_new_tokens=run.sampling.max_new_tokens,
+        )
+    elif not new_task and not any(o.startswith("task.kind=") for o in overrides):
+        raise FrownError("name a task (--task math, lab:chains, ...); only a run brings its own")
+    return load(EvaluationConfig, None, overrides, base)
+
+
+def key(model: str, tasks: Sequence[Task], config: EvaluationConfig) -> str:
+    """Under which name samples are kept: the same model, prompts, settings and versions give the same."""
+    settings = config.model_dump(mode="json", exclude={"prompts", "sampling_batch_tokens", "task"})
+    grader = config.task.model_dump(mode="json", exclude={"data", "test_data"})
+    made_of = [fingerprint(model), [t.id for t in tasks], settings, grader, environment()["packages"]]
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _samples(
+    name: str,
+    subject: Subject,
+    tasks: Sequence[Task],
+    task_environment: Environment,
+    config: EvaluationConfig,
+    out: Path,
+    watch: Watch,
+    say: Callable[[str], None],
+) -> GradedSamples:
+    """The graded samples of one model, read back where they are kept already."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = out / "samples" / f"{key(subject.model, tasks, config)}.parquet"
+    if file.is_file():
+        try:
+            kept = GradedSamples.from_table(pq.read_table(file), str(file))
+        except (FrownError, pa.ArrowException, OSError) as error:
+            say(f"{file} cannot be read and is made again: {first_line(error)}")
+        else:
+            say(f"{name}: the same model, prompts and settings were sampled before; read back from {file}")
+            return kept
+    samples = sample(subject.model, tasks, task_environment, config, lambda done: watch(name, done, len(tasks)))
+    write_samples(file, samples)
+    return samples
+
+
+def sample(
+    model: str,
+    tasks: Sequence[Task],
+    task_environment: Environment,
+    config: EvaluationConfig,
+    watch: Callable[[int], None] = lambda done: None,
+) -> GradedSamples:
+    """Graded samples of one model. The draws for a prompt do not depend on how many prompts follow."""
+    from frown.learner.engine import LocalEngine
+    from frown.train.evaluation import Cost, graded, judge
+
+    engine = LocalEngine(_engine_config(model, config))
+    rollouts: list[Rollout] = []
+    for first in range(0, len(tasks), AT_ONCE):
+        watch(first)
+        some = tasks[first : first + AT_ONCE]
+        seed = int(np.random.SeedSequence([config.seed, first]).generate_state(1)[0])
+        answers = engine.sample(some, config.samples, seed=seed, temperature=config.temperature)
+        rollouts += judge(answers, task_environment, engine)
+    watch(len(tasks))
+    return graded(rollouts, [t.id for t in tasks], step=0, split=config.split, cost=Cost())
+
+
+def _engine_config(model: str, config: EvaluationConfig) -> RunConfig:
+    """A run that samples as this evaluation does; it never trains."""
+    lab = TaskConfig(kind=config.task.kind) if model.startswith("lab:") else TaskConfig()
+    return RunConfig.model_validate(
+        {
+            "model": ModelConfig(path=model, device=config.device),
+            "task": lab,
+            "teacher": {"weights": "live"},
+            "sampling": {"max_new_tokens": config.max_new_tokens},
+            "sampling_batch_tokens": config.sampling_batch_tokens,
+        }
+    )
+
+
+def _named(models: Sequence[Subject], against: Sequence[Subject]) -> list[tuple[str, Sequence[Subject]]]:
+    """Both sides under different names."""
+    ours = models[0].name
+    if not against:
+        return [(ours, models)]
+    theirs = against[0].name
+    if ours == theirs:
+        ours, theirs = models[0].model, against[0].model
+    return [(ours, models), (f"{theirs} (again)" if ours == theirs else theirs, against)]
+
+
+def _paired(results: Sequence[RunResult], say: Callable[[str], None]) -> list[RunResult]:
+    """Results with the same seeds on both sides, where one of them has a single model: it is held against each."""
+    by_arm: dict[str, list[RunResult]] = {}
+    for r in results:
+        by_arm.setdefault(r.arm, []).append(r)
+    seeds = max(([r.seed for r in group] for group in by_arm.values()), key=len)
+    out = []
+    for name, group in by_arm.items():
+        if len(group) == 1 and len(by_arm) > 1 and [r.seed for r in group] != seeds:
+            if len(seeds) > 1:
+                say(f"{name} is one model: it is held against each of the {len(seeds)} seeds")
+            group = [RunResult(name, seed, group[0].evals) for seed in seeds]
+        out += group
+    return out
+
+
+def _compared(names: Sequence[str], results: Sequence[RunResult], config: EvaluationConfig) -> str:
+    """One sentence: which models, on what, how often asked."""
+    first = results[0].last
+    counts = {name: sum(r.arm == name for r in results) for name in names}
+    who = " against ".join(f"{name}{f' ({n} seeds)' if n > 1 else ''}" for name, n in counts.items())
+    return (
+        f"{who} on the {config.split} split of {config.task.kind}: {first.prompts} prompts with {first.k} samples "
+        f"each, at temperature {config.temperature:g}."
+    )
+
+
+def _refuse_unless_free(out: Path) -> None:
+    """A folder with something else in it is left alone."""
+    try:
+        if out.is_dir() and any(out.iterdir()) and not (out / "samples").is_dir():
+            raise FrownError(f"{out} is not empty and holds no evaluation; choose another --out")
+        (out / "samples").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FrownError(f"cannot write {out}: {error.strerror}") from None

@@ -1,0 +1,1 @@
+"""A model that learns: rows, passes, schedule, shards."""

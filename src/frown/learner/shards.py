@@ -1,0 +1,143 @@
+"""A model whose decoder layers are spread over the processes of a run: FSDP2, torch's `fully_shard`.
+
+Every process holds a part of each layer, of its gradient and of its moments. A layer's parts are brought together
+around its forward and its backward pass, its gradients are summed and taken apart again behind it. Embedding, head and
+final norm stay whole in each process: the pass through the head works on plain tensors.
+
+All of this is talk between processes, so they must run through the layers equally often (`frown.learner.rows.in_step`).
+Answers differ in length: layers are put together before sampling and stay so until its end (`whole`).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from frown.errors import FrownError
+from frown.losses.projection import Head, OwnHead
+from frown.policy.load import backbone, plain
+from frown.runtime.processes import Ranks
+from frown.teacher.weights import plain_copy
+
+
+def refuse_head(head: Head, model: Any) -> None:
+    """Raise FrownError where logits are computed by running through the layers: as often as there are chunks of tokens,
+    of which processes have different numbers."""
+    if isinstance(head, OwnHead) and head.runs_layers:
+        raise FrownError(
+            f'distributed.sharding = "fsdp2" does not go with {type(plain(model)).__name__}, whose head does more than '
+            'a product, a bias, a scale and a bound; use distributed.sharding = "none"'
+        )
+
+
+def split_layers(model: Any) -> list[Any]:
+    """The modules that are spread, each as one: decoder layers, by transformers' own word. Raises FrownError where
+    there is none."""
+    kinds = set(getattr(plain(model), "_no_split_modules", None) or ())
+    found = [m for m in backbone(model).modules() if type(m).__name__ in kinds]
+    if not found:
+        raise FrownError(
+            f'{type(plain(model)).__name__} does not say what its layers are; use distributed.sharding = "none"'
+        )
+    return found
+
+
+def shard(model: Any, ranks: Ranks, device: torch.device) -> None:
+    """Spread the decoder layers of a model, in place, over all processes; each has the same weights before."""
+    from torch.distributed.device_mesh import DeviceMesh
+    from torch.distributed.fsdp import fully_shard
+
+    layers = split_layers(model)
+    spread = {id(p) for layer in layers for p in layer.parameters()}
+    mesh = DeviceMesh.from_group(ranks.group, device.type)
+    for layer in layers:
+        fully_shard(layer, mesh=mesh)
+    fully_shard(backbone(model), mesh=mesh, ignored_params={p for p in model.parameters() if id(p) not in spread})
+
+
+def copies_of(student: Any, ranks: Ranks, device: torch.device) -> Callable[[Any], Any]:
+    """What makes models of a student's shape that are spread from the beginning, so that no process ever holds a second
+    whole one. To be called while the student is whole. What is in the copies does not matter."""
+    shapes = plain_copy(student, empty=True)
+
+    def allocated(tensor: Tensor) -> Tensor:
+        return torch.empty_like(tensor, device=device) if tensor.device.type == "meta" else tensor
+
+    def copied(_: Any) -> Any:
+        model = copy.deepcopy(shapes)
+        layers = split_layers(model)
+        spread = {id(p) for layer in layers for p in layer.parameters()}
+        wholes: dict[int, Any] = {}  # tied weights stay tied
+        for module in model.modules():
+            for name, p in module._parameters.items():
+                if p is not None and id(p) not in spread:
+                    wholes.setdefault(id(p), torch.nn.Parameter(allocated(p), requires_grad=False))
+                    module._parameters[name] = wholes[id(p)]
+        shard(model, ranks, device)
+        for layer in layers:
+            layer._apply(allocated)  # as `to_empty`, which would empty buffers, too
+        return model
+
+    return copied
+
+
+@contextmanager
+def whole(model: Any) -> Iterator[None]:
+    """Hold all layers of a model together, so that processes may run through them as often as each likes. One that is
+    not sharded is as it was."""
+    layers = [m for m in model.modules() if hasattr(m, "unshard")]
+    for layer in layers:
+        layer.unshard()
+        layer.set_reshard_after_forward(False, recurse=False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.reshard()
+            layer.set_reshard_after_forward(True, recurse=False)
+
+
+def add_gradients(parameters: Sequence[Tensor], ranks: Ranks) -> None:
+    """Sum the gradients over all processes."""
+    for p in parameters:
+        if is_part(p) and p.grad is not None:
+            p.grad.mul_(ranks.size)  # they are averages
+    ranks.add_gradients([p for p in parameters if not is_part(p)])
+
+
+def clip(parameters: Sequence[Tensor], most: float, ranks: Ranks) -> float:
+    """Scale the gradients so that their norm is at most this. Returns the norm before."""
+    parts: list[Any] = [p.grad for p in parameters if is_part(p) and p.grad is not None]
+    if not parts:
+        return float(torch.nn.utils.clip_grad_norm_(parameters, most))
+    wholes = [p.grad for p in parameters if not is_part(p) and p.grad is not None]
+    norms = [torch.nn.utils.get_total_norm(g).double() for g in ([x.to_local() for x in parts], wholes)]
+    norm = (ranks.total(float(norms[0]) ** 2) + float(norms[1]) ** 2) ** 0.5
+    factor = min(1.0, most / (norm + 1e-6))  # as `clip_grad_norm_` has it
+    for gradient in [*parts, *wholes]:
+        gradient.mul_(factor)
+    return norm
+
+
+def is_part(tensor: Any) -> bool:
+    """Whether this process holds a part of a tensor only."""
+    return hasattr(tensor, "full_tensor")
+
+
+def collected(tensor: Any) -> Tensor:
+    """The whole of a tensor, on the CPU where it had to be collected. Every process asks."""
+    return tensor.full_tensor().cpu() if is_part(tensor) else tensor
+
+
+def alike(value: Tensor, like: Any) -> Tensor:
+    """A whole tensor as it is held where `like` is: this process's part of it, or all."""
+    if not is_part(like):
+        return value
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements, src_data_rank=None)

@@ -1,0 +1,1 @@
+"""What is practised next: prompts, difficulty, replay."""

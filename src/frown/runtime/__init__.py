@@ -1,0 +1,1 @@
+"""Processes, threads, random streams: what a run runs on."""

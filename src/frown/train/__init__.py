@@ -1,0 +1,1 @@
+"""One run: the loop, its step, its state, and who watches it."""

@@ -1,0 +1,78 @@
+"""Before any weight moves: is the teacher better than the student it is to teach?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from frown.evals.accuracy import row_means
+from frown.learner.engine import LocalEngine
+from frown.tasks.base import Environment
+from frown.train.evaluation import judge
+from frown.types import Rollout, TeacherView
+
+
+class TeacherGap(NamedTuple):
+    """Accuracy with and without the teacher's context, on the same tasks."""
+
+    student: float
+    teacher: float
+    standard_error: float
+    """Of the difference, paired by view."""
+    n: int
+    """Answers of the teacher."""
+
+    @property
+    def warning(self) -> str | None:
+        """One line when the teacher is not shown to be better, else None."""
+        gap = self.teacher - self.student
+        if gap > self.standard_error:
+            return None
+        verdict = "is worse than" if gap < -2 * self.standard_error else "is not better than"
+        return (
+            f"the teacher {verdict} the student before training: {self.teacher:.2f} against {self.student:.2f} "
+            f"(difference {gap:+.2f}, standard error {self.standard_error:.2f}, {self.n} teacher answers); "
+            "check how the feedback reads in the teacher's prompt (rollouts/ holds it) before spending compute"
+        )
+
+
+def teacher_gap(
+    engine: LocalEngine,
+    environment: Environment,
+    rollouts: Sequence[Rollout],
+    views: Sequence[TeacherView],
+    *,
+    seed: int,
+    most: int = 128,
+) -> TeacherGap | None:
+    """Let the teacher answer from its own contexts, and the student the same prompts, and compare.
+
+    A malformed teacher context otherwise lowers accuracy without a sound. Both sides answer afresh: the answers that
+    the feedback is about were selected by it (only wrong ones are told that they are wrong). Costs two batches of at
+    most `most` answers, spread over the views. The comparison is paired by view. None when nothing can be compared.
+    """
+    if len(views) > most:
+        views = [views[i * len(views) // most] for i in range(most)]
+    if not views:
+        return None
+    tasks, n = [rollouts[v.rollout].task for v in views], most // len(views)
+    temperature = engine.config.sampling.temperature
+    before = engine.sample(tasks, n, seed=seed, temperature=temperature)
+    contexts = [v.context_ids for v in views]
+    # A teacher's weights are the student's until these move, and a second model need not be put together.
+    after = engine.sample(tasks, n, seed=seed, temperature=temperature, contexts=contexts, model=engine.model)
+    student, taught = (_mean_scores(judge(answers, environment, engine), n) for answers in (before, after))
+    both = np.isfinite(student) & np.isfinite(taught)
+    if both.sum() < 2:
+        return None
+    difference = taught[both] - student[both]
+    error = float(np.std(difference, ddof=1) / np.sqrt(both.sum()))
+    return TeacherGap(float(student[both].mean()), float(taught[both].mean()), error, len(after))
+
+
+def _mean_scores(answers: Sequence[Rollout], n: int) -> np.ndarray:
+    """Mean score of each view's n answers, the unscored left out; NaN where none was scored."""
+    scores = [a.verdict.score if a.verdict else np.nan for a in answers]
+    return row_means(np.array(scores).reshape(-1, n))

@@ -1,0 +1,45 @@
+"""Full-text search over a run: its questions, answers, verdicts and feedback, file by file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from frown.viewer.index import Index, filled
+
+_TEXTS = ("question", "text", "verdict")
+
+
+def search(index: Index, query: str) -> list[int]:
+    """Positions of the rollouts in which the query occurs, upper and lower case alike. An empty query finds nothing."""
+    import pyarrow.parquet as pq
+
+    found: list[int] = []
+    for number in np.unique(index.file).tolist() if query else ():
+        first = int(np.argmax(index.file == number))
+        with pq.ParquetFile(index.files[number].path) as source:
+            held = set(source.schema_arrow.names)
+            columns = [c for c in _TEXTS if c in held] + (["feedback.list.element.text"] if "feedback" in held else [])
+            start = first
+            for batch in source.iter_batches(batch_size=4096, columns=columns):
+                found += (np.flatnonzero(_hits(batch, query)) + start).tolist()
+                start += batch.num_rows
+    return found
+
+
+def _hits(batch: Any, query: str) -> np.ndarray:
+    import pyarrow.compute as pc
+
+    def matches(texts: Any) -> np.ndarray:
+        return filled(pc.match_substring(texts, query, ignore_case=True), False).astype(np.bool_)
+
+    hits = np.zeros(batch.num_rows, np.bool_)
+    for name in batch.schema.names:
+        column = batch.column(name)
+        if name != "feedback":
+            hits |= matches(column)
+            continue
+        owner = filled(pc.list_parent_indices(column), 0)
+        hits[owner[matches(pc.struct_field(column.flatten(), "text"))]] = True
+    return hits

@@ -1,0 +1,288 @@
+"""The command line as a person meets it: mistakes, Ctrl-C, and what is printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from frown.cli.app import main
+from frown.store.run_directory import RunDirectory
+from tiny import byte_model, gsm8k_rows, write_jsonl
+
+FROWN = [sys.executable, "-m", "frown.cli.app"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return byte_model(tmp_path_factory.mktemp("model"), context=256)
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    return write_jsonl(tmp_path_factory.mktemp("data") / "rows.jsonl", [
+        {"question": f"What is {a} + {b}?", "answer": str(a + b)} for a in range(9) for b in range(9)
+    ])  # fmt: skip
+
+
+def mistake(capsys, *arguments: object) -> str:
+    """The one line that a mistake is answered with."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    assert ended.value.code == 2, err
+    assert out == "" and "Traceback" not in err
+    lines = err.strip().split("\n")
+    assert len(lines) == 1 and lines[0].startswith("frown: "), err
+    return lines[0]
+
+
+def train(folder, data, out, *more) -> list[object]:
+    return ["train", "--model", folder, "--task", "math", "--data", data, "--out", out, *more]
+
+
+SMALL = (
+    "sampling.prompts_per_step=2",
+    "sampling.responses_per_prompt=2",
+    "sampling.max_new_tokens=8",
+    "eval.prompts=2",
+    "eval.samples=2",
+)
+
+
+def test_settings_that_are_wrong(capsys, folder, rows, tmp_path):
+    out = tmp_path / "run"
+    assert "did you mean 'lr'?" in mistake(capsys, *train(folder, rows, out, "optimiser.lrr=1"))
+    assert "greater than 0" in mistake(capsys, *train(folder, rows, out, "optimiser.lr=-1"))
+    one = ("sampling.responses_per_prompt=1", "objective.distillation=0")
+    assert "gives GRPO no group" in mistake(capsys, *train(folder, rows, out, *one))
+    assert "no config file" in mistake(capsys, "train", "--config", tmp_path / "none.toml")
+    assert "no critic" in mistake(capsys, *train(folder, rows, out, 'feedback.parts=["critique"]'))
+    assert "did you mean" in mistake(capsys, "train", "--task", "mth", "--data", rows, "--model", folder)
+    assert not out.exists()
+
+
+def test_data_that_is_wrong(capsys, folder, tmp_path):
+    def bad(text: str | None, *more) -> str:
+        file = tmp_path / "data.jsonl"
+        if text is not None:
+            file.write_text(text)
+        return mistake(capsys, *train(folder, file, tmp_path / "run", *more))
+
+    good = '{"question": "1+1?", "answer": "2"}\n'
+    assert "data.jsonl" in bad(None)
+    assert "no rows" in bad("")
+    assert "line 2" in bad(good + '{"question": \n')
+    assert "answer" in bad('{"question": "1+1?", "anser": "2"}\n')
+    assert "problem" in bad(good, "--columns", "question=problem")
+    assert "columns" in bad(good, "--columns", "question")
+    assert not (tmp_path / "run").exists()
+
+
+def test_models_that_are_wrong(capsys, folder, rows, tmp_path):
+    assert "does not exist" in mistake(capsys, *train(tmp_path / "none", rows, tmp_path / "run"))
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "no config.json" in mistake(capsys, *train(empty, rows, tmp_path / "run"))
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(folder / name, empty / name)
+    assert "no weights" in mistake(capsys, *train(empty, rows, tmp_path / "run"))
+    (empty / "model.safetensors").write_bytes(b"nonsense")
+    assert "cannot load model" in mistake(capsys, *train(empty, rows, tmp_path / "run"))
+    no_template = tmp_path / "no_template"
+    shutil.copytree(folder, no_template)
+    (no_template / "chat_template.jinja").unlink()
+    assert "no chat template" in mistake(capsys, *train(no_template, rows, tmp_path / "run"))
+    assert "knows one lab family alone" in mistake(capsys, *train("lab:chains-0", rows, tmp_path / "run"))
+    other = mistake(capsys, "train", "--model", "lab:chains-9", "--out", tmp_path / "run")
+    assert "no bundled model 'chains-9'" in other and "chains-0" in other
+
+
+def test_a_prompt_longer_than_the_context(capsys, folder, tmp_path):
+    long = write_jsonl(tmp_path / "long.jsonl", [{"question": "x" * 300 + str(i), "answer": "1"} for i in range(90)])
+    assert "do not fit the model's context of 256" in mistake(capsys, *train(folder, long, tmp_path / "run", *SMALL))
+    assert RunDirectory(tmp_path / "run").status[0] == "failed"
+
+
+def test_commands_that_are_wrong(capsys, tmp_path):
+    assert "--preset" in mistake(capsys, "compare")
+    assert "demo" in mistake(capsys, "compare", "--preset", "dmeo")
+    assert "workers" in mistake(capsys, "compare", "--preset", "smoke", "--workers", "0", "--out", tmp_path / "x")
+    mistake(capsys, "tarin")
+    mistake(capsys, "train", "--no-such-flag")
+    mistake(capsys, "grade")
+    assert "none.jsonl" in mistake(
+        capsys, "grade", tmp_path / "none.jsonl", "--task", "math", "--columns", "completion=a,answer=b"
+    )
+
+
+def test_help_answers_for_every_command(capsys):
+    for arguments in (["--help"], ["train", "--help"], ["compare", "--help"], ["grade", "--help"]):
+        main(arguments)
+        assert "frown" in capsys.readouterr().out.lower()
+
+
+def test_train_prints_what_was_reached_as_json(capsys, folder, rows, tmp_path):
+    main([str(a) for a in train(folder, rows, tmp_path / "run", "--json", *SMALL, "optimiser.steps=1",
+                                'feedback.parts=["outcome"]')])  # fmt: skip
+    assert json.loads(capsys.readouterr().out) == {"before": 0.0, "after": 0.0}
+
+
+def test_grade_prints_counts_and_writes_a_scored_copy(capsys, tmp_path):
+    gold = write_jsonl(tmp_path / "gold.jsonl", gsm8k_rows(12))
+    main(["grade", str(gold), "--task", "math", "--columns", "completion=answer,answer=answer", "--json",
+          "--out", str(tmp_path / "scored.jsonl")])  # fmt: skip
+    assert json.loads(capsys.readouterr().out) == {"n": 12, "right": 12, "wrong": 0, "unscored": 0}
+    scored = [json.loads(line) for line in (tmp_path / "scored.jsonl").read_text().splitlines()]
+    assert [r["score"] for r in scored] == [1.0] * 12
+
+
+def wait_for(condition, seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def trained_steps(run: Path) -> int:
+    return sum("loss" in m for m in RunDirectory(run).metrics())
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+
+
+def test_ctrl_c_leaves_a_readable_run_directory(folder, rows, tmp_path):
+    out = tmp_path / "run"
+    command = [*FROWN, *map(str, train(folder, rows, out, *SMALL, "optimiser.steps=100000",
+                                       'feedback.parts=["outcome"]', "eval.every=2"))]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
+    try:
+        wait_for(lambda: trained_steps(out) >= 3)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130 and "Traceback" not in err
+    assert "stopped; where there is a run directory it holds what was reached, and --resume" in err
+    run = RunDirectory(out)
+    assert run.status[0] == "interrupted"
+    assert len(run.evals("test")) >= 1
+    assert (out / "checkpoint" / "model.safetensors").is_file()
+
+
+COMPARISON = """
+baseline = "outcome"
+seeds = [0, 1]
+[base.model]
+path = "{folder}"
+[base.task]
+kind = "math"
+data = "{rows}"
+[base.sampling]
+prompts_per_step = 2
+responses_per_prompt = 2
+max_new_tokens = 8
+[base.optimiser]
+steps = {steps}
+[base.eval]
+every = 2
+prompts = 3
+samples = 2
+[arms.outcome.feedback]
+parts = ["outcome"]
+[arms.grpo.objective]
+distillation = 0.0
+"""
+
+
+def comparison(tmp_path: Path, folder: Path, rows: Path, steps: int) -> Path:
+    file = tmp_path / "mine.toml"
+    file.write_text(COMPARISON.format(folder=folder, rows=rows, steps=steps))
+    return file
+
+
+def test_compare_writes_summary_and_report_and_goes_on_where_it_was(folder, rows, tmp_path):
+    file, out = comparison(tmp_path, folder, rows, 4), tmp_path / "cmp"
+    command = [*FROWN, "compare", "--config", str(file), "--out", str(out), "--json"]
+    first = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=240, check=False)
+    assert first.returncode == 0, first.stderr
+    summary = json.loads(first.stdout)
+    assert summary == json.loads((out / "summary.json").read_text())
+    assert set(summary["arms"]) == {"outcome", "grpo"}
+    assert set(summary["arms"]["grpo"]["avg_at_k"]) >= {"mean", "ci95"}
+    assert (out / "report.html").is_file()
+
+    touched = (out / "runs" / "grpo" / "seed1" / "metrics.jsonl").stat().st_mtime_ns
+    shutil.rmtree(out / "runs" / "outcome" / "seed0")
+    again = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=240, check=False)
+    assert (out / "runs" / "grpo" / "seed1" / "metrics.jsonl").stat().st_mtime_ns == touched
+
+    def figures(text: str) -> dict:
+        arms = json.loads(text)["arms"]
+        return {n: (a["avg_at_k"], a["ece"], a["brier"], a["generated_tokens"]) for n, a in arms.items()}
+
+    assert figures(again.stdout) == figures(first.stdout)  # a run made again is the same run
+
+
+def test_workers_do_not_outlive_a_killed_comparison(folder, rows, tmp_path):
+    file, out = comparison(tmp_path, folder, rows, 100_000), tmp_path / "cmp"
+    command = [*FROWN, "compare", "--config", str(file), "--out", str(out), "--workers", "1"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment(), start_new_session=True
+    )
+    wait_for(lambda: trained_steps(out / "runs" / "outcome" / "seed0") >= 1)
+    process.kill()
+    process.wait()
+    wait_for(lambda: nobody_is_left(process.pid), 20.0)
+
+
+def nobody_is_left(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_the_smoke_preset(tmp_path):
+    """The whole main job on the embedded lab: trained arms, a summary that holds together, a report."""
+    command = [*FROWN, "compare", "--preset", "smoke", "--out", str(tmp_path / "smoke"), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=280, check=False)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["failures"] == [] and set(summary["arms"]) == {"grpo", "sdpo", "aimed"}
+    for arm in summary["arms"].values():
+        low, high = arm["avg_at_k"]["ci95"]
+        assert 0.1 < low <= arm["avg_at_k"]["mean"] <= high < 0.75
+        assert arm["well_formed"]["mean"] > 0.6  # six steps from few answers may cost GRPO some of the form
+        assert [point["step"] for point in arm["curve"]] == [0, 3, 6]
+    assert summary["arms"]["aimed"]["comments"]["mean"] == pytest.approx(48, abs=2)  # 8 a step, fewer if malformed
+    pairs = {(p["arm"], p["baseline"], p["metric"]) for p in summary["pairs"]}
+    assert {("sdpo", "grpo", "avg_at_k"), ("aimed", "sdpo", "avg_at_k")} <= pairs
+    assert "Avg@12" in (tmp_path / "smoke" / "report.html").read_text()
+
+
+def test_ctrl_c_ends_every_worker_of_a_comparison(folder, rows, tmp_path):
+    file, out = comparison(tmp_path, folder, rows, 100_000), tmp_path / "cmp"
+    command = [*FROWN, "compare", "--config", str(file), "--out", str(out), "--workers", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
+                               start_new_session=True)  # fmt: skip
+    cells = [out / "runs" / arm / "seed0" for arm in ("outcome", "grpo")]
+    try:
+        wait_for(lambda: all(trained_steps(c) >= 2 for c in cells))
+        os.killpg(process.pid, signal.SIGINT)  # what a terminal does
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130 and "Traceback" not in err
+    assert [RunDirectory(c).status[0] for c in cells] == ["interrupted", "interrupted"]
+    assert all(json.loads(line) for c in cells for line in (c / "metrics.jsonl").read_text().splitlines())
+    wait_for(lambda: nobody_is_left(process.pid), 20.0)

@@ -1,0 +1,116 @@
+"""`frown grade`: counts add up, the scored copy is whole, mistakes are one line."""
+
+import json
+
+import pytest
+
+from frown.errors import FrownError
+from frown.inspect.grade import grade_file, parse_columns
+
+ROWS = [
+    {"id": 1, "out": "<answer>A</answer>", "gold": "A"},
+    {"id": 2, "out": "<answer>B</answer>", "gold": "A"},
+    {"id": 3, "out": "no idea\u2028at all", "gold": "C"},
+    {"id": 4, "out": "<answer>B</answer>", "gold": "A and B"},
+    {"id": 5, "out": "", "gold": "D", "score": "kept rows may have had a score"},
+]
+COLUMNS = {"completion": "out", "answer": "gold"}
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(json.dumps(r, ensure_ascii=False) for r in ROWS), encoding="utf-8")
+    return path
+
+
+def test_counts_add_up_and_the_copy_keeps_every_row(path, tmp_path):
+    before = path.read_bytes()
+    out = tmp_path / "scored.jsonl"
+    grades = grade_file(path, task="choice", columns=COLUMNS, out=out)
+    assert grades == {"n": 5, "right": 1, "wrong": 3, "unscored": 1}
+    assert grades["right"] + grades["wrong"] + grades["unscored"] == grades["n"]
+    scored = [json.loads(line) for line in out.read_text().splitlines()]
+    keys = ("score", "scored", "verdict", "extracted")
+    assert [{k: r[k] for k in r if k not in keys} for r in scored] == [
+        {k: r[k] for k in r if k != "score"} for r in ROWS
+    ]
+    assert [r["score"] for r in scored] == [1.0, 0.0, 0.0, None, 0.0]
+    assert [r["scored"] for r in scored] == [True, True, True, False, True]
+    assert [r["extracted"] for r in scored] == ["A", "B", None, None, None]
+    assert "one letter" in scored[3]["verdict"]
+    assert path.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["rows.jsonl", "scored.jsonl"]
+    assert grade_file(out, task="choice", columns=COLUMNS) == grades  # a scored copy can be graded again
+
+
+def test_math_is_graded(tmp_path):
+    pytest.importorskip("math_verify")
+    rows = [
+        {"completion": "#### 1,000", "answer": 1000},
+        {"completion": "\\boxed{x+1}", "answer": "$1+x$"},
+        {"completion": "\\boxed{2}", "answer": "two of them"},
+        {"completion": "", "answer": "2"},
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    assert grade_file(path, task="math") == {"n": 4, "right": 2, "wrong": 1, "unscored": 1}
+
+
+def test_the_input_is_never_overwritten(path, tmp_path):
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(path)
+    for out in (path, link, path.parent / "." / path.name):
+        with pytest.raises(FrownError, match="is the file being graded"):
+            grade_file(path, task="choice", columns=COLUMNS, out=out)
+    assert len(path.read_text().split("\n")) == 5
+
+
+def test_a_failed_run_leaves_the_old_copy_alone(path, tmp_path):
+    out = tmp_path / "scored.jsonl"
+    out.write_text("old")
+    path.write_text(path.read_text() + '\n{"out": 3, "gold": "A"}')
+    with pytest.raises(FrownError, match="line 6: column 'out' is number 3, not a string"):
+        grade_file(path, task="choice", columns=COLUMNS, out=out)
+    assert out.read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"task": "choise"}, ["no task 'choise'", "did you mean 'choice'"]),
+        ({"task": "choice", "columns": {"completions": "out"}}, ["no field 'completions'", "completion and answer"]),
+        ({"task": "choice", "columns": {"completion": "output"}}, ["no column 'output'", "did you mean 'out'"]),
+        ({"task": "choice"}, ["line 1 has no column 'completion'; columns there: id, out, gold"]),
+    ],
+)
+def test_mistakes_are_one_line(path, options, words):
+    with pytest.raises(FrownError) as error:
+        grade_file(path, **options)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_places_that_cannot_be_written(path, tmp_path):
+    with pytest.raises(FrownError, match="is a folder"):
+        grade_file(path, task="choice", columns=COLUMNS, out=tmp_path)
+    with pytest.raises(FrownError, match="does not exist"):
+        grade_file(path, task="choice", columns=COLUMNS, out=tmp_path / "absent" / "out.jsonl")
+    with pytest.raises(FrownError, match="does not exist"):
+        grade_file(tmp_path / "absent.jsonl", task="choice", columns=COLUMNS)
+
+
+def test_columns_are_parsed():
+    assert parse_columns("completion=out, answer = the gold") == {"completion": "out", "answer": "the gold"}
+    assert parse_columns(" ") == {}
+    assert parse_columns("answer=a=b") == {"answer": "a=b"}
+    for text, words in [
+        ("completion", "'completion' is not field=column"),
+        ("a=", "'a='"),
+        ("=b", "'=b'"),
+        ("a=b,", "''"),
+    ]:
+        with pytest.raises(FrownError, match=words):
+            parse_columns(text)
+    with pytest.raises(FrownError, match="'a' is named twice"):
+        parse_columns("a=b,a=c")

@@ -1,0 +1,239 @@
+"""Math grading: GSM8K's own answers, planted wrong ones, a hang, threads, and the readers of answers."""
+
+import json
+import random
+import threading
+import time
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from frown.tasks.extract import answer_tags, canonical_number, last_answer_is, last_boxed, plain_number
+from frown.tasks.math import MathGrader, marked_answer, math_gold, math_solution
+from paths import SHARED
+
+BOMB = "\\boxed{10^{10^{10^{10}}}+1}"
+BOMB_GOLD = "10^{10^{10^{10}}}"
+
+
+@pytest.fixture(scope="module")
+def grader():
+    pytest.importorskip("math_verify")
+    grader = MathGrader(workers=1)
+    yield grader
+    grader.close()
+
+
+def gsm8k() -> list[str]:
+    path = SHARED / "data" / "gsm8k" / "test.jsonl"
+    if not path.exists():
+        pytest.skip("the shared data set gsm8k is not here")
+    return [json.loads(line)["answer"] for line in path.read_text("utf-8").split("\n") if line]
+
+
+def test_every_gsm8k_solution_is_right(grader):
+    rows = gsm8k()
+    verdicts = grader.grade(rows, rows)
+    assert len(verdicts) == 1319 and all(v.right and v.well_formed for v in verdicts)
+    assert [v.answer for v in verdicts] == [math_gold(r) for r in rows]
+
+
+def test_every_gsm8k_solution_with_another_answer_is_wrong(grader):
+    rows = gsm8k()
+    planted = [r.rpartition("####")[0] + f"#### {int(math_gold(r)) + 1:,}" for r in rows]
+    assert all(v.score == 0.0 and v.scored for v in grader.grade(rows, planted))
+
+
+def test_gsm8k_through_math_verify(grader):
+    rows = random.Random(0).sample(gsm8k(), 200)
+    doubled = [2 * int(math_gold(r)) for r in rows]
+    right = grader.grade(rows, [f"So \\boxed{{\\frac{{{d}}}{{2}}}}." for d in doubled])
+    wrong = grader.grade(rows, [f"So \\boxed{{\\frac{{{d + 1}}}{{2}}}}." for d in doubled])
+    assert all(v.right for v in right) and all(v.score == 0.0 for v in wrong)
+    assert [v.answer for v in right] == [math_gold(r) for r in rows]
+
+
+@pytest.mark.parametrize(
+    ("gold", "text", "answer"),
+    [
+        ("1/2", "\\boxed{\\frac12}", "0.5"),
+        ("\\frac{\\sqrt{2}}{2}", "\\boxed{1/\\sqrt{2}}", "0.707106781187"),
+        ("18", "The answer is **18**.", "18"),
+        ("18", "The answer is $18 per day.", "18"),
+        ("18", "so #### 18 dollars", "18"),
+        ("18", "18.0", "18"),
+        ("5000000", "The answer is 5 million.", "5000000"),
+        ("1450000", "\\boxed{1{,}450{,}000}", "1450000"),
+        ("1,450,000", "<think>2</think>#### 1450000.00", "1450000"),
+        ("x^2+2x+1", "\\boxed{(x+1)^2}", "x**2 + 2*x + 1"),
+        ("\\{1,2\\}", "\\boxed{\\{2,1\\}}", "{1, 2}"),
+        ("sqrt(2)", "answer: sqrt(2)", "1.41421356237"),
+        ("\\text{blue}", "\\boxed{\\text{blue}}", "blue"),
+        ("-5", "<answer>-5</answer>", "-5"),
+        ("5", "It takes 3 hours and then 5", "5"),
+        ("\\frac{9}{2}", "#### 4 1/2", "4.5"),
+        ("-4.5", "\\boxed{-4 1/2}", "-4.5"),
+        ("1000", "#### 1 000", "1000"),
+        ("x^2+1", "x^2+1", "x**2 + 1"),
+        ("4", "it makes 4.00 in all", "4"),
+        ("3:45", "3:45", "1/15"),
+        ("12", "one gross: 3 no, #### 1 dozen", "12"),
+        ("18", "The answer is 3 * 6 = 18 dollars.", "18"),
+        ("18", "The answer is $x = 18$.", "18"),
+        ("6", "The answer is 5. Wait, the answer is 6.", "6"),
+    ],
+)
+def test_equal_answers_are_right(grader, gold, text, answer):
+    (verdict,) = grader.grade([gold], [text])
+    assert verdict.right, verdict
+    assert verdict.answer == answer
+
+
+@pytest.mark.parametrize(
+    "gold",
+    [
+        "\\frac{1}{2}", "x^2 + 1", "$\\sqrt{3}$", "\\begin{pmatrix}1\\\\2\\end{pmatrix}", "(1, 2)", "[0, 1)", "2\\pi",
+        "x = 5", "x=5 or x=7", "10\\%", "\\frac{\\sqrt{2}}{2}", "y", "90^\\circ", "\\{1, 2\\}", "\\infty", "1e5",
+        "3 + 4i",
+        "n(n+1)/2", "x \\le 4", "2, 3", "-\\frac{1}{3}", "18 dollars", "\\text{blue}",
+    ],
+)  # fmt: skip
+def test_a_gold_is_its_own_right_answer_bare_and_boxed(grader, gold):
+    bare, boxed, hashes = grader.grade([gold] * 3, [gold, f"so \\boxed{{{gold.strip('$')}}}", f"so\n#### {gold}"])
+    assert bare.right and boxed.right and hashes.right, (bare, boxed, hashes)
+    assert bare.answer == boxed.answer == hashes.answer
+
+
+@pytest.mark.parametrize(
+    ("gold", "text", "message"),
+    [
+        ("5", "\\boxed{6}", "the final answer is wrong"),
+        ("5", "\\boxed{x+5}", "the final answer is wrong"),
+        ("5", "The answer is 5 million.", "the final answer is wrong"),
+        ("5", "\\boxed{5 or 7}", "more than one final answer"),
+        ("5", "\\boxed{???}", "the final answer is not a mathematical expression"),
+        ("5", "\\boxed{five}", "the final answer is not a mathematical expression"),
+        ("18", "\\boxed{18} no, \\boxed{19}", "the final answer is wrong"),
+        ("18", "#### 18\nbut \\boxed{19}", "the final answer is wrong"),
+        ("3", "3 apples and 4 pears", "the final answer is wrong"),
+    ],
+)
+def test_other_answers_are_wrong(grader, gold, text, message):
+    (verdict,) = grader.grade([gold], [text])
+    assert (verdict.score, verdict.message) == (0.0, message)
+
+
+@pytest.mark.parametrize("text", ["", "  \n", "I do not know.", "<think>5</think>", "<think>\\boxed{5}</think> hm"])
+def test_no_answer_is_wrong_not_unscored(grader, text):
+    (verdict,) = grader.grade(["5"], [text])
+    assert (verdict.score, verdict.message, verdict.answer) == (0.0, "no answer found", None)
+    assert not verdict.well_formed
+
+
+@pytest.mark.parametrize("gold", ["Tuesday", "???", "####", "", "the red one"])
+def test_a_gold_that_is_not_mathematics_is_unscored(grader, gold):
+    verdicts = grader.grade([gold, gold], ["\\boxed{5}", "\\boxed{Tuesyad}"])
+    assert all(not v.scored and "reference answer" in v.message for v in verdicts)
+
+
+def test_an_unmarked_answer_is_found_but_not_well_formed(grader):
+    marked, unmarked = grader.grade(["5", "5"], ["#### 5", "we end with 5 pears"])
+    assert marked.right and unmarked.right
+    assert marked.well_formed and not unmarked.well_formed
+
+
+def test_messages_never_quote_the_wrong_answer(grader):
+    verdicts = grader.grade(["5"] * 3, ["\\boxed{777}", "\\frac{777}{3}", "\\boxed{777+x}"])
+    assert all(v.score == 0.0 and "777" not in v.message for v in verdicts)
+
+
+def test_a_hanging_item_costs_only_itself():
+    pytest.importorskip("math_verify")
+    grader = MathGrader(workers=1, limit=1.5)
+    try:
+        grader.grade(["x+1"], ["\\boxed{x+1}"])  # the worker is warm: start-up is not on the clock below
+        started = time.perf_counter()
+        verdicts = grader.grade(["x+1", BOMB_GOLD, "x+2", "7"], ["\\boxed{1+x}", BOMB, "\\boxed{2+x}", "7"])
+        took = time.perf_counter() - started
+    finally:
+        grader.close()
+    assert [v.right for v in verdicts] == [True, False, True, True]
+    assert not verdicts[1].scored and "within 1.5 s" in verdicts[1].message
+    assert 1.5 <= took < 30
+
+
+def test_grading_works_in_a_thread(grader):
+    found = []
+
+    def grade() -> None:
+        found.extend(grader.grade(["x/2", "3"], ["\\boxed{\\frac{x}{2}}", "\\boxed{3x}"]))
+
+    threads = [threading.Thread(target=grade) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [v.score for v in found] == [1.0, 0.0] * 3
+
+
+def test_marked_answer_follows_the_documented_order():
+    everything = "The answer is 4\n<answer>3</answer>\n#### 2\n\\boxed{1}"
+    assert marked_answer(everything) == "1"
+    assert marked_answer(everything.replace("\\boxed{1}", "")) == "2"
+    assert marked_answer("The answer is 4\n<answer>3</answer>") == "3"
+    assert marked_answer("The answer is 4, I think. Not 5") == "4, I think"
+    assert marked_answer(" 42. ") == "42."
+    assert marked_answer("about 42 of them") is None
+
+
+@pytest.mark.parametrize(
+    ("raw", "gold"),
+    [("a\n#### 1,234", "1234"), ("#### 1 #### -$5.50", "-5.5"), ("7", "7"), ("<<1+1=2>>2", "2"), ("x^2", "x^2")],
+)
+def test_gold(raw, gold):
+    assert math_gold(raw) == gold
+    assert (math_solution(raw) is None) == ("####" not in raw)
+
+
+def test_readers():
+    assert last_boxed("\\boxed{a} \\boxed{\\frac{1}{2}} \\boxed{3") == "\\frac{1}{2}"
+    assert last_boxed("\\boxed{\\{1\\}}") == "\\{1\\}" and last_boxed("boxed{1} {2}") is None
+    assert answer_tags("<answer>a</answer></answer><ANSWER> b\nc </answer><answer>d") == ["a", "b\nc"]
+    assert last_answer_is("Answer: 3.5.\nmore") == "3.5" and last_answer_is("the answers are 3") is None
+
+
+@given(st.fractions())
+def test_canonical_numbers_are_one_string_a_value(value):
+    text = canonical_number(value)
+    assert Fraction(text) == value
+    if "/" not in text and len(text) < 60:
+        assert plain_number(text) == value
+
+
+@pytest.mark.parametrize("text", ["1,23", "1.2.3", "--5", "five", "", "1e5", "0x10", "1 2", ".", "$", "9" * 100])
+def test_not_plain_numbers(text):
+    assert plain_number(text) is None
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.text(alphabet="\\boxed{}<>/answer is#: 0123\n", max_size=80))
+def test_readers_never_raise(text):
+    marked_answer(text)
+    math_gold(text)
+
+
+@pytest.mark.parametrize("piece", ["\\boxed{", "<answer>", "answer is ", "####", "<<", "{", "answer" + " " * 50])
+def test_readers_take_linear_time(piece):
+    started = time.perf_counter()
+    marked_answer(piece * 20_000)
+    assert time.perf_counter() - started < 2.0
+
+
+def test_equal_wrong_answers_are_one_string(grader):
+    texts = ["\\boxed{0.5}", "\\boxed{\\frac{1}{2}}", "#### 1/2", "we get 0.50", "\\boxed{\\frac{2}{4}}", ".5"]
+    assert {v.answer for v in grader.grade(["7"] * 6, texts)} == {"0.5"}
+    texts = ["\\boxed{\\sqrt{2}}", "\\boxed{\\frac{2}{\\sqrt{2}}}", "\\boxed{2^{1/2}}"]
+    assert len({v.answer for v in grader.grade(["7"] * 3, texts)}) == 1
+    assert len({v.answer for v in grader.grade(["7"] * 2, ["\\boxed{x(x+1)}", "\\boxed{x^2+x}"])}) == 1
