@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from frown.config import KINDS, RunConfig
+from frown.config import RunConfig
 from frown.critics.base import Critic
-from frown.critics.load import opened
+from frown.critics.load import open_critic
 from frown.errors import FrownError
 from frown.evals.figures import number
 from frown.evals.profile import Judged, PerPrompt, judged_steps, profile
@@ -54,7 +54,7 @@ def probe(config: RunConfig, kinds: Sequence[str] | None = None, *, prompts: int
     Raises FrownError for an unknown kind, or fewer than two prompts.
     """
     chosen: list[Kind] = []
-    for name in kinds or config.feedback.kinds:
+    for name in kinds or config.method.kinds:
         if name not in KINDS:
             raise FrownError(f"there is no feedback {name!r} to probe, only {', '.join(KINDS)}")
         chosen += [kind for kind in KINDS if kind == name]
@@ -62,7 +62,7 @@ def probe(config: RunConfig, kinds: Sequence[str] | None = None, *, prompts: int
         raise FrownError(f"a probe samples at least 2 prompts, got {prompts}")
     environment = load_environment(config.task)
     try:
-        with opened(config.feedback.critique, environment) as critic:
+        with open_critic(config.critic, environment) as critic:
             engine = LocalEngine(config)
             settle(engine.model)
             return examine(config, chosen, engine, environment, critic, prompts=prompts)

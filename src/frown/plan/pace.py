@@ -63,7 +63,7 @@ def timed(config: RunConfig, *, patience: float = 2.0, tokens: int = 128) -> Pac
     from frown.learner.engine import LocalEngine
     from frown.tasks.load import load_environment
 
-    most = config.rollouts_per_step
+    most = config.answers_per_step
     sampling = config.sampling.model_copy(update={"max_new_tokens": min(tokens, config.sampling.max_new_tokens)})
     alone = DistributedConfig()  # one process is timed
     engine = LocalEngine(config.model_copy(update={"sampling": sampling, "distributed": alone}))
@@ -93,7 +93,7 @@ def _once(engine: LocalEngine, environment: Environment, rows: int) -> tuple[Pac
     engine.optimiser.zero_grad(set_to_none=True)
     learnt = time.perf_counter()
     answers = sum(len(r.ids) for r in rollouts)
-    passes = 2 if config.objective.distillation > 0 else 1
+    passes = 2 if config.method.share > 0 else 1
     seen = passes * sum(len(r.prompt_ids) + len(r.ids) for r in rollouts)
     told = f"timed here on {rows} answers of {answers / rows:.0f} tokens at once"
     return Pace((sampled - began) / answers, (learnt - sampled) / seen, told), learnt - began

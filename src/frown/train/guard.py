@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from frown.config import GuardConfig, RunConfig
+from frown.config import GuardConfig
 
 CANARIES = {
     "length": "mean tokens of an answer",
@@ -63,6 +63,16 @@ class Guard:
     cuts: int = 0
     """Times that the weight of distillation was halved."""
     rollbacks: int = 0
+
+    @property
+    def distillation_factor(self) -> float:
+        """What the share of self-distillation is multiplied by."""
+        return 0.5**self.cuts
+
+    @property
+    def lr_factor(self) -> float:
+        """What the learning rate is multiplied by."""
+        return 0.5**self.rollbacks
 
     def state(self) -> dict[str, Any]:
         """Everything as plain data; `from_state` reads it back."""
@@ -122,13 +132,3 @@ def bounds(start: Mapping[str, float], config: GuardConfig) -> dict[str, tuple[f
     if config.kl is not None:
         found["kl_to_start"] = (-never, config.kl)
     return found
-
-
-def in_force(config: RunConfig, guard: Guard) -> RunConfig:
-    """The configuration with what the guard has changed: half the weight of distillation for each cut, half the
-    learning rate for each rollback."""
-    if not guard.cuts and not guard.rollbacks:
-        return config
-    objective = config.objective.model_copy(update={"distillation": config.objective.distillation / 2**guard.cuts})
-    optimiser = config.optimiser.model_copy(update={"lr": config.optimiser.lr / 2**guard.rollbacks})
-    return config.model_copy(update={"objective": objective, "optimiser": optimiser})

@@ -46,8 +46,8 @@ def model_card(config: RunConfig, run: RunDirectory) -> str:
             "",
             f"- base model: {_text(base)}" + (" (this folder holds LoRA adapters)" if adapters else ""),
             f"- task: {_text(config.task.kind)}; data: {_text(str(config.task.data or 'made by the task'))}",
-            f"- objective: {_objective(config)}",
-            f"- told to the teacher: {_text(', '.join(config.feedback.parts))}",
+            f"- method: {_text(config.method.type)}, {_loss(config)}",
+            f"- feedback to the teacher: {_text(', '.join(config.method.kinds) or 'none')}",
             f"- batch: {sampling.prompts_per_step} prompts x {sampling.responses_per_prompt} answers a step, "
             f"{optimiser.steps} steps asked for, learning rate {optimiser.lr:g}, seed {config.seed}",
             "- licence: that of the base model and the data; frown knows neither",
@@ -72,8 +72,8 @@ def model_card(config: RunConfig, run: RunDirectory) -> str:
     )
 
 
-def _objective(config: RunConfig) -> str:
-    d, alpha = config.objective.distillation, config.objective.alpha
+def _loss(config: RunConfig) -> str:
+    d, alpha = config.method.share, config.loss.alpha
     distilled = f"self-distillation (alpha {alpha:g}, {config.teacher.weights.replace('_', ' ')} teacher)"
     return distilled if d == 1 else "policy gradient" if d == 0 else f"{d:g} {distilled} + {1 - d:g} policy gradient"
 

@@ -8,10 +8,18 @@ from typing import NamedTuple
 import numpy as np
 
 from frown.evals.accuracy import row_means
-from frown.learner.engine import LocalEngine
 from frown.tasks.base import Environment
+from frown.policy.policy import Policy
+from frown.runtime.randomness import PREFLIGHT, seed_of
 from frown.train.evaluation import judge
+from frown.train.session import Session
 from frown.types import Rollout, TeacherView
+
+
+NOTHING_TAUGHT = (
+    "at the first step no answer got any feedback, so nothing was distilled: check method.feedback (a reference needs "
+    "worked solutions, a sibling a right answer in the group)"
+)
 
 
 class TeacherGap(NamedTuple):
@@ -38,8 +46,18 @@ class TeacherGap(NamedTuple):
         )
 
 
+def check_teacher(session: Session, answers: Sequence[Rollout], views: Sequence[TeacherView]) -> None:
+    """Say so when the teacher is not shown to be better than the student it is about to teach."""
+    seed = seed_of(session.config.seed, 1, PREFLIGHT)
+    gap = teacher_gap(session.policy, session.environment, answers, views, seed=seed)
+    warning = gap.warning if gap else NOTHING_TAUGHT if not views else None
+    if warning:
+        session.warn(warning)
+    session.run.log({"step": 0, "teacher_gap": gap._asdict() if gap else None, "warning": warning})
+
+
 def teacher_gap(
-    engine: LocalEngine,
+    policy: Policy,
     environment: Environment,
     rollouts: Sequence[Rollout],
     views: Sequence[TeacherView],
@@ -58,12 +76,12 @@ def teacher_gap(
     if not views:
         return None
     tasks, n = [rollouts[v.rollout].task for v in views], most // len(views)
-    temperature = engine.config.sampling.temperature
-    before = engine.sample(tasks, n, seed=seed, temperature=temperature)
+    temperature = policy.sampling.temperature
+    before = policy.sample(tasks, n, seed=seed, temperature=temperature)
     contexts = [v.context_ids for v in views]
     # A teacher's weights are the student's until these move, and a second model need not be put together.
-    after = engine.sample(tasks, n, seed=seed, temperature=temperature, contexts=contexts, model=engine.model)
-    student, taught = (_mean_scores(judge(answers, environment, engine), n) for answers in (before, after))
+    after = policy.sample(tasks, n, seed=seed, temperature=temperature, contexts=contexts, model=policy.model)
+    student, taught = (_mean_scores(judge(answers, environment, policy), n) for answers in (before, after))
     both = np.isfinite(student) & np.isfinite(taught)
     if both.sum() < 2:
         return None

@@ -1,28 +1,67 @@
-"""What a run writes down: how a training step went, its rollouts, and what an evaluation found."""
+"""What a run writes down: how a training step went, its rollouts, and what an evaluation measured."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from frown.affect.appraisal import appraise
-from frown.affect.normalise import Normaliser
 from frown.affect.rules import rules_named
+from frown.critics.model import ModelCritic
 from frown.evals.accuracy import avg_at_k
 from frown.feedback.compose import groups
-from frown.learner.engine import LocalEngine
+from frown.learner.learner import Update
+from frown.methods.base import Lesson
+from frown.policy.policy import Policy
 from frown.policy.text import completion_text, token_texts
-from frown.store.run_directory import RunDirectory
-from frown.tasks.base import Environment
 from frown.train.evaluation import Cost, evaluate
-from frown.train.lesson import Lesson
-from frown.types import Feedback, Floats, Rollout
+from frown.train.session import Session
+from frown.train.state import LoopState
+from frown.types import Feedback, Floats, Rollout, TeacherView
 
 
-def step_metrics(rollouts: Sequence[Rollout], scores: np.ndarray) -> dict[str, Any]:
+def record_step(
+    session: Session,
+    before: LoopState,
+    after: LoopState,
+    answers: Sequence[Rollout],
+    lesson: Lesson,
+    credit: Sequence[Floats],
+    update: Update,
+) -> dict[str, Any]:
+    """Write a step's metrics and rollouts to the run directory, say which critiques were lost, and return the metrics."""
+    for why in sorted(set(lesson.lost) - before.complaints):
+        session.warn(f"step {after.step}: a critique was lost: {why}")
+    metrics: dict[str, Any] = {
+        **answer_metrics(answers),
+        "views": len(lesson.views),
+        **lesson.counts,
+        "replayed": len(update.views) - len(lesson.views),
+        "weighted_tokens": weighted_tokens(lesson.views),
+    }
+    if before.level is not None:
+        metrics["level"] = before.level.level
+    if isinstance(session.critic, ModelCritic):
+        metrics["critic"] = session.critic.statistics.as_json()
+    metrics |= {**update.averages, "grad_norm": update.gradient_norm}
+    if session.config.guard.kl is not None and "kl_to_start" not in metrics:
+        metrics["kl_to_start"] = session.learner.kl_to_start(answers)
+    session.run.log({"step": after.step, **metrics, **after.cost._asdict()})
+    if session.config.keep_rollouts:
+        keep_rollouts(session, after.step, answers, lesson, credit, update)
+    return metrics
+
+
+def weighted_tokens(views: Sequence[TeacherView]) -> int:
+    """Tokens that the distillation loss lies on."""
+    return int(sum(np.count_nonzero(v.weight) for v in views))
+
+
+def answer_metrics(rollouts: Sequence[Rollout]) -> dict[str, Any]:
     """What a person, or the guard, wants to know of the answers of a training step."""
+    scores = np.array([r.verdict.score if r.verdict else np.nan for r in rollouts])
     scored = np.isfinite(scores)
     entropy = [r.signals["entropy"][r.own] for r in rollouts if r.signals is not None]
     verdicts = [r.verdict for r in rollouts if r.verdict is not None]
@@ -71,66 +110,64 @@ def spend(cost: Cost, rollouts: Sequence[Rollout], feedback: Sequence[Feedback],
 
 
 def keep_rollouts(
-    run: RunDirectory,
+    session: Session,
     step: int,
-    rollouts: Sequence[Rollout],
+    answers: Sequence[Rollout],
     lesson: Lesson,
-    advantages: Sequence[Floats],
-    read: Sequence[dict[str, Floats]],
-    engine: LocalEngine,
+    credit: Sequence[Floats],
+    update: Update,
 ) -> None:
     """Write the rollouts of a step with their signals, spans, feedback and advantages, and what the teacher made of
     each token."""
-    seen = {
+    tokenizer = session.policy.tokenizer
+    teacher = {
         v.rollout: {
-            "teacher_prompt": completion_text(engine.tokenizer, v.context_ids),
+            "teacher_prompt": completion_text(tokenizer, v.context_ids),
             "weight": v.weight,
             **{name: values[name] for name in ("log_ratio", "teacher_entropy", "divergence")},
         }
-        for v, values in zip(lesson.views, read[: len(lesson.views)], strict=True)
+        for v, values in zip(lesson.views, update.views[: len(lesson.views)], strict=True)
     }
-    told = lesson.appraisals, lesson.feedback, advantages, *readable(rollouts, engine)
-    run.add_rollouts(step, rollouts, *told, seen)
+    session.run.add_rollouts(
+        step, answers, lesson.appraisals, lesson.feedback, credit, *readable(answers, session.policy), teacher
+    )
 
 
-def readable(rollouts: Sequence[Rollout], engine: LocalEngine) -> tuple[list[list[str]], list[str]]:
+def readable(rollouts: Sequence[Rollout], policy: Policy) -> tuple[list[list[str]], list[str]]:
     """Each answer token by token, and the prompt that the student was shown, as text."""
-    tokens = [token_texts(engine.tokenizer, r.ids.tolist()) for r in rollouts]
-    return tokens, [completion_text(engine.tokenizer, r.prompt_ids) for r in rollouts]
+    tokens = [token_texts(policy.tokenizer, r.ids.tolist()) for r in rollouts]
+    return tokens, [completion_text(policy.tokenizer, r.prompt_ids) for r in rollouts]
 
 
-def measure(
-    engine: LocalEngine,
-    environment: Environment,
-    run: RunDirectory,
-    step: int,
-    cost: Cost,
-    warn: Callable[[str], None],
-    normaliser: Normaliser,
-) -> dict[str, float]:
+def evaluate_splits(session: Session, state: LoopState) -> dict[str, float]:
     """Evaluate on the test split, on the dev split where the guard watches it, and before and after training on the
     held-out one. Returns the accuracy on each split; a split of which nothing could be scored is left out.
-    The answers of the test split are kept, appraised with `normaliser`, what was usual in training."""
-    settings, last = engine.config.eval, engine.config.optimiser.steps
-    heldout = settings.heldout_prompts if step in (0, last) else 0
-    splits = {"test": settings.prompts, "dev": settings.dev_prompts, "heldout": heldout}
-    rules = rules_named(engine.config.affect.rules)
-    found = {}
+
+    The answers of the test split are kept, appraised by what was usual in training."""
+    config, step, run = session.config, state.step, session.run
+    heldout = config.eval.heldout_prompts if step in (0, config.optimiser.steps) else 0
+    splits = {"test": config.eval.prompts, "dev": config.eval.dev_prompts, "heldout": heldout}
+    accuracy = {}
 
     def keep(answers: list[Rollout]) -> None:
-        if split == "test" and engine.config.keep_rollouts:
-            appraisals = [appraise(r, rules, normaliser=normaliser) for r in answers]
-            run.add_answers(step, split, answers, appraisals, *readable(answers, engine))
+        if split == "test" and config.keep_rollouts:
+            rules = rules_named(config.affect.rules)
+            appraisals = [appraise(r, rules, normaliser=state.normaliser) for r in answers]
+            run.add_answers(step, split, answers, appraisals, *readable(answers, session.policy))
 
     for split, n in splits.items():
-        if n:
-            tasks = environment.test_tasks(split, n)
-            if len(tasks) < n and step == 0:
-                warn(f"the {split} split has {len(tasks)} tasks, fewer than the {n} asked for; all of them are used")
-            samples = evaluate(engine, environment, tasks, step=step, split=split, cost=cost, keep=keep)
-            run.add_eval(samples)
-            score = float(avg_at_k(samples.score))
-            run.log({"step": step, "split": split, "avg_at_k": score if np.isfinite(score) else None})
-            if np.isfinite(score):
-                found[split] = score
-    return found
+        if not n:
+            continue
+        tasks = session.environment.test_tasks(split, n)
+        if len(tasks) < n and step == 0:
+            line = f"the {split} split has {len(tasks)} tasks, fewer than the {n} asked for; all of them are used"
+            session.warn(line)
+        samples = evaluate(
+            session.policy, session.environment, tasks, config.eval, step=step, split=split, cost=state.cost, keep=keep
+        )
+        run.add_eval(samples)
+        score = float(avg_at_k(samples.score))
+        run.log({"step": step, "split": split, "avg_at_k": score if np.isfinite(score) else None})
+        if np.isfinite(score):
+            accuracy[split] = score
+    return accuracy

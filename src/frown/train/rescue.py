@@ -2,65 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-from frown.config import RunConfig
-from frown.critics.base import Critic
 from frown.errors import FrownError
-from frown.learner.engine import LocalEngine
-from frown.store import checkpoints as checkpoint
-from frown.store.run_directory import RunDirectory
-from frown.train.guard import Trip
+from frown.store import checkpoints
+from frown.train.guard import Guard, Trip
+from frown.train.session import Session
 from frown.train.state import LoopState, load
 
 
-def rescue(
-    state: LoopState,
-    trips: Sequence[Trip],
-    config: RunConfig,
-    engine: LocalEngine,
-    critic: Critic | None,
-    run: RunDirectory,
-    warn: Callable[[str], None],
-) -> LoopState:
+def rescue(state: LoopState, trips: Sequence[Trip], session: Session) -> LoopState:
     """The state to go on from after these trips, by `guard.actions`.
 
     Every action that changes something gives the window time to fill anew before a canary can trip again. Raises
     FrownError when `guard.rollbacks` are used up.
     """
-    actions, step, guard, done = config.guard.actions, state.step, state.guard, []
-    if "rollback" in actions:
-        if guard.rollbacks >= config.guard.rollbacks:
-            raise FrownError(
-                f"step {step}: {trips[0].sentence}, after {guard.rollbacks} rollbacks; lower optimiser.lr (the last "
-                "checkpoint is from before)"
-            )
-        state = _roll_back(state, min(t.since for t in trips), engine, critic, run)
-        guard = replace(guard, rollbacks=guard.rollbacks + 1)
-        lr = config.optimiser.lr / 2**guard.rollbacks
-        done += [f"steps {state.step + 1} to {step} are undone", f"the learning rate is now {lr:g}"]
-    if "freeze" in actions and not engine.teacher.frozen:
-        engine.freeze_teacher()
-        done.append("the teacher stays as it is now")
-    if "cut" in actions:
-        guard = replace(guard, cuts=guard.cuts + 1)
-        done.append(f"distillation now weighs {config.objective.distillation / 2**guard.cuts:g}")
+    step = state.step
+    state, done = act(state, trips, session)
     if done:
-        guard = replace(guard, recent=(), tripped=frozenset())
+        state = replace(state, guard=replace(state.guard, recent=(), tripped=frozenset()))
     for trip in trips:
         warning = "; ".join([trip.sentence, *done])
-        warn(f"step {step}: {warning}")
-        run.log({"step": state.step, "guard": trip.canary, "value": trip.value, "limit": trip.limit,
-                 "since": trip.since, "at": step, "warning": warning})  # fmt: skip
-    return replace(state, guard=guard)
+        session.warn(f"step {step}: {warning}")
+        session.run.log({"step": state.step, "guard": trip.canary, "value": trip.value, "limit": trip.limit,
+                         "since": trip.since, "at": step, "warning": warning})  # fmt: skip
+    return state
 
 
-def _roll_back(
-    state: LoopState, before: int, engine: LocalEngine, critic: Critic | None, run: RunDirectory
-) -> LoopState:
-    """Engine, critic, run directory and state as they were at the last checkpoint before a step; costs stay spent."""
-    found, damaged = engine.ranks.from_first(lambda: checkpoint.newest(run.path / "checkpoints", before=before))
-    if found is None:
-        raise FrownError(f"{run.path}: no checkpoint before step {before} to roll back to{'; '.join(['', *damaged])}")
-    return replace(load(found, engine, critic, run), cost=state.cost, complaints=state.complaints)
+def act(state: LoopState, trips: Sequence[Trip], session: Session) -> tuple[LoopState, list[str]]:
+    """The state after the guard's actions, and what was done, in words."""
+    config, actions, done = session.config, session.config.guard.actions, list[str]()
+    if "rollback" in actions:
+        step, guard = state.step, _one_more_rollback(state, trips, session)
+        state = replace(_roll_back(state, min(t.since for t in trips), session), guard=guard)
+        lr = config.optimiser.lr * guard.lr_factor
+        done += [f"steps {state.step + 1} to {step} are undone", f"the learning rate is now {lr:g}"]
+    if "freeze" in actions and not session.learner.teacher.frozen:
+        session.learner.freeze_teacher()
+        done.append("the teacher stays as it is now")
+    if "cut" in actions:
+        state = replace(state, guard=replace(state.guard, cuts=state.guard.cuts + 1))
+        share = config.method.share * state.guard.distillation_factor
+        done.append(f"distillation now weighs {share:g}")
+    return state, done
+
+
+def _one_more_rollback(state: LoopState, trips: Sequence[Trip], session: Session) -> Guard:
+    used = state.guard.rollbacks
+    if used >= session.config.guard.rollbacks:
+        raise FrownError(
+            f"step {state.step}: {trips[0].sentence}, after {used} rollbacks; lower optimiser.lr (the last checkpoint "
+            "is from before)"
+        )
+    return replace(state.guard, rollbacks=used + 1)
+
+
+def _roll_back(state: LoopState, before: int, session: Session) -> LoopState:
+    """Learner, critic, run directory and state as at the last checkpoint before a step; costs stay spent."""
+    folder = session.run.path / "checkpoints"
+    newest, damaged = session.policy.ranks.from_first(lambda: checkpoints.newest(folder, before=before))
+    if newest is None:
+        raise FrownError(
+            f"{session.run.path}: no checkpoint before step {before} to roll back to{'; '.join(['', *damaged])}"
+        )
+    return replace(load(newest, session), cost=state.cost, complaints=state.complaints)

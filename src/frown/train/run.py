@@ -8,24 +8,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frown.config import RunConfig
+from frown.config.defaults import learning_rate_warning
 from frown.critics.base import Critic
 from frown.errors import first_line
-from frown.feedback.compose import FeedbackFunction
 from frown.runtime.processes import Ranks, joined
 from frown.store.run_directory import RunDirectory, Unwritten
 from frown.tasks.base import Environment
 
 if TYPE_CHECKING:
-    from frown.learner.engine import LocalEngine, ObjectiveFunction
-    from frown.train.lesson import SignalFunction
+    from frown.feedback.aim import SignalFunction
+    from frown.feedback.compose import FeedbackFunction
+    from frown.learner.objective import ObjectiveFunction
+    from frown.train.session import Hooks
 
-EngineFunction = Callable[[RunConfig, Ranks], "LocalEngine"]
+Warn = Callable[[str], None]
 
 
-def execute(
+def train(
     config: RunConfig,
     path: Path,
-    warn: Callable[[str], None] = lambda line: None,
+    warn: Warn = lambda line: None,
     *,
     resume: bool = False,
     feedback: FeedbackFunction | None = None,
@@ -33,7 +35,6 @@ def execute(
     signal: SignalFunction | None = None,
     objective: ObjectiveFunction | None = None,
     environment: Environment | None = None,
-    engine: EngineFunction | None = None,
 ) -> None:
     """Load everything, train, and leave a readable directory that says how it ended.
 
@@ -44,15 +45,13 @@ def execute(
 
     Where a launcher started several processes, this is one of them, and all call it alike; the first one alone writes.
 
-    Of one's own, each instead of what the configuration names: `feedback`, what each rollout's teacher is told
-    (`frown.feedback.compose.FeedbackFunction`); `critic`, who comments on steps (`frown.critics.base.Critic`);
-    `signal`, a value a token by which steps are chosen to be asked about, for `feedback.critique.ask = "own"`
-    (`frown.train.lesson.SignalFunction`); `objective`, the loss of each token
-    (`frown.learner.engine.ObjectiveFunction`); `environment`, which is closed at the end; `engine`, what makes the
-    engine of a configuration.
+    Of one's own, each instead of what the configuration names: `feedback`, `signal` and `objective` as of
+    `frown.train.session.Hooks`; `critic`, who comments on steps (`frown.critics.base.Critic`); `environment`, which is
+    closed at the end.
     """
-    from frown.critics.load import opened
+    from frown.critics.load import open_critic
     from frown.tasks.load import load_environment
+    from frown.train.session import Hooks
 
     with joined(config) as ranks:
         run = RunDirectory(path)
@@ -66,49 +65,50 @@ def execute(
                 return
             environment = environment or load_environment(config.task)
             ending.callback(environment.close)
-            given = critic is not None or not ranks.first
-            asked = ending.enter_context(
-                nullcontext(critic) if given else opened(config.feedback.critique, environment)
-            )
-            own = {"feedback": feedback, "signal": signal, "objective": objective}
-            _execute(config, ranks, environment, asked, run, warn, resume, own, engine)
+            if critic is None and ranks.first:
+                critic = ending.enter_context(open_critic(config.critic, environment))
+            hooks = Hooks(feedback, signal, objective)
+            _train(config, ranks, environment, critic, run, warn, hooks, resume=resume)
 
 
-def _execute(
+def _train(
     config: RunConfig,
     ranks: Ranks,
     environment: Environment,
     critic: Critic | None,
     run: RunDirectory,
-    warn: Callable[[str], None],
+    warn: Warn,
+    hooks: Hooks,
+    *,
     resume: bool,
-    own: dict[str, Any],
-    made_by: EngineFunction | None,
 ) -> None:
     import torch
 
-    from frown.learner.engine import LocalEngine
+    from frown.learner.learner import Learner
+    from frown.policy.policy import policy_of
     from frown.runtime.threads import settle
     from frown.store.trackers import tracking
-    from frown.train.loop import check, train
-    from frown.train.state import load
+    from frown.train import loop, state
+    from frown.train.session import Session
 
-    if own["feedback"] is None:
-        ranks.from_first(lambda: check(config, critic))
-    found = ranks.from_first(lambda: run.newest_checkpoint(warn)) if resume else None
+    if hooks.feedback is None:
+        ranks.from_first(lambda: loop.check(config, critic))
+    checkpoint = ranks.from_first(lambda: run.newest_checkpoint(warn)) if resume else None
     torch.manual_seed(config.seed)
-    engine = (made_by or LocalEngine)(config, ranks)
-    if found is None:
-        run.begin(config, threads=str(settle(engine.model)))  # from here on the directory says how the run ended
+    policy = policy_of(config, ranks)
+    session = Session(config, policy, Learner(policy, config), environment, run, critic, hooks, warn)
+    if checkpoint is None:
+        run.begin(config, threads=str(settle(policy.model)))  # from here on the directory says how the run ended
+        for line in settings_notes(config):
+            warn(line)
     else:
         # As many as before, so that sums are rounded alike.
         torch.set_num_threads(ranks.from_first(lambda: run.threads))
         run.go_on(warn)
     try:
-        first_step = found.step + 1 if found else 0
+        first_step = checkpoint.step + 1 if checkpoint else 0
         with tracking(config, run.path, warn, first_step) as run.hear, ranks.talking():
-            state = load(found, engine, critic, run) if found else None
-            train(config, engine, environment, run, warn, critic, state=state, **own)
+            loop.train(session, state.load(checkpoint, session) if checkpoint else None)
     except KeyboardInterrupt:
         run.mark("interrupted", "stopped by hand")
         raise
@@ -116,3 +116,12 @@ def _execute(
         run.mark("failed", first_line(error))
         raise
     run.mark("finished")
+
+
+def settings_notes(config: RunConfig) -> list[str]:
+    """What a person should know of the settings before the first step: those that were chosen by what the model is, and
+    a learning rate far from what has worked."""
+    lines = [f"chosen for this model: {', '.join(config.chosen)}"] if config.chosen else []
+    lora = config.model.lora is not None
+    warning = learning_rate_warning(config.optimiser.lr, config.model.path, lora=lora)
+    return lines + ([warning] if warning else [])
