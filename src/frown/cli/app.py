@@ -182,7 +182,7 @@ def train(
         console.print(f"warning: {line}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
     from frown.runtime.processes import is_first
-    from frown.train.run import execute
+    from frown.train.run import train
 
     if not is_first():
         execute(settings, out, resume=resume)

@@ -183,11 +183,11 @@ def _run_cell(cell: Cell) -> None:
         return
     import torch
 
-    from frown.train.run import execute
+    from frown.train.run import train
 
     torch.set_num_threads(1)
     try:
-        execute(cell.config, cell.path, resume=True)  # one that was stopped ends as if it had not been
+        train(cell.config, cell.path, resume=True)  # one that was stopped ends as if it had not been
     except Exception as error:
         if RunDirectory(cell.path).status[0] == "new":
             _fail(cell, first_line(error))

@@ -167,7 +167,7 @@ def external_scores(
             tokens = [step_tokens(rollouts[i]) for i in members]
             states = [_states(rollouts[i]) for i in members]
             contested |= {i: c.tolist() for i, c in zip(members, sibling_disagreement(tokens, states), strict=True)}
-    rules = [r.task.data.get("domain_rule") for r in rollouts]
+    rules = [r.task.expert_steps for r in rollouts]
     scores: dict[str, list[Sequence[float] | None]] = {
         "disagreement": [contested.get(i) for i in range(len(rollouts))],
         "expert_rule": [

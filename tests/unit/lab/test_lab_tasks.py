@@ -274,11 +274,11 @@ def test_notes_in_the_words_of_the_lab():
     assert chains.reworded("7@3=4;", "2*6=2$") == "7@3=2;" and chains.reworded("7@3", "2*6=2") is None
 
 
-def test_domain_rule():
+def test_expert_steps():
     for name in ("chains", "columns"):
         for t in LabEnvironment(name, 4).train_tasks(np.random.default_rng(0), 20):
             steps = t.solution.split(";")
-            assert t.data["domain_rule"] == [i for i, step in enumerate(steps) if "@" in step]
+            assert t.expert_steps == tuple(i for i, step in enumerate(steps) if "@" in step)
 
 
 @pytest.mark.parametrize("name", ["chains", "columns"])

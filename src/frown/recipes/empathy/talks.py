@@ -165,7 +165,7 @@ def train(
 ) -> None:
     """Train in a run directory by frown's own loop; a conversation's reward is the person's feeling at its end, in
     [0, 1]. `tell` is given the statistics of the person's model, where it was asked, however the run ends."""
-    from frown.train.run import execute
+    from frown.train.run import train
 
     with person_of(config) as person:
         weight = person.settings.task_weight
@@ -185,7 +185,7 @@ def train(
 
         environment = Conversations("empathy", person.train, person.test)
         try:
-            execute(config, out, warn, resume=resume, environment=environment, engine=engine)
+            train(config, out, warn, resume=resume, environment=environment, engine=engine)
         finally:
             statistics = person.statistics()
             if statistics is not None and statistics["asked"]:
