@@ -3,13 +3,12 @@
 import json
 
 import pytest
-from test_evals_summary import full_summary
-from test_report import hostile_summary
 
 from browser import opened
 from frown.config import CompareConfig
 from frown.evals.summary import to_json
 from frown.report.html import write_report
+from summaries import full_summary, hostile_summary
 
 SETTINGS = {
     "baseline": "grpo",

@@ -1,7 +1,7 @@
 """Runs in two processes, one after another: FOLDER/runs.json holds the name and the settings of each, which is in
 FOLDER/NAME. One that is there already goes on.
 
-python -m torch.distributed.run --standalone --nproc_per_node 2 tests/two_runs.py FOLDER
+python -m torch.distributed.run --standalone --nproc_per_node 2 tests/helpers/two_runs.py FOLDER
 """
 
 import json

@@ -1,6 +1,6 @@
 """What passes between two processes, and what each holds of a sharded model; what each saw is in FOLDER/RANK.json.
 
-python -m torch.distributed.run --standalone --nproc_per_node 2 tests/two_talk.py FOLDER
+python -m torch.distributed.run --standalone --nproc_per_node 2 tests/helpers/two_talk.py FOLDER
 """
 
 import json

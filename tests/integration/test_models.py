@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import subprocess
-import sys
 import warnings
 
 import numpy as np
@@ -201,20 +199,3 @@ def test_pickled_adapters_are_not_loaded(tmp_path):
     (tmp_path / "saved" / "adapter_model.safetensors").rename(tmp_path / "saved" / "other.safetensors")
     with pytest.raises(FrownError, match=r"no adapter_model.safetensors"):
         models.load(ModelConfig(path=str(tmp_path / "saved")))
-
-
-def test_without_a_network_a_hub_name_is_one_line(tmp_path):
-    """In a process of its own, as a person would see it."""
-    write_jsonl(tmp_path / "rows.jsonl", gsm8k_rows(9))
-    environment = {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path / "cache"), "HOME": str(tmp_path)}
-    words = ["--model", "some-org/none", "--task", "math", "--data", "rows.jsonl", "--out", "run"]
-    found = subprocess.run(
-        [sys.executable, "-m", "frown.cli.app", "train", *words],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=environment | {"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path)},
-    )
-    assert found.returncode == 2
-    assert "HF_HUB_OFFLINE is set" in found.stderr and "Traceback" not in found.stderr
-    assert not (tmp_path / "run").exists()

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +19,7 @@ from frown.plan import plan
 from frown.plan.sizes import shapes
 from frown.policy import load as models
 from frown.train.run import execute
-from paths import HELPERS, ROOT
+from paths import ROOT
 from tiny import byte_model
 
 LENGTHS = plan.Lengths(prompt=50, answer=30, context=70, measured=True)
@@ -96,26 +92,6 @@ def test_shapes_from_the_configuration_alone_are_those_of_the_model(name, lora, 
     assert found.cache_of_token == sum(x.keys.nbytes + x.values.nbytes for x in cache.layers) // 20
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the kernel's account of memory is Linux's")
-def test_the_peak_is_what_a_process_holds_within_a_half(tmp_path):
-    """Full fine-tuning, and LoRA with layers computed again."""
-    pytest.importorskip("peft")
-    folder = byte_model(tmp_path / "model", layers=3, hidden=192)
-    kinds = [{}, {"gradient_checkpointing": True, "lora": {"rank": 8}}]
-    done = subprocess.run(
-        [sys.executable, str(HELPERS / "measure_memory.py"), str(folder), json.dumps(kinds)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ
-        | {"MALLOC_MMAP_THRESHOLD_": "262144", "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    found = json.loads(done.stdout)
-    for kind, seen in zip(kinds, found, strict=True):
-        assert 1 / 1.5 < seen["planned"] / seen["measured"] < 1.5, (kind, seen)
-    assert found[1]["measured"] < 0.6 * found[0]["measured"]
-
-
 def test_the_disk_is_what_a_run_writes_at_most(tmp_path):
     settings = config(
         sampling={"prompts_per_step": 4, "responses_per_prompt": 4, "max_new_tokens": 40},
@@ -172,7 +148,7 @@ def test_a_model_is_planned_from_its_configuration_alone(tmp_path, capsys):
 
 
 def test_sharding_deals_out_the_layers_alone(tmp_path):
-    """By flag and by setting; of two processes beside the bytes they hold in tests/test_distributed.py."""
+    """By flag and by setting; of two processes beside the bytes they hold in tests/processes/test_distributed.py."""
     folder = byte_model(tmp_path / "model")
     parameters = models.load(ModelConfig(path=str(folder))).model.named_parameters()
     layers, rest = 0, 0

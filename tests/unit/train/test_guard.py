@@ -10,7 +10,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from test_resume import stop_in
 
 from frown.config import GuardConfig, RunConfig, load
 from frown.errors import FrownError, NotFinite
@@ -20,6 +19,7 @@ from frown.train.guard import Guard, Trip, bounds, in_force, watch
 from frown.train.record import flat_groups, repetition
 from frown.train.run import execute
 from kill_loop import differences
+from small_run import stop_in
 
 HEALTHY = {"length": 30.0, "policy_entropy": 0.4, "repetition": 0.1, "truncated": 0.0, "flat_groups": 0.3,
            "well_formed": 0.98}  # fmt: skip

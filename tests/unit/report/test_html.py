@@ -4,13 +4,11 @@ import html
 import io
 import json
 import re
-import subprocess
 from html.parser import HTMLParser
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from test_evals_summary import full_summary, run
 
 from frown.errors import FrownError
 from frown.evals.summary import summarise, to_json
@@ -21,27 +19,12 @@ from frown.report.numbers import amount, duration
 from frown.report.question import changed
 from frown.report.sections import GRADED, _per_point
 from frown.report.table import summary_table
-
-HOSTILE = '<script>alert("x")</script>&{{ 7 * 7 }}[red]'
+from summaries import HOSTILE, full_summary, hostile_summary, run
 
 
 @pytest.fixture(scope="module")
 def summary():
     return full_summary()
-
-
-def hostile_summary():
-    runs = [run("grpo", 0), run("aimed", 0)]
-    results = [type(r)(arm=HOSTILE if r.arm == "aimed" else r.arm, seed=0, evals=r.evals) for r in runs]
-    failed = type(runs[0])(
-        arm=HOSTILE, seed=1, evals=(), status="failed", message="</td><img src=x onerror=alert(1)>", warnings=(HOSTILE,)
-    )
-    return summarise(
-        [*results, failed],
-        baseline="grpo",
-        config={HOSTILE: "</pre><script>1</script>"},
-        environment={"command": f"frown {HOSTILE}", HOSTILE: [HOSTILE]},
-    )
 
 
 class Page(HTMLParser):
@@ -325,14 +308,3 @@ def test_the_table_shows_the_figures_and_takes_no_markup(summary):
     assert f"[{decimal(low)}, {decimal(high)}]" in wide
     assert "No room for" not in wide
     assert HOSTILE in printed(hostile_summary(), 200)
-
-
-def test_importing_the_report_is_light():
-    import sys
-
-    code = "import sys, frown.report.html, frown.report.table; print([m for m in HEAVY if m in sys.modules])"
-    heavy = ["torch", "matplotlib", "jinja2", "pyarrow", "rich"]
-    out = subprocess.run(
-        [sys.executable, "-c", code.replace("HEAVY", repr(heavy))], capture_output=True, text=True, check=True
-    )
-    assert out.stdout.strip() == "[]"

@@ -1,7 +1,5 @@
 """reasoning-gym: its own answers score 1, splits are disjoint, what fails is unscored."""
 
-import json
-import subprocess
 import sys
 
 import numpy as np
@@ -97,21 +95,7 @@ def test_bad_names_and_options_are_one_line(name, options, words):
         assert word in str(error.value)
 
 
-def test_a_missing_package_names_the_extra():
-    code = (
-        "import sys; sys.modules['reasoning_gym'] = None\n"
-        "from frown.tasks.gym import GymEnvironment\n"
-        "try:\n    GymEnvironment('chain_sum')\nexcept Exception as e:\n    print(type(e).__name__, e)\n"
-    )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert out.strip() == 'FrownError gym tasks need reasoning-gym: pip install "frown[gym]"'
-
-
-def test_loading_data_tasks_imports_nothing_heavy():
-    code = (
-        "import json, sys; import frown.tasks.load, frown.tasks.gym, frown.inspect.grade\n"
-        "heavy = {'torch', 'transformers', 'sympy', 'math_verify', 'reasoning_gym', 'matplotlib'}\n"
-        "print(json.dumps(sorted(heavy & set(sys.modules))))"
-    )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert json.loads(out) == []
+def test_a_missing_package_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "reasoning_gym", None)
+    with pytest.raises(FrownError, match=r'gym tasks need reasoning-gym: pip install "frown\[gym\]"'):
+        GymEnvironment("chain_sum")

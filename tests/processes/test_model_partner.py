@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from test_feedback_endpoint import KEY, Server
 
+from endpoint_server import KEY, Server
 from frown.config import AskedModelConfig, EndpointConfig, LocalModelConfig
 from frown.dialogue.model_partner import GOODBYE, ModelPartner
 from frown.dialogue.play import play

@@ -9,7 +9,6 @@ import sys
 import types
 
 import pytest
-from test_resume import SMALL, interrupted, settings
 
 from frown.cli.app import main
 from frown.config import RunConfig, load
@@ -18,6 +17,7 @@ from frown.store.run_directory import RunDirectory
 from frown.store.trackers import numbers
 from frown.train.run import execute
 from kill_loop import command, environment
+from small_run import SMALL, interrupted, settings
 
 
 @pytest.fixture(autouse=True)

@@ -12,12 +12,11 @@ import textwrap
 import threading
 import time
 import tracemalloc
-import urllib.request
 from pathlib import Path
 
 import pytest
 
-from paths import HELPERS
+from endpoint_server import KEY, Server
 
 pytest.importorskip("openai", reason='needs pip install "frown[critics]"')
 
@@ -28,33 +27,7 @@ from frown.critics.endpoint import endpoint_critic
 from frown.errors import FrownError
 from frown.types import Task, Verdict
 
-KEY = "sk-test-0a1B2c3D4e5F6g7H8"
 TASK = Task("t", ({"role": "user", "content": "What is x?"},), "1")
-
-
-class Server:
-    def __init__(self) -> None:
-        program = HELPERS / "hostile_server.py"
-        self.process = subprocess.Popen(
-            [sys.executable, "-I", str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        assert self.process.stdout is not None
-        self.root = f"http://127.0.0.1:{int(self.process.stdout.readline())}"
-        self.url = f"{self.root}/v1"
-
-    def log(self) -> dict:
-        with urllib.request.urlopen(f"{self.root}/log", timeout=5) as response:
-            return json.load(response)
-
-    def calls(self, script: str) -> list[dict]:
-        return [call for call in self.log()["calls"] if call["body"]["model"] == script]
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            assert pipe is not None
-            pipe.close()
 
 
 @pytest.fixture(scope="module")
@@ -647,15 +620,6 @@ def test_settings_are_frozen_and_read_back_the_same():
     assert ModelCriticConfig.model_validate_json(to_json(config)) == config
     with pytest.raises(ValueError):
         config.max_new_tokens = 3
-
-
-def test_openai_is_imported_by_the_endpoint_alone():
-    code = (
-        "import sys, frown.config, frown.feedback.compose, frown.critics.model, frown.critics.endpoint; "
-        "sys.exit(not {'openai', 'httpx2', 'torch'}.isdisjoint(sys.modules))"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    assert subprocess.run([sys.executable, "-c", code], check=False, env=environment).returncode == 0
 
 
 def test_without_openai_one_line_says_what_to_install(server, monkeypatch):
