@@ -28,7 +28,8 @@ from frown.errors import FrownError
 from frown.evals.figures import number
 from frown.evals.profile import Judged, PerPrompt, judged_steps, profile
 from frown.evals.signal_quality import Units, quality
-from frown.learner.engine import LocalEngine
+from frown.learner.scorer import Scorer
+from frown.policy.policy import Policy, policy_of
 from frown.policy.text import token_texts
 from frown.runtime.randomness import FEEDBACK, PREFLIGHT, PROMPTS, seed_of
 from frown.runtime.threads import settle
@@ -63,9 +64,9 @@ def probe(config: RunConfig, kinds: Sequence[str] | None = None, *, prompts: int
     environment = load_environment(config.task)
     try:
         with opened(config.feedback.critique, environment) as critic:
-            engine = LocalEngine(config)
-            settle(engine.model)
-            return examine(config, chosen, engine, environment, critic, prompts=prompts)
+            policy = policy_of(config)
+            settle(policy.model)
+            return examine(config, chosen, policy, environment, critic, prompts=prompts)
     finally:
         environment.close()
 
@@ -73,13 +74,13 @@ def probe(config: RunConfig, kinds: Sequence[str] | None = None, *, prompts: int
 def examine(
     config: RunConfig,
     kinds: Sequence[Kind],
-    engine: LocalEngine,
+    policy: Policy,
     environment: Environment,
     critic: Critic | None,
     *,
     prompts: int | None = None,
 ) -> dict[str, Any]:
-    """`probe` with a loaded engine and environment. The policy is left as it was.
+    """`probe` with a loaded policy and environment. The policy is left as it was.
 
     "headroom": {"accuracy", "mixed", "all_right", "all_wrong", "unscored"}: the student's accuracy, shares of prompts
     by the outcomes of their scored answers, and how many answers could not be scored. Of a kind: "coverage", "gap"
@@ -90,14 +91,15 @@ def examine(
     count = prompts if prompts is not None else config.sampling.prompts_per_step
     tasks = environment.train_tasks(np.random.default_rng([config.seed, PROMPTS]), count)
     sampling = config.sampling
-    rollouts = engine.sample(
+    rollouts = policy.sample(
         tasks, sampling.responses_per_prompt, seed=seed_of(config.seed, 1), temperature=sampling.temperature
     )
-    rollouts = judge(rollouts, environment, engine)
+    rollouts = judge(rollouts, environment, policy)
+    scorer = Scorer(policy, config.teacher, config.objective)
     room = headroom(rollouts)
     found, heard = {}, {}
     for kind in kinds:
-        found[kind], heard[kind] = _examine(kind, rollouts, room, config, engine, environment, critic)
+        found[kind], heard[kind] = _examine(kind, rollouts, room, config, policy, scorer, environment, critic)
     return {
         "model": config.model.path,
         "task": environment.name,
@@ -106,7 +108,7 @@ def examine(
         "answers": len(rollouts),
         "headroom": room,
         "kinds": found,
-        "example": example(rollouts, heard, engine),
+        "example": example(rollouts, heard, policy),
     }
 
 
@@ -131,7 +133,8 @@ def _examine(
     rollouts: Sequence[Rollout],
     room: dict[str, Any],
     config: RunConfig,
-    engine: LocalEngine,
+    policy: Policy,
+    scorer: Scorer,
     environment: Environment,
     critic: Critic | None,
 ) -> tuple[dict[str, Any], dict[int, Floats]]:
@@ -143,11 +146,11 @@ def _examine(
         }
     )
     rng = np.random.default_rng([config.seed, FEEDBACK])
-    spread = noisy_spread(rollouts, config.feedback.critique, engine, rng)
-    lesson = prepare(rollouts, alone, environment, engine, rng, critic=critic, spread=spread)
+    spread = noisy_spread(rollouts, config.feedback.critique, policy, rng)
+    lesson = prepare(rollouts, alone, environment, policy, rng, critic=critic, spread=spread)
     views = lesson.views
-    gap = teacher_gap(engine, environment, rollouts, views, seed=seed_of(config.seed, PREFLIGHT))
-    advantages = [scores["log_ratio"] for scores in engine.score(rollouts, views)]
+    gap = teacher_gap(policy, environment, rollouts, views, seed=seed_of(config.seed, PREFLIGHT))
+    advantages = [scores["log_ratio"] for scores in scorer.score(rollouts, views)]
     viewed = [rollouts[v.rollout] for v in views]
     found: dict[str, Any] = {
         "coverage": number(len(views) / len(rollouts)),
@@ -170,9 +173,7 @@ def _examine(
     return {**found, "verdict": verdict, "reason": reason}, by_rollout
 
 
-def example(
-    rollouts: Sequence[Rollout], heard: dict[Kind, dict[int, Floats]], engine: LocalEngine
-) -> dict[str, Any] | None:
+def example(rollouts: Sequence[Rollout], heard: dict[Kind, dict[int, Floats]], policy: Policy) -> dict[str, Any] | None:
     """One answer with a wrong step, token by token, and what each kind of feedback makes of it: the first of those that
     most kinds spoke about. {"question", "tokens", "steps" (ranges of tokens), "step_right", "advantage" {kind: nats a
     token}}; None where no step can be judged, or nothing was told about such an answer."""
@@ -184,7 +185,7 @@ def example(
     r = rollouts[best]
     return {
         "question": r.task.question,
-        "tokens": token_texts(engine.tokenizer, r.ids.tolist()),
+        "tokens": token_texts(policy.tokenizer, r.ids.tolist()),
         "steps": [list(span) for span, _ in judged_steps(r)],
         "step_right": [right for _, right in judged_steps(r)],
         "advantage": {kind: [number(a) for a in heard[kind][best]] for kind in told[best]},

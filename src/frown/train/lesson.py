@@ -35,7 +35,7 @@ from frown.teacher.views import views as teacher_views
 from frown.types import Appraisal, Feedback, Floats, Part, Rollout, Step, TeacherView
 
 if TYPE_CHECKING:
-    from frown.learner.engine import LocalEngine
+    from frown.policy.policy import Policy
 
 SignalFunction = Callable[[Rollout], Floats]
 """A signal of one's own: rollout -> one value a token [T], the largest first to be asked about."""
@@ -58,13 +58,13 @@ class Lesson(NamedTuple):
 
 
 def noisy_spread(
-    rollouts: Sequence[Rollout], critique: CritiqueConfig, engine: LocalEngine, rng: np.random.Generator
+    rollouts: Sequence[Rollout], critique: CritiqueConfig, policy: Policy, rng: np.random.Generator
 ) -> list[Floats] | None:
     """How much copies with noisy weights disagree at each token (nats, float32[T] a rollout) where
     `feedback.critique.ask` is "variance", else None. All processes of a run take part; one then prepares the lesson."""
     if critique.ask != "variance":
         return None
-    return engine.prediction_variance(rollouts, copies=COPIES, seed=int(rng.integers(2**31)))
+    return policy.prediction_variance(rollouts, copies=COPIES, seed=int(rng.integers(2**31)))
 
 
 def prepare(

@@ -1,11 +1,11 @@
 """The training loop: sample, judge, read, give feedback, look as the teacher, one loss, one step.
 
     prompts  <- what is practised next                                          curriculum
-    answers  <- the policy, G to each of P prompts                              engine.sample
+    answers  <- the policy, G to each of P prompts                              policy.sample
     verdicts <- the environment                                                 environment.verify
     lesson   <- spans of affect, a critic aimed at the doubtful steps,
                 feedback, and the same answers behind a context that holds it   lesson.prepare
-    loss     <- d * divergence(student, teacher) + (1 - d) * policy gradient    engine.forward_backward
+    loss     <- d * divergence(student, teacher) + (1 - d) * policy gradient    learner.learn
 
 Deviations from SDPO as published (arXiv 2601.20802): the whole vocabulary instead of the top K; a sibling is drawn
 evenly among the right ones; one optimiser step a batch, so no importance ratio.
@@ -25,7 +25,9 @@ from frown.critics.base import Critic
 from frown.critics.model import ModelCritic
 from frown.errors import FrownError, NotFinite
 from frown.feedback.compose import FeedbackFunction
-from frown.learner.engine import LocalEngine, ObjectiveFunction
+from frown.learner.learner import Learner
+from frown.learner.objective import ObjectiveFunction
+from frown.policy.policy import Policy
 from frown.practice import prompts as curriculum
 from frown.practice import replay as rehearsal
 from frown.runtime import randomness as streams
@@ -53,7 +55,7 @@ NOBODY_TOLD = (
 
 def train(
     config: RunConfig,
-    engine: LocalEngine,
+    learner: Learner,
     environment: Environment,
     run: RunDirectory,
     warn: Warn = lambda line: None,
@@ -68,22 +70,20 @@ def train(
     `critic`: who comments on single steps. `state`: where to go on (`frown.train.state.load`); None begins. The
     functions of one's own (`feedback`, `signal`, `objective`) are those of `frown.train.run.execute`.
     """
-    last = config.optimiser.steps
+    last, policy = config.optimiser.steps, learner.policy
     if state is None:
         state = beginning(config, environment)
-        for line in (*environment.notes, *engine.notes):
+        for line in (*environment.notes, *policy.notes):
             warn(line)
             run.log({"step": 0, "note": line})
-        measure(engine, environment, run, 0, state.cost, warn, state.normaliser)
-        save(state, engine, critic, run, config.checkpoint.keep)
+        measure(policy, environment, run, config, 0, state.cost, warn, state.normaliser)
+        save(state, learner, critic, run, config)
     while state.step < last:
-        step, engine.config = state.step + 1, in_force(config, state.guard)
+        step, now = state.step + 1, in_force(config, state.guard)
         try:
-            state, seen = train_step(
-                state, engine.config, engine, environment, run, warn, critic, feedback, signal, objective
-            )
+            state, seen = train_step(state, now, learner, environment, run, warn, critic, feedback, signal, objective)
             if is_due(step, config.eval.every, last):
-                accuracy = measure(engine, environment, run, step, state.cost, warn, state.normaliser)
+                accuracy = measure(policy, environment, run, config, step, state.cost, warn, state.normaliser)
                 seen |= {"dev_accuracy": accuracy.get("dev")}
             guard, trips = watch(state.guard, step, seen, config.guard)
             state = replace(state, guard=guard)
@@ -93,11 +93,11 @@ def train(
                 raise FrownError(wrong) from error
             state, trips = replace(state, step=step), (Trip("finite", None, None, step),)
         if trips:
-            state = rescue(state, trips, config, engine, critic, run, warn)
+            state = rescue(state, trips, config, learner, critic, run, warn)
         if is_due(state.step, config.checkpoint.every or config.eval.every, last):
-            save(state, engine, critic, run, config.checkpoint.keep)
-    if engine.steps_taken < last:
-        idle = last - engine.steps_taken
+            save(state, learner, critic, run, now)
+    if policy.steps_taken < last:
+        idle = last - policy.steps_taken
         warn(f"{idle} of {last} steps had nothing to learn from and changed no weight")
         run.log({"step": last, "idle_steps": idle})
 
@@ -105,7 +105,7 @@ def train(
 def train_step(
     state: LoopState,
     config: RunConfig,
-    engine: LocalEngine,
+    learner: Learner,
     environment: Environment,
     run: RunDirectory,
     warn: Warn,
@@ -119,25 +119,25 @@ def train_step(
 
     Raises NotFinite, before the weights move, where the loss or its gradient is not finite.
     """
-    started = time.perf_counter()
+    started, policy = time.perf_counter(), learner.policy
     step, practice, rng = state.step + 1, config.affect.practice, streams.generators(state.random)
     flow, _ = curriculum.beginning(practice, environment) or (None, None)
     G, temperature = config.sampling.responses_per_prompt, config.sampling.temperature
     tasks = curriculum.draw(environment, config, rng[PROMPTS], state.level)
-    answers = engine.sample(tasks, G, seed=seed_of(config.seed, step), temperature=temperature)
-    answers = judge(answers, environment, engine)
+    answers = policy.sample(tasks, G, seed=seed_of(config.seed, step), temperature=temperature)
+    answers = judge(answers, environment, policy)
     normaliser = state.normaliser.update([r.signals for r in answers if r.signals is not None])
     rollouts = curriculum.select(answers, config.sampling.prompts_per_step, practice, rng[PRACTICE])
     scores = np.array([r.verdict.score if r.verdict else np.nan for r in rollouts])
 
-    spread = noisy_spread(rollouts, config.feedback.critique, engine, rng[FEEDBACK])
+    spread = noisy_spread(rollouts, config.feedback.critique, policy, rng[FEEDBACK])
 
     def told() -> tuple[Lesson, np.random.Generator]:
         lesson = prepare(
             rollouts,
             config,
             environment,
-            engine,
+            policy,
             rng[FEEDBACK],
             critic=critic,
             normaliser=normaliser,
@@ -147,10 +147,10 @@ def train_step(
         )
         return lesson, rng[FEEDBACK]
 
-    lesson, rng[FEEDBACK] = engine.ranks.from_first(told)  # a critic is asked once
+    lesson, rng[FEEDBACK] = policy.ranks.from_first(told)  # a critic is asked once
     if step == 1 and config.objective.distillation > 0:
         began = time.perf_counter()
-        check_teacher(config, engine, environment, run, rollouts, lesson.views, warn)
+        check_teacher(config, policy, environment, run, rollouts, lesson.views, warn)
         started += time.perf_counter() - began  # a check, not training
 
     again = rehearsal.choose(state.kept, practice.rehearse, practice.rehearse_by, rng[PRACTICE])
@@ -161,15 +161,21 @@ def train_step(
         lesson = lesson._replace(views=taught)
     rehearsed = [state.kept[i].rollout for i in again]
     nothing = [np.zeros(len(r.ids), np.float32) for r in rehearsed]  # rehearsed: distilled alone
-    learnt = engine.forward_backward([*rollouts, *rehearsed], [*lesson.views, *old], [*credit, *nothing], objective)
-    norm = engine.step() if learnt.averages["rows"] else 0.0
+    update = learner.learn(
+        [*rollouts, *rehearsed],
+        [*lesson.views, *old],
+        [*credit, *nothing],
+        distillation=config.objective.distillation,
+        objective=objective,
+        lr_factor=0.5**state.guard.rollbacks,
+    )
 
     kept, level = state.kept, state.level
     if flow is not None and level is not None:
         level = curriculum.progress(level, flow, rollouts, lesson.appraisals)
     if practice.rehearse:
         new = [(rehearsal.needed(rollouts[v.rollout]), v) for v in lesson.views]
-        kept = rehearsal.remember(kept, again, new, [seen["divergence"] for seen in learnt.views])
+        kept = rehearsal.remember(kept, again, new, [seen["divergence"] for seen in update.views])
     cost = spend(state.cost, answers, lesson.feedback, time.perf_counter() - started)
     for why in sorted(set(lesson.lost) - state.complaints):
         warn(f"step {step}: a critique was lost: {why}")
@@ -177,12 +183,12 @@ def train_step(
     counts |= {"weighted_tokens": weighted_tokens(lesson.views)}
     counts |= {} if state.level is None else {"level": state.level.level}
     counts |= {} if not isinstance(critic, ModelCritic) else {"critic": critic.statistics.as_json()}
-    seen = {**step_metrics(rollouts, scores), **counts, **learnt.averages, "grad_norm": norm}
+    seen = {**step_metrics(rollouts, scores), **counts, **update.averages, "grad_norm": update.gradient_norm}
     if config.guard.kl is not None and "kl_to_start" not in seen:
-        seen["kl_to_start"] = engine.kl_to_start(rollouts)
+        seen["kl_to_start"] = learner.kl_to_start(rollouts)
     run.log({"step": step, **seen, **cost._asdict()})
     if config.keep_rollouts:
-        keep_rollouts(run, step, rollouts, lesson, credit, learnt.views, engine)
+        keep_rollouts(run, step, rollouts, lesson, credit, update.views, policy)
     after = LoopState(
         step=step,
         random=streams.states(rng),
@@ -203,7 +209,7 @@ def is_due(step: int, every: int, last: int) -> bool:
 
 def check_teacher(
     config: RunConfig,
-    engine: LocalEngine,
+    policy: Policy,
     environment: Environment,
     run: RunDirectory,
     rollouts: Sequence[Rollout],
@@ -211,7 +217,7 @@ def check_teacher(
     warn: Warn,
 ) -> None:
     """Say so when the teacher is not shown to be better than the student it is about to teach."""
-    gap = teacher_gap(engine, environment, rollouts, views, seed=seed_of(config.seed, 1, PREFLIGHT))
+    gap = teacher_gap(policy, environment, rollouts, views, seed=seed_of(config.seed, 1, PREFLIGHT))
     warning = gap.warning if gap else NOBODY_TOLD if not views else None
     if warning:
         warn(warning)

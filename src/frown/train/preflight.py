@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from frown.evals.accuracy import row_means
-from frown.learner.engine import LocalEngine
+from frown.policy.policy import Policy
 from frown.tasks.base import Environment
 from frown.train.evaluation import judge
 from frown.types import Rollout, TeacherView
@@ -39,7 +39,7 @@ class TeacherGap(NamedTuple):
 
 
 def teacher_gap(
-    engine: LocalEngine,
+    policy: Policy,
     environment: Environment,
     rollouts: Sequence[Rollout],
     views: Sequence[TeacherView],
@@ -58,12 +58,12 @@ def teacher_gap(
     if not views:
         return None
     tasks, n = [rollouts[v.rollout].task for v in views], most // len(views)
-    temperature = engine.config.sampling.temperature
-    before = engine.sample(tasks, n, seed=seed, temperature=temperature)
+    temperature = policy.sampling.temperature
+    before = policy.sample(tasks, n, seed=seed, temperature=temperature)
     contexts = [v.context_ids for v in views]
     # A teacher's weights are the student's until these move, and a second model need not be put together.
-    after = engine.sample(tasks, n, seed=seed, temperature=temperature, contexts=contexts, model=engine.model)
-    student, taught = (_mean_scores(judge(answers, environment, engine), n) for answers in (before, after))
+    after = policy.sample(tasks, n, seed=seed, temperature=temperature, contexts=contexts, model=policy.model)
+    student, taught = (_mean_scores(judge(answers, environment, policy), n) for answers in (before, after))
     both = np.isfinite(student) & np.isfinite(taught)
     if both.sum() < 2:
         return None

@@ -10,9 +10,10 @@ import numpy as np
 from frown.affect.appraisal import appraise
 from frown.affect.normalise import Normaliser
 from frown.affect.rules import rules_named
+from frown.config import RunConfig
 from frown.evals.accuracy import avg_at_k
 from frown.feedback.compose import groups
-from frown.learner.engine import LocalEngine
+from frown.policy.policy import Policy
 from frown.policy.text import completion_text, token_texts
 from frown.store.run_directory import RunDirectory
 from frown.tasks.base import Environment
@@ -77,32 +78,33 @@ def keep_rollouts(
     lesson: Lesson,
     advantages: Sequence[Floats],
     read: Sequence[dict[str, Floats]],
-    engine: LocalEngine,
+    policy: Policy,
 ) -> None:
     """Write the rollouts of a step with their signals, spans, feedback and advantages, and what the teacher made of
     each token."""
     seen = {
         v.rollout: {
-            "teacher_prompt": completion_text(engine.tokenizer, v.context_ids),
+            "teacher_prompt": completion_text(policy.tokenizer, v.context_ids),
             "weight": v.weight,
             **{name: values[name] for name in ("log_ratio", "teacher_entropy", "divergence")},
         }
         for v, values in zip(lesson.views, read[: len(lesson.views)], strict=True)
     }
-    told = lesson.appraisals, lesson.feedback, advantages, *readable(rollouts, engine)
+    told = lesson.appraisals, lesson.feedback, advantages, *readable(rollouts, policy)
     run.add_rollouts(step, rollouts, *told, seen)
 
 
-def readable(rollouts: Sequence[Rollout], engine: LocalEngine) -> tuple[list[list[str]], list[str]]:
+def readable(rollouts: Sequence[Rollout], policy: Policy) -> tuple[list[list[str]], list[str]]:
     """Each answer token by token, and the prompt that the student was shown, as text."""
-    tokens = [token_texts(engine.tokenizer, r.ids.tolist()) for r in rollouts]
-    return tokens, [completion_text(engine.tokenizer, r.prompt_ids) for r in rollouts]
+    tokens = [token_texts(policy.tokenizer, r.ids.tolist()) for r in rollouts]
+    return tokens, [completion_text(policy.tokenizer, r.prompt_ids) for r in rollouts]
 
 
 def measure(
-    engine: LocalEngine,
+    policy: Policy,
     environment: Environment,
     run: RunDirectory,
+    config: RunConfig,
     step: int,
     cost: Cost,
     warn: Callable[[str], None],
@@ -111,23 +113,23 @@ def measure(
     """Evaluate on the test split, on the dev split where the guard watches it, and before and after training on the
     held-out one. Returns the accuracy on each split; a split of which nothing could be scored is left out.
     The answers of the test split are kept, appraised with `normaliser`, what was usual in training."""
-    settings, last = engine.config.eval, engine.config.optimiser.steps
+    settings, last = config.eval, config.optimiser.steps
     heldout = settings.heldout_prompts if step in (0, last) else 0
     splits = {"test": settings.prompts, "dev": settings.dev_prompts, "heldout": heldout}
-    rules = rules_named(engine.config.affect.rules)
+    rules = rules_named(config.affect.rules)
     found = {}
 
     def keep(answers: list[Rollout]) -> None:
-        if split == "test" and engine.config.keep_rollouts:
+        if split == "test" and config.keep_rollouts:
             appraisals = [appraise(r, rules, normaliser=normaliser) for r in answers]
-            run.add_answers(step, split, answers, appraisals, *readable(answers, engine))
+            run.add_answers(step, split, answers, appraisals, *readable(answers, policy))
 
     for split, n in splits.items():
         if n:
             tasks = environment.test_tasks(split, n)
             if len(tasks) < n and step == 0:
                 warn(f"the {split} split has {len(tasks)} tasks, fewer than the {n} asked for; all of them are used")
-            samples = evaluate(engine, environment, tasks, step=step, split=split, cost=cost, keep=keep)
+            samples = evaluate(policy, environment, tasks, settings, step=step, split=split, cost=cost, keep=keep)
             run.add_eval(samples)
             score = float(avg_at_k(samples.score))
             run.log({"step": step, "split": split, "avg_at_k": score if np.isfinite(score) else None})

@@ -8,7 +8,7 @@ from dataclasses import replace
 from frown.config import RunConfig
 from frown.critics.base import Critic
 from frown.errors import FrownError
-from frown.learner.engine import LocalEngine
+from frown.learner.learner import Learner
 from frown.store import checkpoints as checkpoint
 from frown.store.run_directory import RunDirectory
 from frown.train.guard import Trip
@@ -19,7 +19,7 @@ def rescue(
     state: LoopState,
     trips: Sequence[Trip],
     config: RunConfig,
-    engine: LocalEngine,
+    learner: Learner,
     critic: Critic | None,
     run: RunDirectory,
     warn: Callable[[str], None],
@@ -36,12 +36,12 @@ def rescue(
                 f"step {step}: {trips[0].sentence}, after {guard.rollbacks} rollbacks; lower optimiser.lr (the last "
                 "checkpoint is from before)"
             )
-        state = _roll_back(state, min(t.since for t in trips), engine, critic, run)
+        state = _roll_back(state, min(t.since for t in trips), learner, critic, run)
         guard = replace(guard, rollbacks=guard.rollbacks + 1)
         lr = config.optimiser.lr / 2**guard.rollbacks
         done += [f"steps {state.step + 1} to {step} are undone", f"the learning rate is now {lr:g}"]
-    if "freeze" in actions and not engine.teacher.frozen:
-        engine.freeze_teacher()
+    if "freeze" in actions and not learner.teacher.frozen:
+        learner.freeze_teacher()
         done.append("the teacher stays as it is now")
     if "cut" in actions:
         guard = replace(guard, cuts=guard.cuts + 1)
@@ -56,11 +56,9 @@ def rescue(
     return replace(state, guard=guard)
 
 
-def _roll_back(
-    state: LoopState, before: int, engine: LocalEngine, critic: Critic | None, run: RunDirectory
-) -> LoopState:
-    """Engine, critic, run directory and state as they were at the last checkpoint before a step; costs stay spent."""
-    found, damaged = engine.ranks.from_first(lambda: checkpoint.newest(run.path / "checkpoints", before=before))
+def _roll_back(state: LoopState, before: int, learner: Learner, critic: Critic | None, run: RunDirectory) -> LoopState:
+    """Learner, critic, run directory and state as they were at the last checkpoint before a step; costs stay spent."""
+    found, damaged = learner.policy.ranks.from_first(lambda: checkpoint.newest(run.path / "checkpoints", before=before))
     if found is None:
         raise FrownError(f"{run.path}: no checkpoint before step {before} to roll back to{'; '.join(['', *damaged])}")
-    return replace(load(found, engine, critic, run), cost=state.cost, complaints=state.complaints)
+    return replace(load(found, learner, critic, run), cost=state.cost, complaints=state.complaints)

@@ -16,10 +16,11 @@ from frown.store.run_directory import RunDirectory, Unwritten
 from frown.tasks.base import Environment
 
 if TYPE_CHECKING:
-    from frown.learner.engine import LocalEngine, ObjectiveFunction
+    from frown.learner.objective import ObjectiveFunction
+    from frown.policy.policy import Policy
     from frown.train.lesson import SignalFunction
 
-EngineFunction = Callable[[RunConfig, Ranks], "LocalEngine"]
+PolicyFunction = Callable[[RunConfig, Ranks], "Policy"]
 
 
 def execute(
@@ -33,7 +34,7 @@ def execute(
     signal: SignalFunction | None = None,
     objective: ObjectiveFunction | None = None,
     environment: Environment | None = None,
-    engine: EngineFunction | None = None,
+    policy: PolicyFunction | None = None,
 ) -> None:
     """Load everything, train, and leave a readable directory that says how it ended.
 
@@ -48,8 +49,8 @@ def execute(
     (`frown.feedback.compose.FeedbackFunction`); `critic`, who comments on steps (`frown.critics.base.Critic`);
     `signal`, a value a token by which steps are chosen to be asked about, for `feedback.critique.ask = "own"`
     (`frown.train.lesson.SignalFunction`); `objective`, the loss of each token
-    (`frown.learner.engine.ObjectiveFunction`); `environment`, which is closed at the end; `engine`, what makes the
-    engine of a configuration.
+    (`frown.learner.objective.ObjectiveFunction`); `environment`, which is closed at the end; `policy`, what makes the
+    policy of a configuration.
     """
     from frown.critics.load import opened
     from frown.tasks.load import load_environment
@@ -71,7 +72,7 @@ def execute(
                 nullcontext(critic) if given else opened(config.feedback.critique, environment)
             )
             own = {"feedback": feedback, "signal": signal, "objective": objective}
-            _execute(config, ranks, environment, asked, run, warn, resume, own, engine)
+            _execute(config, ranks, environment, asked, run, warn, resume, own, policy)
 
 
 def _execute(
@@ -83,11 +84,12 @@ def _execute(
     warn: Callable[[str], None],
     resume: bool,
     own: dict[str, Any],
-    made_by: EngineFunction | None,
+    made_by: PolicyFunction | None,
 ) -> None:
     import torch
 
-    from frown.learner.engine import LocalEngine
+    from frown.learner.learner import Learner
+    from frown.policy.policy import policy_of
     from frown.runtime.threads import settle
     from frown.store.trackers import tracking
     from frown.train.loop import check, train
@@ -97,9 +99,11 @@ def _execute(
         ranks.from_first(lambda: check(config, critic))
     found = ranks.from_first(lambda: run.newest_checkpoint(warn)) if resume else None
     torch.manual_seed(config.seed)
-    engine = (made_by or LocalEngine)(config, ranks)
+    learner = Learner((made_by or policy_of)(config, ranks), config)
     if found is None:
-        run.begin(config, threads=str(settle(engine.model)))  # from here on the directory says how the run ended
+        run.begin(
+            config, threads=str(settle(learner.policy.model))
+        )  # from here on the directory says how the run ended
     else:
         # As many as before, so that sums are rounded alike.
         torch.set_num_threads(ranks.from_first(lambda: run.threads))
@@ -107,8 +111,8 @@ def _execute(
     try:
         first_step = found.step + 1 if found else 0
         with tracking(config, run.path, warn, first_step) as run.hear, ranks.talking():
-            state = load(found, engine, critic, run) if found else None
-            train(config, engine, environment, run, warn, critic, state=state, **own)
+            state = load(found, learner, critic, run) if found else None
+            train(config, learner, environment, run, warn, critic, state=state, **own)
     except KeyboardInterrupt:
         run.mark("interrupted", "stopped by hand")
         raise

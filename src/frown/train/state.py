@@ -21,8 +21,8 @@ from frown.affect.normalise import Normaliser
 from frown.config import RunConfig
 from frown.critics.base import Critic
 from frown.critics.model import ModelCritic
-from frown.learner.engine import LocalEngine
-from frown.learner.state import MODEL, load_engine, save_engine, tensors_of
+from frown.learner.learner import Learner
+from frown.learner.state import MODEL, load_learner, save_learner, tensors_of
 from frown.practice import prompts as curriculum
 from frown.practice import replay as rehearsal
 from frown.practice.difficulty import Difficulty
@@ -37,7 +37,7 @@ from frown.train.model_card import model_card
 
 @dataclass(frozen=True)
 class LoopState:
-    """What the loop knows between two steps. The weights are the engine's, the budget of a critic is the critic's."""
+    """What the loop knows between two steps. The weights are the learner's, the budget of a critic is the critic's."""
 
     step: int
     """Steps done."""
@@ -59,9 +59,12 @@ def beginning(config: RunConfig, environment: Environment) -> LoopState:
     return LoopState(0, streams.beginning(config.seed), level, Cost(), Normaliser(), Guard())
 
 
-def save(state: LoopState, engine: LocalEngine, critic: Critic | None, run: RunDirectory, keep: int) -> None:
-    """Write a checkpoint, and let go of all but the newest `keep`. Raises FrownError where the disk refuses it."""
-    tensors = tensors_of(engine)
+def save(state: LoopState, learner: Learner, critic: Critic | None, run: RunDirectory, config: RunConfig) -> None:
+    """Write a checkpoint, and let go of all but the newest `checkpoint.keep`. `config`: what was in force.
+
+    Raises FrownError where the disk refuses it.
+    """
+    tensors = tensors_of(learner)
 
     def write(folder: Path) -> None:
         rest = {
@@ -74,26 +77,26 @@ def save(state: LoopState, engine: LocalEngine, critic: Critic | None, run: RunD
                 "complaints": sorted(state.complaints),
                 "guard": state.guard.state(),
             },
-            "engine": save_engine(engine, tensors, folder),
+            "learner": save_learner(learner, tensors, folder),
             "critic": critic.account() if isinstance(critic, ModelCritic) else None,
             "metrics_bytes": run.metrics_bytes,
         }
-        (folder / MODEL / "README.md").write_text(model_card(engine.config, run), encoding="utf-8")
+        (folder / MODEL / "README.md").write_text(model_card(config, run), encoding="utf-8")
         rehearsal.write(state.kept, folder / "rehearsal.parquet")
         (folder / "state.json").write_text(json.dumps(rest), encoding="utf-8")
 
-    run.add_checkpoint(state.step, write, keep)
+    run.add_checkpoint(state.step, write, config.checkpoint.keep)
 
 
-def load(found: checkpoint.Checkpoint, engine: LocalEngine, critic: Critic | None, run: RunDirectory) -> LoopState:
-    """Put engine, critic and run directory back to where they were at a checkpoint; the loop's state is returned."""
+def load(found: checkpoint.Checkpoint, learner: Learner, critic: Critic | None, run: RunDirectory) -> LoopState:
+    """Put learner, critic and run directory back to where they were at a checkpoint; the loop's state is returned."""
 
     def read() -> tuple[dict[str, Any], tuple[rehearsal.Kept, ...]]:
         rest = json.loads((found.path / "state.json").read_text(encoding="utf-8"))
         return rest, rehearsal.read(found.path / "rehearsal.parquet")
 
-    rest, kept = engine.ranks.from_first(read)
-    load_engine(engine, found.path, rest["engine"])
+    rest, kept = learner.policy.ranks.from_first(read)
+    load_learner(learner, found.path, rest["learner"])
     if isinstance(critic, ModelCritic):
         critic.go_on_from(rest["critic"])
     run.cut_back(found.step, rest["metrics_bytes"])

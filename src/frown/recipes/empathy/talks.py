@@ -174,7 +174,7 @@ def train(
             task = model_policy.on_topic(d, person.wording)
             return replace(d.verdict, score=(1.0 - weight) * d.verdict.score + weight * task)
 
-        def engine(config: RunConfig, ranks: Any) -> DialogueEngine:
+        def policy(config: RunConfig, ranks: Any) -> DialogueEngine:
             mixed = judge if weight else None
             made = DialogueEngine(
                 *(config, person.user),
@@ -185,7 +185,7 @@ def train(
 
         environment = Conversations("empathy", person.train, person.test)
         try:
-            execute(config, out, warn, resume=resume, environment=environment, engine=engine)
+            execute(config, out, warn, resume=resume, environment=environment, policy=policy)
         finally:
             statistics = person.statistics()
             if statistics is not None and statistics["asked"]:
