@@ -29,12 +29,12 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     """A page of each kind, of runs that are made here."""
-    from frown.compare.cells import begin, run_all, summary
+    from frown.comparison.cells import begin, run_all, summary
     from frown.config import RunConfig, load
     from frown.inspect.evaluate import assess, settings
     from frown.inspect.probe import probe
     from frown.inspect.subjects import subjects
-    from frown.train.run import execute
+    from frown.training.run import execute
 
     folder = tmp_path_factory.mktemp("reports")
     config = CompareConfig.model_validate(SETTINGS)

@@ -8,7 +8,7 @@ import pytest
 
 from frown.config import RunConfig, load
 from frown.store.run_directory import RunDirectory
-from frown.train.run import execute
+from frown.training.run import execute
 
 SMALL = (
     "sampling.prompts_per_step=2", "sampling.responses_per_prompt=2", "sampling.max_new_tokens=48",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from frown.config import RunConfig, load
 from frown.runtime.processes import joined
-from frown.train import run
+from frown.training import run
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])

@@ -7,17 +7,17 @@ import socket
 
 import numpy as np
 import pytest
+from frown.training.lesson import prepare
 
 from frown.config import RunConfig, parse
 from frown.critics.load import opened
 from frown.errors import FrownError
-from frown.learner.engine import LocalEngine
+from frown.policy.policy import policy_of
 from frown.policy.text import prompt_ids
 from frown.store.run_directory import RunDirectory
 from frown.tasks.load import load_environment
-from frown.train.evaluation import judge
-from frown.train.lesson import prepare
-from frown.train.run import execute
+from frown.training.evaluation import judge
+from frown.training.run import execute
 from frown.types import Rollout, Signals
 from parrot import parrot
 from tiny import byte_model, write_jsonl
@@ -51,18 +51,18 @@ def settings(folder, rows, **critique) -> RunConfig:
 
 def told(config, texts):
     """What is told about answers that are written by hand."""
-    engine, environment = LocalEngine(config), load_environment(config.task)
+    policy, environment = policy_of(config), load_environment(config.task)
     tasks = sorted(environment.train_tasks(np.random.default_rng(0), 2), key=lambda t: -len(t.data["tests"]))
     rollouts = []
     for text in texts:
-        ids = np.array([*engine.encode(text), engine.eos_ids[0]])
+        ids = np.array([*policy.encode(text), policy.eos_ids[0]])
         zeros = np.zeros(len(ids), np.float32)
-        prompt = prompt_ids(engine.tokenizer, tasks[0].messages)
+        prompt = prompt_ids(policy.tokenizer, tasks[0].messages)
         signals = Signals({"surprisal": zeros})
         rollouts.append(Rollout(tasks[0], 0, prompt, ids, zeros, 1.0, "eos", text, signals=signals))
-    judged = judge(rollouts, environment, engine)
+    judged = judge(rollouts, environment, policy)
     with opened(config.feedback.critique, environment) as critic:
-        made = prepare(judged, config, environment, engine, np.random.default_rng(0), critic=critic)
+        made = prepare(judged, config, environment, policy, np.random.default_rng(0), critic=critic)
     environment.close()
     return made
 

@@ -22,7 +22,7 @@ LAB = Subject("lab:chains-0", 0, "lab:chains-0")
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A real run of one step with LoRA, and its config."""
-    from frown.train.run import execute
+    from frown.training.run import execute
 
     pytest.importorskip("peft")
     folder = tmp_path_factory.mktemp("runs") / "arm" / "seed3"

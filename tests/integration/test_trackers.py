@@ -15,7 +15,7 @@ from frown.config import RunConfig, load
 from frown.errors import FrownError
 from frown.store.run_directory import RunDirectory
 from frown.store.trackers import numbers
-from frown.train.run import execute
+from frown.training.run import execute
 from kill_loop import command, environment
 from small_run import SMALL, interrupted, settings
 

@@ -9,9 +9,9 @@ import pytest
 from paths import ROOT
 
 pytest.importorskip("trl")
-from trl.experimental.sdpo import SDPOConfig
-
 from importlib.metadata import PackageNotFoundError
+
+from trl.experimental.sdpo import SDPOConfig
 
 from frown.errors import FrownError
 from frown.trl import pin

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from frown.config import RunConfig, load, parse
 from frown.errors import FrownError
 from frown.lab.base import model_path
-from frown.learner.rows import counted, in_step, plain_row, shared_out
+from frown.learner.rows import TrainingRow, counted, in_step, shared_out
 from frown.plan import plan
 from frown.plan.sizes import shapes
 from frown.runtime.processes import ALONE, Ranks, joined
@@ -153,13 +153,17 @@ def test_shares_are_a_partition_side_by_side_of_like_size(n, size):
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
+def row(prompt: int, ids: np.ndarray, context: np.ndarray | None = None) -> TrainingRow:
+    return TrainingRow(np.array([prompt, prompt]), context, ids, np.ones(len(ids), np.float32), np.zeros(len(ids)))
+
+
 @given(st.lists(st.lists(st.booleans(), max_size=4), min_size=1, max_size=4))
 def test_batches_in_step_are_as_many_of_each_kind_everywhere(taught):
     """Idle ones are added, none is lost, and those with a teacher come first."""
     ids, context = np.arange(5), np.arange(9)
 
     def batch(i: int, with_teacher: bool) -> list:
-        return [plain_row(np.array([i]), ids)._replace(context_ids=context if with_teacher else None)] * 2
+        return [row(i, ids, context if with_teacher else None)] * 2
 
     plans = [[batch(i, t) for i, t in enumerate(sorted(plan, reverse=True))] for plan in taught]
     found = [in_step(plans, rank) for rank in range(len(plans))]
@@ -173,7 +177,7 @@ def test_batches_in_step_are_as_many_of_each_kind_everywhere(taught):
 
 @given(st.lists(st.integers(0, 5), max_size=20), st.integers(1, 4))
 def test_rows_of_a_prompt_are_computed_in_one_process(prompts, size):
-    rows = [plain_row(np.array([p, p]), np.array([i])) for i, p in enumerate(prompts)]
+    rows = [row(p, np.array([i])) for i, p in enumerate(prompts)]
     shares = [shared_out(rows, Ranks(rank, size)) for rank in range(size)]
     assert sorted(int(r.ids[0]) for share in shares for r in share) == list(range(len(rows)))
     homes = [{int(r.prompt_ids[0]) for r in share} for share in shares]

@@ -29,7 +29,7 @@ print(json.dumps(sorted(set({heavy!r}) & set(sys.modules))))
         ),
         (["frown.lab.card", "frown.lab.environment", "frown.lab.build"], ["torch", "transformers"]),
         (["frown.feedback.compose", "frown.critics.model", "frown.critics.endpoint"], ["openai", "httpx2", "torch"]),
-        (["frown.train.loop", "frown.train.lesson"], ["frown.trl", "trl"]),
+        (["frown.training.loop", "frown.training.lesson"], ["frown.trl", "trl"]),
     ],
     ids=lambda names: names[0],
 )

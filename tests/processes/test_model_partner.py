@@ -42,9 +42,9 @@ def behind(server, script, **more):
 
 
 def talk(voice, tokenizer, says=("Hello", "What is it?")):
-    engine = Puppet(tokenizer, CHAT, [ids_of(tokenizer, s) for s in says])
+    puppet = Puppet(tokenizer, CHAT, [ids_of(tokenizer, s) for s in says])
     partner = ModelPartner(voice, lambda task: "A person who is glad.", lambda task, replies: Verdict(1.0))
-    [dialogue] = play(engine, partner, [TASK], 1, seed=0, temperature=1.0, turns=len(says))
+    [dialogue] = play(puppet, partner, [TASK], 1, seed=0, temperature=1.0, turns=len(says))
     return dialogue
 
 

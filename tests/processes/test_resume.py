@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from frown.compare.cells import Cell, _run_cell, run_all
+from frown.comparison.cells import Cell, _run_cell, run_all
 from frown.config import OptimiserConfig, RunConfig, load
 from frown.critics.account import Account
 from frown.errors import FrownError
@@ -23,7 +23,7 @@ from frown.learner.schedule import rate
 from frown.practice import replay as rehearsal
 from frown.store import checkpoints as checkpoint
 from frown.store.run_directory import RunDirectory
-from frown.train.run import execute
+from frown.training.run import execute
 from frown.types import Rollout, Task, TeacherView
 from kill_loop import LAB, command, differences, environment, kill_and_resume, modified
 from small_run import SMALL, interrupted, settings

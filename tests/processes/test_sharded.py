@@ -18,7 +18,7 @@ from frown.losses.projection import OwnHead
 from frown.policy import load as models
 from frown.store import checkpoints as checkpoint
 from frown.store.run_directory import RunDirectory
-from frown.train.run import execute
+from frown.training.run import execute
 from paths import HELPERS
 from tiny import gsm8k_rows, write_jsonl
 from two_processes import SETTINGS, TORCHRUN, differences, finished, launched

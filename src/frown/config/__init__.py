@@ -57,7 +57,6 @@ __all__ = [
     "Seeds",
     "TaskConfig",
     "TeacherConfig",
-    "VLLMConfig",
     "Tracker",
     "VLLMConfig",
     "Variant",

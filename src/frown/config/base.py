@@ -8,7 +8,6 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-
 AnyClass = type[Any]
 
 

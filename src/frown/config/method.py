@@ -59,6 +59,13 @@ class Method(Variant):
         """The same method with so many times the share of self-distillation, as the guard's "cut" asks for."""
         return self
 
+    def with_feedback(self, kind: Kind) -> Method:
+        """The same method with a teacher that is given one kind of feedback alone, as `frown probe` asks for; of a
+        method without a teacher, SDPO."""
+        from frown.methods.sdpo import SDPO
+
+        return SDPO(feedback=(kind,))
+
     def check(self, run: RunConfig) -> None:
         """Raise ValueError, with the mend, where the other settings of a run do not go with this method."""
 

@@ -20,8 +20,8 @@ class CheckpointConfig(Config):
 
 
 class GuardConfig(Config):
-    """A watch over signs of collapse (`frown.train.guard`): means over a window of steps, against the first step, whose
-    answers are from before any weight moved. None switches a canary off."""
+    """A watch over signs of collapse (`frown.training.guard`): means over a window of steps, against the first step,
+    whose answers are from before any weight moved. None switches a canary off."""
 
     actions: tuple[Literal["rollback", "freeze", "cut"], ...] = ()
     """What is done at a trip besides saying so. rollback: go back to the last checkpoint before it, with half the

@@ -107,7 +107,7 @@ class LabEnvironment:
                 comments of one critique.
         """
         if any(p.attempt for p in feedback.parts):
-            raise FrownError('the lab\'s models read comments: use feedback.critique.write = "comments"')
+            raise FrownError('the lab\'s models read comments: use critic.write = "comments"')
         parts = [p for p in feedback.parts if p.kind != "outcome"]
         kinds = [p.kind for p in parts]
         if len(parts) > 1 and set(kinds) != {"critique"}:

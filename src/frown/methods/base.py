@@ -178,6 +178,10 @@ class Teaching(Method):
         """The same method with so many times the share of self-distillation."""
         return self if factor == 1 else self.model_copy(update={"distillation": self.distillation * factor})
 
+    def with_feedback(self, kind: Kind) -> Teaching:
+        """The same method with a teacher that is given one kind of feedback alone, and nothing else to learn from."""
+        return self.model_copy(update={"feedback": (kind,), "distillation": 1.0, "blend": "weight"})
+
     @property
     def courses(self) -> tuple[tuple[Kind, ...], ...]:
         """The choices of feedback in order of preference, each the kinds that are given together."""

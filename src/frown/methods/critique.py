@@ -2,8 +2,8 @@
 
     the loss of `sdpo`, with a comment on each step as the teacher's context
 
-Deviations: by default the teacher is shown the comments; `critic.write = "scribe"` puts the student's own answer right by
-them, as the paper's scribe does. The critic is whoever `critic.kind` names.
+Deviations: by default the teacher is shown the comments; `critic.write = "scribe"` puts the student's own answer right
+by them, as the paper's scribe does. The critic is whoever `critic.kind` names.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ def memory_of(config: RunConfig, shapes: Shapes, batch: Batch, lengths: Lengths,
         Item("teacher", teacher, why),
     ]
     if (config.loss.kl_anchor or config.guard.kl is not None) and config.model.lora is None:
-        always.append(Item("start", held.weights, "a copy, for objective.kl_anchor and guard.kl"))
+        always.append(Item("start", held.weights, "a copy, for loss.kl_anchor and guard.kl"))
     if config.model.gradient_checkpointing:
         kept = shapes.layer_inputs + shapes.kept_by_layer
         told = "what enters each layer, and one layer computed again"

@@ -45,7 +45,8 @@ def unresolved(view: TeacherView, divergence: np.ndarray) -> float:
 
 
 def draw(items: Sequence[ReplayItem], config: PracticeConfig, rng: np.random.Generator) -> list[int]:
-    """At most `practice.replay` items, ascending. uniform: evenly drawn; unresolved: odds in proportion to what is left.
+    """At most `practice.replay` items, ascending. uniform: evenly drawn; unresolved: odds in proportion to what is
+    left.
 
     Weighted draws are without replacement (Efraimidis and Spirakis 2006); a resolved item comes last.
     """

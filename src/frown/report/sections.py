@@ -14,7 +14,7 @@ from frown.report.chart import Point, Series, line_chart, swatch
 from frown.report.flow import flow_chart
 from frown.report.material import Material
 from frown.report.question import MISSING, OF_RIGHT_AND_WRONG, difference, figure
-from frown.train.guard import CANARIES
+from frown.training.guard import CANARIES
 
 BANDS = (
     "Marks are evaluations, averaged over finished seeds; bands are 95% intervals over prompts and seeds; lines "

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from frown.affect.normalise import Normaliser
 from frown.errors import FrownError
+from frown.methods.base import Classroom, Lesson
 from frown.policy.load import context_length
 from frown.policy.text import completion_text
-from frown.train.evaluation import judged
-from frown.methods.base import Classroom, Lesson
+from frown.training.evaluation import judged
 from frown.trl.free_text import FreeText
 from frown.trl.rollouts import rollouts_of, verdicts_of
 from frown.trl.rows import task_of

@@ -26,6 +26,7 @@ from frown.critics.base import Critic
 from frown.errors import FrownError
 from frown.feedback.compose import FeedbackFunction
 from frown.losses.head import LinearHead, read_signals
+from frown.methods.base import Teaching
 from frown.policy.head import head_of
 from frown.policy.load import plain
 from frown.tasks.base import Environment
@@ -34,7 +35,6 @@ from frown.trl.context import WEIGHT, LessonContextBuilder
 from frown.trl.loss import Objective, distil, nothing
 from frown.trl.states import Pair, answer_states, attached_zero, what_counts
 from frown.trl.teacher import LoraTeacher
-from frown.methods.base import Teaching
 from frown.trl.teaching import teaching_setup
 
 _MIXED = {"bf16": torch.bfloat16, "fp16": torch.float16}

@@ -311,30 +311,31 @@ def test_an_evaluation_keeps_the_doubt_of_each_step(tmp_path):
     """On the lab, with an untrained model: every character is a token, so steps can be cut out by hand."""
     from frown.config import RunConfig, parse
     from frown.lab.base import new_model, save
-    from frown.learner.engine import LocalEngine
+    from frown.policy.policy import policy_of
     from frown.tasks.load import load_environment
-    from frown.train.evaluation import EVAL_SEED, Cost, evaluate, judge, step_record
+    from frown.training.evaluation import EVAL_SEED, Cost, evaluate, judge, step_record
     from frown.types import Verdict
 
     save(new_model(0), tmp_path)
     values = {"model": {"path": str(tmp_path)}, "task": {"kind": "lab:chains"}, "eval": {"samples": 3}}
-    engine = LocalEngine(parse(RunConfig, values | {"sampling": {"max_new_tokens": 30}}, "test"))
-    environment = load_environment(engine.config.task)
+    config = parse(RunConfig, values | {"sampling": {"max_new_tokens": 30}}, "test")
+    policy = policy_of(config)
+    environment = load_environment(config.task)
     tasks = environment.test_tasks("test", 4)
-    found = evaluate(engine, environment, tasks, step=0, split="test", cost=Cost())
-    rollouts = engine.sample(tasks, 3, seed=EVAL_SEED, temperature=1.0)
+    found = evaluate(policy, environment, tasks, config.eval, step=0, split="test", cost=Cost())
+    rollouts = policy.sample(tasks, 3, seed=EVAL_SEED, temperature=1.0)
     kept = 0
     for record, r in zip(found.steps.flat, rollouts, strict=True):
         pieces = environment.steps(r.text)
         kept += record.right is not None
-        starts = np.cumsum([0, *(len(engine.tokenizer.decode([i])) for i in r.ids)])[:-1]  # tokens write themselves
+        starts = np.cumsum([0, *(len(policy.tokenizer.decode([i])) for i in r.ids)])[:-1]  # tokens write themselves
         for j, (a, b) in enumerate(pieces[:-1] if record.right is not None else ()):
             assert record.surprisal[j] == pytest.approx(float(-r.logp[(starts >= a) & (starts < b)].min()))
     assert kept >= 4
     assert all(r.state is not None for r in found.steps.flat if r and r.right)
     assert spike_fate(found, found) is not None
 
-    judged = next(r for r in judge(rollouts, environment, engine) if len(r.steps) > 1)
+    judged = next(r for r in judge(rollouts, environment, policy) if len(r.steps) > 1)
     short = replace(judged, verdict=Verdict(0.0, step_right=(True,)))
     assert step_record(short).right is None and len(step_record(short).surprisal) == len(judged.steps)
     assert step_record(replace(judged, steps=())) is None

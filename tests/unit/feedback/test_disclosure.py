@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from frown.training.lesson import look, prepare
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,12 +12,11 @@ from frown.config import RunConfig, parse
 from frown.errors import FrownError
 from frown.feedback.disclosure import CUT, allowed, leak, reasoning_ends, shortened, without_reasoning
 from frown.lab.environment import LabEnvironment
-from frown.learner.engine import LocalEngine
+from frown.policy.policy import policy_of
 from frown.policy.text import prompt_ids
 from frown.tasks.load import load_environment
 from frown.tasks.template import teacher_messages
-from frown.train.evaluation import judge
-from frown.train.lesson import look, prepare
+from frown.training.evaluation import judge
 from frown.types import Feedback, Part, Rollout, Task
 from tiny import byte_model
 
@@ -117,14 +117,14 @@ CONVERSATIONS = {
 @pytest.mark.parametrize("name", CONVERSATIONS)
 @pytest.mark.parametrize("text", ["so 2", "{x} %s <|im_end|>", "é 🙂 \u200f", "\n\n"])
 def test_student_and_teacher_differ_in_the_last_user_turn_alone(folder, name, text):
-    engine = LocalEngine(parse(RunConfig, {"model": {"path": str(folder)}, "task": {"kind": "exact"}}, "test"))
+    policy = policy_of(parse(RunConfig, {"model": {"path": str(folder)}, "task": {"kind": "exact"}}, "test"))
     task = Task("t", CONVERSATIONS[name], "42")
-    student = prompt_ids(engine.tokenizer, task.messages)
-    same = prompt_ids(engine.tokenizer, teacher_messages(task, Feedback()))
+    student = prompt_ids(policy.tokenizer, task.messages)
+    same = prompt_ids(policy.tokenizer, teacher_messages(task, Feedback()))
     assert same.tolist() == student.tolist()
-    teacher = prompt_ids(engine.tokenizer, teacher_messages(task, Feedback((Part("critique", text, (0,)),))))
-    before = engine.decode(student).rpartition("What is 40 + 2?")
-    after = engine.decode(teacher)
+    teacher = prompt_ids(policy.tokenizer, teacher_messages(task, Feedback((Part("critique", text, (0,)),))))
+    before = policy.decode(student).rpartition("What is 40 + 2?")
+    after = policy.decode(teacher)
     # The same beginning, the same end with the mark behind which the answer stands.
     assert after.startswith(before[0] + before[1]) and after.endswith(before[2])
 
@@ -134,13 +134,13 @@ def test_student_and_teacher_differ_in_the_last_user_turn_alone(folder, name, te
 def test_the_students_own_reasoning_is_learnt_from_or_not_and_its_tokens_stay(folder, own, first, stop):
     values = {"model": {"path": str(folder)}, "feedback": {"parts": ["reference"], "own_reasoning": own}}
     config = parse(RunConfig, {**values, "task": {"kind": "exact"}}, "test")
-    engine = LocalEngine(config)
+    policy = policy_of(config)
     text = "<think>so</think>it is 4"
-    ids = np.array([*engine.encode(text), *([engine.eos_ids[0]] if stop == "eos" else [])])
+    ids = np.array([*policy.encode(text), *([policy.eos_ids[0]] if stop == "eos" else [])])
     task = Task("t", CONVERSATIONS["plain"], "42", solution="r")
-    r = Rollout(task, 0, prompt_ids(engine.tokenizer, task.messages), ids, np.zeros(len(ids)), 1.0, stop, text)
+    r = Rollout(task, 0, prompt_ids(policy.tokenizer, task.messages), ids, np.zeros(len(ids)), 1.0, stop, text)
     environment = LabEnvironment("chains")  # its wording does not matter here
-    [view], unfit = look([r], [Feedback((Part("reference", "r"),))], config, environment, engine, None)
+    [view], unfit = look([r], [Feedback((Part("reference", "r"),))], config, environment, policy, None)
     assert unfit == 0 and len(view.weight) == len(ids)
     assert (view.weight != 0).tolist() == [t >= first for t in range(len(ids))]
 
@@ -152,10 +152,10 @@ def lesson(**changes):
         "sampling": {"prompts_per_step": 6, "responses_per_prompt": 4, "max_new_tokens": 48},
     }
     config = parse(RunConfig, values | changes, "test")
-    engine, environment = LocalEngine(config), load_environment(config.task)
+    policy, environment = policy_of(config), load_environment(config.task)
     tasks = environment.train_tasks(np.random.default_rng(0), 6)
-    rollouts = judge(engine.sample(tasks, 4, seed=1, temperature=1.0), environment, engine)
-    return rollouts, prepare(rollouts, config, environment, engine, np.random.default_rng(0), critic=environment.critic)
+    rollouts = judge(policy.sample(tasks, 4, seed=1, temperature=1.0), environment, policy)
+    return rollouts, prepare(rollouts, config, environment, policy, np.random.default_rng(0), critic=environment.critic)
 
 
 def test_who_is_told_and_what_it_gives_away_is_counted():

@@ -1,4 +1,4 @@
-"""The plan against what is: the engine's micro-batches, the model's own sizes, the memory of a process, the disk."""
+"""The plan against what is: the learner's micro-batches, the model's own sizes, the memory of a process, the disk."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from families import family_model
 from frown.cli.app import main
 from frown.config import ModelConfig, RunConfig, parse
 from frown.errors import FrownError
-from frown.learner.engine import Row, micro_batches
 from frown.plan import plan
 from frown.plan.sizes import shapes
 from frown.policy import load as models
-from frown.train.run import execute
+from frown.policy.rows import Row, micro_batches
+from frown.training.run import execute
 from paths import ROOT
 from tiny import byte_model
 
@@ -36,7 +36,7 @@ def config(**changes) -> RunConfig:
     tokens=st.integers(1, 3000),
     rehearsed=st.integers(0, 20),
 )
-def test_the_arithmetic_is_that_of_the_engine(prompts, answers, processes, tokens, rehearsed):
+def test_the_arithmetic_is_that_of_the_learner(prompts, answers, processes, tokens, rehearsed):
     settings = config(
         sampling={"prompts_per_step": prompts, "responses_per_prompt": answers},
         feedback={"parts": ["reference"]},
@@ -52,7 +52,7 @@ def test_the_arithmetic_is_that_of_the_engine(prompts, answers, processes, token
     assert bool(batch.faults) == bool(prompts % processes)
     if processes == 1:
         ids = np.zeros(30, np.int64)
-        row = Row(np.zeros(50, np.int64), np.zeros(70, np.int64), ids, np.ones(30), np.zeros(30))
+        row = Row(np.zeros(50, np.int64), ids, np.zeros(70, np.int64))
         made = micro_batches([row] * batch.total, tokens)
         assert len(made) == batch.accumulation and len(made[0]) == batch.rows
 

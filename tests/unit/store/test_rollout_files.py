@@ -9,7 +9,7 @@ import pytest
 from frown.config import RunConfig, load
 from frown.losses.advantages import group_advantages
 from frown.store.run_directory import RunDirectory
-from frown.train.run import execute
+from frown.training.run import execute
 from small_run import SMALL
 
 STEPS, ROLLOUTS = 3, 8

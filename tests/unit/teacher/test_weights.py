@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from families import family_model
-from frown.config import RunConfig, TeacherConfig, parse
-from frown.learner.engine import LocalEngine
+from frown.config import TeacherConfig
+from frown.learner.learner import Learner
 from frown.policy.text import prompt_ids
 from frown.teacher.weights import Teacher, merged_weights
 from frown.types import Task, TeacherView
+from learning import parsed
 from tiny import byte_model
 
 RATE, STEPS = 0.05, 10
@@ -25,9 +26,9 @@ def folder(tmp_path_factory):
     return byte_model(tmp_path_factory.mktemp("model"))
 
 
-def engine(folder, **changes) -> LocalEngine:
+def learner(folder, **changes) -> Learner:
     values = {"model": {"path": str(folder), **changes.pop("model", {})}, "task": {"kind": "exact"}, **changes}
-    return LocalEngine(parse(RunConfig, values, "test"))
+    return parsed(values)
 
 
 def wander(parameters, seed=0):
@@ -41,13 +42,13 @@ def wander(parameters, seed=0):
 def test_under_lora_the_running_mean_is_that_of_full_weights_from_the_first_step(folder):
     """The same path of merged weights, once with adapters and once as an ordinary model: the same teacher."""
     pytest.importorskip("peft")
-    adapted = engine(folder, model={"lora": LORA}, teacher={"weights": "ema", "ema_rate": RATE})
-    full = copy.deepcopy(engine(folder, teacher={"weights": "live"}).model)
+    adapted = learner(folder, model={"lora": LORA}, teacher={"weights": "ema", "ema_rate": RATE})
+    full = copy.deepcopy(learner(folder, teacher={"weights": "live"}).policy.model)
     start = {name: p.detach().clone() for name, p in full.named_parameters()}
     teacher = Teacher(full, TeacherConfig(weights="ema", ema_rate=RATE))
     for step in range(STEPS):
         wander(adapted.parameters, step)
-        merged = dict(merged_weights(adapted.model))
+        merged = dict(merged_weights(adapted.policy.model))
         with torch.no_grad():
             for name, p in full.named_parameters():
                 p.copy_(merged[name])
@@ -64,10 +65,10 @@ def test_under_lora_the_running_mean_is_that_of_full_weights_from_the_first_step
 def test_a_running_mean_of_a_student_that_stays_comes_at_the_rate_it_says(folder):
     """A student that jumps once: after n steps the teacher has 1 - (1 - rate)^n of its delta, 40 % at step 10."""
     pytest.importorskip("peft")
-    e = engine(folder, model={"lora": LORA}, teacher={"weights": "ema", "ema_rate": RATE})
-    start = {n: p.detach().clone() for n, p in merged_weights(e.model)}
+    e = learner(folder, model={"lora": LORA}, teacher={"weights": "ema", "ema_rate": RATE})
+    start = {n: p.detach().clone() for n, p in merged_weights(e.policy.model)}
     wander(e.parameters)
-    end = dict(merged_weights(e.model))
+    end = dict(merged_weights(e.policy.model))
     for _ in range(STEPS):
         e.teacher.update()
     with e.teacher.model() as teacher:
@@ -82,16 +83,16 @@ def test_trl_averages_the_factors_from_zero_and_has_16_percent(folder):
     sync = pytest.importorskip("trl.experimental.sdpo.teacher_sync")
     from types import SimpleNamespace
 
-    e = engine(folder, model={"lora": LORA}, teacher={"weights": "live"})
-    start = {n: p.detach().clone() for n, p in merged_weights(e.model)}
-    shadow = sync.PEFTAdapterEMACallback(e.model, "teacher", update_rate=RATE)
+    e = learner(folder, model={"lora": LORA}, teacher={"weights": "live"})
+    start = {n: p.detach().clone() for n, p in merged_weights(e.policy.model)}
+    shadow = sync.PEFTAdapterEMACallback(e.policy.model, "teacher", update_rate=RATE)
     shadow.on_train_begin(None, None, None)
-    wander([p for n, p in e.model.named_parameters() if "lora_" in n and ".default." in n])
-    end = {n: p.detach().clone() for n, p in merged_weights(e.model)}
+    wander([p for n, p in e.policy.model.named_parameters() if "lora_" in n and ".default." in n])
+    end = {n: p.detach().clone() for n, p in merged_weights(e.policy.model)}
     for step in range(1, STEPS + 1):
         shadow.on_step_end(None, SimpleNamespace(global_step=step), None)
-    e.model.set_adapter("teacher")
-    theirs = dict(merged_weights(e.model))
+    e.policy.model.set_adapter("teacher")
+    theirs = dict(merged_weights(e.policy.model))
     share = _share(theirs, start, end)
     assert share == pytest.approx((1 - (1 - RATE) ** STEPS) ** 2, abs=0.02) == pytest.approx(0.16, abs=0.02)
 
@@ -116,18 +117,19 @@ def test_a_trust_region_teacher_is_the_geometric_mixture(family, lora, tmp_path)
         pytest.importorskip("peft")
     a = 0.3
     folder = family_model(family, tmp_path / "model")
-    e = engine(folder, model={"lora": lora}, teacher={"weights": "trust_region", "student_share": a})
-    start = engine(folder, teacher={"weights": "live"}).model
+    e = learner(folder, model={"lora": lora}, teacher={"weights": "trust_region", "student_share": a})
+    start = learner(folder, teacher={"weights": "live"}).policy.model
     wander(e.parameters)
     task = Task("t", ({"role": "user", "content": "How many?"},), "")
-    rollouts = e.sample([task], 3, seed=0, temperature=1.0)
-    context = prompt_ids(e.tokenizer, [{"role": "user", "content": "How many? It is 42."}])
+    rollouts = e.policy.sample([task], 3, seed=0, temperature=1.0)
+    context = prompt_ids(e.policy.tokenizer, [{"role": "user", "content": "How many? It is 42."}])
     views = [TeacherView(i, context, np.ones(len(r.ids), np.float32)) for i, r in enumerate(rollouts)]
     for r, read in zip(rollouts, e.score(rollouts, views), strict=True):
         ids = torch.tensor(np.concatenate([context, r.ids]))[None]
         with torch.no_grad():
             log_q = [
-                m(input_ids=ids).logits[0, len(context) - 1 : -1].double().log_softmax(-1) for m in (start, e.model)
+                m(input_ids=ids).logits[0, len(context) - 1 : -1].double().log_softmax(-1)
+                for m in (start, e.policy.model)
             ]
         mixture = ((1 - a) * log_q[0] + a * log_q[1]).log_softmax(-1)
         np.testing.assert_allclose(read["teacher_entropy"], -(mixture.exp() * mixture).sum(-1), atol=1e-4)
@@ -139,14 +141,14 @@ def test_a_trust_region_teacher_is_the_geometric_mixture(family, lora, tmp_path)
 def test_the_ends_of_a_trust_region_are_the_frozen_and_the_live_teacher(folder, share, same):
     found = []
     for teacher in ({"weights": "trust_region", "student_share": share}, {"weights": same}):
-        e = engine(folder, teacher=teacher)
+        e = learner(folder, teacher=teacher)
         wander(e.parameters)
         task = Task("t", ({"role": "user", "content": "Hi"},), "")
-        rollouts = e.sample([task], 2, seed=0, temperature=1.0)
-        context = prompt_ids(e.tokenizer, [{"role": "user", "content": "It is 42."}])
+        rollouts = e.policy.sample([task], 2, seed=0, temperature=1.0)
+        context = prompt_ids(e.policy.tokenizer, [{"role": "user", "content": "It is 42."}])
         views = [TeacherView(i, context, np.ones(len(r.ids), np.float32)) for i, r in enumerate(rollouts)]
-        learnt = e.forward_backward(rollouts, views, [np.zeros(len(r.ids), np.float32) for r in rollouts])
-        found.append((learnt.averages["loss"], [p.grad.clone() for p in e.parameters]))
+        update = e.backward(rollouts, views, [np.zeros(len(r.ids), np.float32) for r in rollouts], distillation=1.0)
+        found.append((update.averages["loss"], [p.grad.clone() for p in e.parameters]))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
     for a, b in zip(found[0][1], found[1][1], strict=True):
         torch.testing.assert_close(a, b, atol=1e-7, rtol=1e-4)

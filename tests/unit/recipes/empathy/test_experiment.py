@@ -132,9 +132,9 @@ def test_which_act_a_text_is(text, act):
 def test_a_conversation_with_the_person_by_rules():
     tokenizer = merging_tokenizer()
     says = ["ask work", "suggest work", "suggest love"]
-    engine = Puppet(tokenizer, CHAT, [ids_of(tokenizer, s) for s in says])
+    puppet = Puppet(tokenizer, CHAT, [ids_of(tokenizer, s) for s in says])
     user = SentientUser(replace(SILENT, name="frank"), RLVER)
-    [dialogue] = play(engine, user, [task_of(ANN)], 1, seed=5, temperature=1.0, turns=3)
+    [dialogue] = play(puppet, user, [task_of(ANN)], 1, seed=5, temperature=1.0, turns=3)
     scores = [t.heard.notes["score"] for t in dialogue.turns]
     assert np.diff([RLVER.start, *scores]).tolist() == list(dialogue.rewards)
     assert dialogue.verdict.score == pytest.approx(scores[-1] / 100)
@@ -322,8 +322,8 @@ def test_a_person_played_by_a_model_feels_then_replies(says, scores, unread, tmp
     local = LocalModelConfig(path=str(parrot(tmp_path, says)), dtype="float32", device="cpu")
     voice = Voice(AskedModelConfig(local=local, max_new_tokens=8))
     user = SpokenUser(voice, RLVER)
-    engine = Puppet(tokenizer, CHAT, [ids_of(tokenizer, s) for s in ("Hello", "Oh")])
-    [dialogue] = play(engine, user, [task_of(ANN)], 1, seed=0, temperature=1.0, turns=2)
+    puppet = Puppet(tokenizer, CHAT, [ids_of(tokenizer, s) for s in ("Hello", "Oh")])
+    [dialogue] = play(puppet, user, [task_of(ANN)], 1, seed=0, temperature=1.0, turns=2)
     assert [t.heard.notes["score"] for t in dialogue.turns] == scores and dialogue.verdict.score == scores[-1] / 100
     assert user.unread == unread == dialogue.turns[-1].heard.state.unread
     assert voice.statistics.calls == 4 + unread  # two a turn, and one more for each that could not be read
@@ -334,8 +334,8 @@ def test_a_person_whose_model_is_spent_leaves_the_conversation_unscored(tmp_path
     tokenizer = merging_tokenizer()
     local = LocalModelConfig(path=str(parrot(tmp_path, '{"change": 7}')), dtype="float32", device="cpu")
     voice = Voice(AskedModelConfig(local=local, max_new_tokens=8, call_budget=3))
-    engine = Puppet(tokenizer, CHAT, [ids_of(tokenizer, s) for s in ("Hello", "Oh")])
-    [dialogue] = play(engine, SpokenUser(voice, SAGE), [task_of(ANN)], 1, seed=0, temperature=1.0, turns=2)
+    puppet = Puppet(tokenizer, CHAT, [ids_of(tokenizer, s) for s in ("Hello", "Oh")])
+    [dialogue] = play(puppet, SpokenUser(voice, SAGE), [task_of(ANN)], 1, seed=0, temperature=1.0, turns=2)
     assert dialogue.stop == "lost" and not dialogue.verdict.scored and "budget of 3 calls" in dialogue.why
     assert dialogue.turns[0].heard.state.score == 47  # within SAGE's bound of ten
     voice.close()
@@ -425,26 +425,26 @@ def first(tmp_path_factory):
 def test_steps_of_several_rewards_with_a_language_model(first):
     """The smoke test, and: what the trainer makes of a conversation is what was sampled, turn for turn."""
     people = drawn(6, 1)
-    engine, how = model_policy.engine_of(first, 1e-3, 0), model_policy.Training(each=3)
-    before = {n: p.detach().clone() for n, p in engine.model.named_parameters()}
+    learner, how = model_policy.learner_of(first, 1e-3, 0), model_policy.Training(each=3)
+    before = {n: p.detach().clone() for n, p in learner.policy.model.named_parameters()}
     user = SentientUser(SOOTHABLE, RLVER)
     for seed, arm in enumerate((Arm("terminal", 0.2), Arm("both"), Arm("forward", 0.5))):
-        held, taken, seen = model_policy.step(engine, user, people[:2], arm, how, seed)
+        held, taken, seen = model_policy.step(learner, user, people[:2], arm, how, seed)
         assert len(held) == 6 and seen["rows"] > 0 and abs(seen["mismatch"]) < 1e-4
         assert all(d.turns[-1].heard.over or len(d.turns) == RLVER.turns for d in held)
         assert all(0 <= model_policy.on_topic(d) <= 1 for d in held)
         turns = sum(len(d.turns) for d in held)
         assert taken == turns if arm.kind != "forward" else turns < taken <= turns * (1 + how.futures * how.horizon)
-    assert any(not torch.equal(p, before[n]) for n, p in engine.model.named_parameters())
-    found = model_policy.measured(engine, people, SCEPTIC, RLVER)
+    assert any(not torch.equal(p, before[n]) for n, p in learner.policy.model.named_parameters())
+    found = model_policy.measured(learner, people, SCEPTIC, RLVER)
     assert set(found) == {*experiment.MEASURES, "on_topic", "meets", "no_act"} and found["emotion"].shape == (6,)
 
 
 def test_a_reward_of_the_task_alone_is_no_reward_of_feelings(first):
     """With weight 1 the values of all turns are the share of turns on topic, whatever the person felt."""
     people, how = drawn(6, 1), model_policy.Training(each=2)
-    engine = model_policy.engine_of(first, 1e-3, 0)
-    held, _, _ = model_policy.step(engine, SentientUser(PLAIN, RLVER), people[:3], Arm("terminal", 1.0), how, 0)
+    learner = model_policy.learner_of(first, 1e-3, 0)
+    held, _, _ = model_policy.step(learner, SentientUser(PLAIN, RLVER), people[:3], Arm("terminal", 1.0), how, 0)
     for d in held:
         scores = model_policy.scores(d, RLVER)
         values = turn_values("terminal", scores, d.turns[-1].heard.over, model_policy.on_topic(d), 1.0)

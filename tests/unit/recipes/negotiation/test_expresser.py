@@ -30,8 +30,8 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def engine(folder):
-    return expresser.engine_of(str(folder), LoraConfig(rank=4), 1e-2, 20, 0, most_tokens=6)
+def learner(folder):
+    return expresser.learner_of(str(folder), LoraConfig(rank=4), 1e-2, 20, 0, most_tokens=6)
 
 
 def turns(count=6, seed=0):
@@ -39,8 +39,8 @@ def turns(count=6, seed=0):
     return known, speech.mixed(known, seed)
 
 
-def told(engine, count=6, seed=0):
-    return expresser.lines(engine, *turns(count, seed))
+def told(learner, count=6, seed=0):
+    return expresser.lines(learner.policy, *turns(count, seed))
 
 
 # ---- one step
@@ -67,54 +67,54 @@ def dpo_objective(logp, mask, which):
 
 
 @pytest.mark.parametrize("objective", [jpo_objective, dpo_objective])
-def test_a_step_has_the_gradient_that_autograd_finds(folder, engine, objective, monkeypatch):
-    """The engine's packed, tokenwise pass against plain autograd through the padded whole."""
-    lines = told(engine)
-    monkeypatch.setattr(engine, "step", lambda: 0.0)
-    engine.optimiser.zero_grad(set_to_none=True)
-    value = expresser.learn(engine, lines, range(6), objective)
-    found = [p.grad.clone() for p in engine.parameters]
-    engine.optimiser.zero_grad(set_to_none=True)
-    logp, mask = plain_logp(engine.model, lines)
+def test_a_step_has_the_gradient_that_autograd_finds(folder, learner, objective, monkeypatch):
+    """The learner's packed, tokenwise pass against plain autograd through the padded whole."""
+    lines = told(learner)
+    monkeypatch.setattr(learner, "step", lambda: 0.0)
+    learner.optimiser.zero_grad(set_to_none=True)
+    value = expresser.learn(learner, lines, range(6), objective)
+    found = [p.grad.clone() for p in learner.parameters]
+    learner.optimiser.zero_grad(set_to_none=True)
+    logp, mask = plain_logp(learner.policy.model, lines)
     loss = objective(logp.double(), mask.double(), range(6))
     loss.backward()
     assert value == pytest.approx(loss.item(), rel=1e-5)
-    largest = max(float(p.grad.abs().max()) for p in engine.parameters)
+    largest = max(float(p.grad.abs().max()) for p in learner.parameters)
     assert largest > 0
-    for p, g in zip(engine.parameters, found, strict=True):
+    for p, g in zip(learner.parameters, found, strict=True):
         assert torch.allclose(g, p.grad, atol=1e-4 * largest)
-    engine.optimiser.zero_grad(set_to_none=True)
+    learner.optimiser.zero_grad(set_to_none=True)
 
 
-def test_a_snapshot_is_given_back_and_its_distance_is_zero(engine):
-    start, (known, texts) = expresser.weights(engine), turns(8)
-    assert np.abs(expresser.distance(engine, start, expresser.sampled(engine, known, 0))).max() < 1e-6
+def test_a_snapshot_is_given_back_and_its_distance_is_zero(learner):
+    start, (known, texts) = expresser.weights(learner), turns(8)
+    assert np.abs(expresser.distance(learner, start, expresser.sampled(learner.policy, known, 0))).max() < 1e-6
     for _ in range(3):
-        expresser.imitate(engine, expresser.lines(engine, known, texts))
-    moved = expresser.weights(engine)
-    away = expresser.distance(engine, start, expresser.sampled(engine, known, 0))
+        expresser.imitate(learner, expresser.lines(learner.policy, known, texts))
+    moved = expresser.weights(learner)
+    away = expresser.distance(learner, start, expresser.sampled(learner.policy, known, 0))
     assert away.shape == (8,) and away.mean() > 1e-4 and (away >= 0).all()
-    assert all(torch.equal(a, b) for a, b in zip(expresser.weights(engine), moved, strict=True))
-    expresser.put(engine, start)
-    assert np.abs(expresser.distance(engine, start, expresser.sampled(engine, known, 0))).max() < 1e-6
+    assert all(torch.equal(a, b) for a, b in zip(expresser.weights(learner), moved, strict=True))
+    expresser.put(learner, start)
+    assert np.abs(expresser.distance(learner, start, expresser.sampled(learner.policy, known, 0))).max() < 1e-6
 
 
-def test_the_distance_is_the_divergence(engine):
+def test_the_distance_is_the_divergence(learner):
     """On average over many samples of one token it is KL(model || snapshot), computed here over the vocabulary."""
-    start, (known, _) = expresser.weights(engine), turns(1)
-    for p in engine.parameters:
+    start, (known, _) = expresser.weights(learner), turns(1)
+    for p in learner.parameters:
         p.data.add_(0.05 * torch.randn(p.shape, generator=torch.Generator().manual_seed(0)))
-    ids = torch.from_numpy(engine.prompt(speech.messages(known[0])))[None]
+    ids = torch.from_numpy(learner.policy.prompt(speech.messages(known[0])))[None]
     with torch.no_grad():
-        now = engine.model(input_ids=ids).logits[0, -1].double().log_softmax(-1)
-        with expresser.as_before(engine, start):
-            before = engine.model(input_ids=ids).logits[0, -1].double().log_softmax(-1)
+        now = learner.policy.model(input_ids=ids).logits[0, -1].double().log_softmax(-1)
+        with expresser.as_before(learner, start):
+            before = learner.policy.model(input_ids=ids).logits[0, -1].double().log_softmax(-1)
     exact = float((now.exp() * (now - before)).sum())
-    first = engine.sample([_task(known[0])], 4000, seed=1, temperature=1.0)
+    first = learner.policy.sample([_task(known[0])], 4000, seed=1, temperature=1.0)
     d = np.array([float(before[r.ids[0]]) - r.logp[0] for r in first])
     found = np.expm1(d) - d
     assert exact > 1e-3 and found.mean() == pytest.approx(exact, abs=4 * float(found.std()) / 4000**0.5)
-    expresser.put(engine, start)
+    expresser.put(learner, start)
 
 
 def _task(moment):
@@ -173,54 +173,54 @@ def test_preferred_lines_become_likelier_within_the_bound(folder):
     groups, scores = np.arange(12) % 2, np.array([9.0] * 6 + [2.0] * 6)
     how = teach.TeachSettings(batch=4, epochs=4, watch=2, kl_bound=100.0, clip=10.0)
     for kind in ("jpo", "dpo"):
-        engine = expresser.engine_of(str(folder), LoraConfig(rank=4), 5e-3, 12, 0, most_tokens=6)
-        lines = expresser.lines(engine, known, good + bad)
-        before = [float(x.mean()) for x in expresser.log_probabilities(engine, lines)]
+        learner = expresser.learner_of(str(folder), LoraConfig(rank=4), 5e-3, 12, 0, most_tokens=6)
+        lines = expresser.lines(learner.policy, known, good + bad)
+        before = [float(x.mean()) for x in expresser.log_probabilities(learner.policy, lines)]
         if kind == "jpo":
-            taught = teach.jpo(engine, lines, teach.by_group(groups, scores), how, known, 0)
+            taught = teach.jpo(learner, lines, teach.by_group(groups, scores), how, known, 0)
         else:
             pairs = teach.pairs_of(groups, scores, 15, 0.5, np.random.default_rng(0))
-            taught = teach.dpo(engine, lines, pairs, how, known, 0)
-        after = [float(x.mean()) for x in expresser.log_probabilities(engine, lines)]
+            taught = teach.dpo(learner, lines, pairs, how, known, 0)
+        after = [float(x.mean()) for x in expresser.log_probabilities(learner.policy, lines)]
         gain = np.array(after) - np.array(before)
         assert not taught.stopped and gain[:6].mean() > gain[6:].mean() + 0.05, kind
 
 
 def test_a_training_that_leaves_the_bound_keeps_the_last_weights_inside_it(folder):
     known, texts = turns(12)
-    engine = expresser.engine_of(str(folder), LoraConfig(rank=4), 5e-2, 12, 0, most_tokens=6)
-    start = expresser.weights(engine)
+    learner = expresser.learner_of(str(folder), LoraConfig(rank=4), 5e-2, 12, 0, most_tokens=6)
+    start = expresser.weights(learner)
     how = teach.TeachSettings(batch=4, epochs=8, watch=1, kl_bound=1e-3, clip=10.0)
-    lines = expresser.lines(engine, known, texts)
-    taught = teach.jpo(engine, lines, np.linspace(-1.0, 1.0, 12), how, known, 0)
+    lines = expresser.lines(learner.policy, known, texts)
+    taught = teach.jpo(learner, lines, np.linspace(-1.0, 1.0, 12), how, known, 0)
     assert taught.stopped and taught.steps < 24 and len(taught.losses) == taught.steps
-    assert expresser.distance(engine, start, expresser.sampled(engine, known, 99)).mean() < 2e-3
+    assert expresser.distance(learner, start, expresser.sampled(learner.policy, known, 99)).mean() < 2e-3
 
 
 def test_a_good_turn_alone_teaches_where_negative_advantages_weigh_nothing(folder):
     known, texts = turns(4)
-    engine = expresser.engine_of(str(folder), LoraConfig(rank=4), 1e-3, 1, 0, most_tokens=6)
-    lines = expresser.lines(engine, known, texts)
-    start = expresser.weights(engine)
+    learner = expresser.learner_of(str(folder), LoraConfig(rank=4), 1e-3, 1, 0, most_tokens=6)
+    lines = expresser.lines(learner.policy, known, texts)
+    start = expresser.weights(learner)
     how = teach.TeachSettings(batch=4, epochs=1, negative=0.0)
-    teach.jpo(engine, lines, np.array([-1.0, -1.0, -2.0, -0.5]), how, known, 0)
-    assert all(torch.equal(a, b) for a, b in zip(start, expresser.weights(engine), strict=True))
+    teach.jpo(learner, lines, np.array([-1.0, -1.0, -2.0, -0.5]), how, known, 0)
+    assert all(torch.equal(a, b) for a, b in zip(start, expresser.weights(learner), strict=True))
 
 
-def test_scores_that_say_nothing_are_one_line(engine):
-    lines = told(engine, 4)
+def test_scores_that_say_nothing_are_one_line(learner):
+    lines = told(learner, 4)
     with pytest.raises(FrownError, match="nothing to prefer"):
-        teach.jpo(engine, lines, np.zeros(4), teach.TeachSettings(), [], 0)
+        teach.jpo(learner, lines, np.zeros(4), teach.TeachSettings(), [], 0)
 
 
-def test_what_was_cut_off_is_learnt_without_an_end_and_thoughts_are_not_heard(engine):
+def test_what_was_cut_off_is_learnt_without_an_end_and_thoughts_are_not_heard(learner):
     known, _ = turns(16)
-    said = expresser.sampled(engine, known, 0)
+    said = expresser.sampled(learner.policy, known, 0)
     assert "length" in {r.stop for r in said}
     for r in said:
         line = expresser.as_said(r)
         assert line.answer.tolist() == r.ids.tolist() and line.prompt.tolist() == r.prompt_ids.tolist()
-        assert (line.answer[-1] == engine.tokenizer.eos_token_id) == (r.stop == "eos")
+        assert (line.answer[-1] == learner.tokenizer.eos_token_id) == (r.stop == "eos")
     assert expresser.aloud(
         replace(said[0], text="<think>They want 90 days. I am furious.</think> I can do 30 days.")
     ) == ("I can do 30 days.")
@@ -254,7 +254,7 @@ def test_moments_of_the_first_training_look_like_those_of_the_game():
 
 
 def test_two_steps_of_everything_from_the_command_line(tmp_path, capsys, monkeypatch):
-    """Short dialogues; adapters load with peft alone and speak as the engine did."""
+    """Short dialogues; adapters load with peft alone and speak as the learner did."""
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -284,7 +284,7 @@ def test_two_steps_of_everything_from_the_command_line(tmp_path, capsys, monkeyp
     tokenizer = AutoTokenizer.from_pretrained(run / "jpo")
     plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(run / "first"), run / "jpo").eval()
     known, texts = turns(3)
-    merged = expresser.engine_of(str(run / "jpo"), None, 1e-3, 1, 0)
+    merged = expresser.learner_of(str(run / "jpo"), None, 1e-3, 1, 0)
     lines = expresser.lines(merged, known, texts)
     with torch.no_grad():
         theirs = plain_logp(plain, lines)[0].double()

@@ -30,10 +30,10 @@ from frown.practice.replay import ReplayItem
 from frown.runtime import randomness
 from frown.store.checkpoints import Checkpoint
 from frown.tasks.base import Environment
-from frown.train.evaluation import Cost
-from frown.train.guard import Guard
-from frown.train.model_card import model_card
-from frown.train.session import Session
+from frown.training.evaluation import Cost
+from frown.training.guard import Guard
+from frown.training.model_card import model_card
+from frown.training.session import Session
 from frown.types import Rollout
 
 

@@ -11,9 +11,9 @@ import torch
 
 from frown.config import RunConfig, parse
 from frown.errors import FrownError
-from frown.learner.engine import LocalEngine
+from frown.learner.learner import Learner
 from frown.store.run_directory import RunDirectory
-from frown.train.run import execute
+from frown.training.run import execute
 from tiny import byte_model, gsm8k_rows, write_jsonl
 
 
@@ -124,15 +124,15 @@ def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_last_good_checkp
     folder, rows, tmp_path, monkeypatch
 ):
     settings = config(folder, rows, optimiser={"steps": 4}, eval={"every": 2, "prompts": 2, "samples": 2})
-    poisoned = LocalEngine.forward_backward
+    poisoned = Learner.learn
 
-    def forward_backward(self, *arguments):
-        if self.steps_taken == 2:
+    def learn(self, *arguments, **settings):
+        if self.policy.steps_taken == 2:
             with torch.no_grad():
                 self.parameters[0].fill_(float("nan"))
-        return poisoned(self, *arguments)
+        return poisoned(self, *arguments, **settings)
 
-    monkeypatch.setattr(LocalEngine, "forward_backward", forward_backward)
+    monkeypatch.setattr(Learner, "learn", learn)
     with pytest.raises(FrownError, match="step 3: the loss is nan"):
         execute(settings, tmp_path / "run")
     run = RunDirectory(tmp_path / "run")

@@ -19,10 +19,11 @@ from typing import Any
 from frown.practice import prompts, replay
 from frown.runtime import randomness
 from frown.runtime.randomness import FEEDBACK, PRACTICE, PROMPTS, seed_of
-from frown.train.preflight import check_teacher
-from frown.train.record import record_step, spend
-from frown.train.session import Session
-from frown.train.state import LoopState, advance
+from frown.training.evaluation import judge
+from frown.training.preflight import check_teacher
+from frown.training.record import record_step, spend
+from frown.training.session import Session
+from frown.training.state import LoopState, advance
 from frown.types import Rollout
 
 
@@ -64,9 +65,8 @@ def sample(state: LoopState, session: Session, draws: randomness.Generators) -> 
     sampling, environment = session.config.sampling, session.environment
     tasks = prompts.draw(environment, session.config, draws[PROMPTS], state.level)
     seed = seed_of(session.config.seed, state.step + 1)
-    return environment.rollouts(
-        session.policy, tasks, sampling.responses_per_prompt, seed=seed, temperature=sampling.temperature
-    )
+    answers = session.policy.sample(tasks, sampling.responses_per_prompt, seed=seed, temperature=sampling.temperature)
+    return judge(answers, environment, session.policy)
 
 
 class Stopwatch:

@@ -2,7 +2,7 @@
 
 SDPO as published loses the form of its answers after some hundred steps on some tasks, and a teacher that follows the
 student too fast does so on the lab within eighty (docs/lab-log.md). The loss says nothing of it: student and teacher
-fall together. Length, entropy, repetition and form do. What is done about it is `frown.train.rescue`'s business.
+fall together. Length, entropy, repetition and form do. What is done about it is `frown.training.rescue`'s business.
 """
 
 from __future__ import annotations

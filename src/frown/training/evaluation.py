@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from frown.config import EvalConfig
 from frown.evals.samples import GradedSamples, StepRecord
-from frown.learner.engine import LocalEngine
+from frown.policy.policy import Policy
 from frown.policy.text import token_steps
 from frown.tasks.base import Environment
 from frown.types import Rollout, Task, Verdict
@@ -31,32 +32,32 @@ class Cost(NamedTuple):
 
 
 def evaluate(
-    engine: LocalEngine,
+    policy: Policy,
     environment: Environment,
     tasks: Sequence[Task],
+    settings: EvalConfig,
     *,
     step: int,
     split: str,
     cost: Cost,
     keep: Callable[[list[Rollout]], None] = lambda answers: None,
 ) -> GradedSamples:
-    """Grade `eval.samples` answers to each task at `eval.temperature`; `keep` is handed the judged answers."""
-    settings = engine.config.eval
-    engine.sync()
-    rollouts = engine.sample(tasks, settings.samples, seed=EVAL_SEED, temperature=settings.temperature)
-    judged = judge(rollouts, environment, engine)
+    """Grade `settings.samples` answers to each task at `settings.temperature`; `keep` is handed the judged answers."""
+    policy.sync()
+    rollouts = policy.sample(tasks, settings.samples, seed=EVAL_SEED, temperature=settings.temperature)
+    judged = judge(rollouts, environment, policy)
     keep(judged)
     return graded(judged, [t.id for t in tasks], step=step, split=split, cost=cost)
 
 
-def judge(rollouts: Sequence[Rollout], environment: Environment, engine: LocalEngine) -> list[Rollout]:
+def judge(rollouts: Sequence[Rollout], environment: Environment, policy: Policy) -> list[Rollout]:
     """The rollouts with their verdicts and their written-out steps. Conversations have both: their partner judged them,
     and their steps are their turns."""
     if all(r.verdict is not None for r in rollouts):
         return list(rollouts)
-    mine = rollouts[engine.ranks.share(len(rollouts))]
-    verdicts = engine.ranks.gather(lambda: environment.verify([r.task for r in mine], [r.text for r in mine]))
-    return judged(rollouts, verdicts, environment, engine.tokenizer)
+    mine = rollouts[policy.ranks.share(len(rollouts))]
+    verdicts = policy.ranks.gather(lambda: environment.verify([r.task for r in mine], [r.text for r in mine]))
+    return judged(rollouts, verdicts, environment, policy.tokenizer)
 
 
 def judged(

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from frown.config import RunConfig, load, parse
 from frown.evals.accuracy import row_means
 from frown.store.run_directory import RunDirectory
-from frown.train.model_card import _code, _text, model_card
-from frown.train.run import execute
+from frown.training.model_card import _code, _text, model_card
+from frown.training.run import execute
 
 HOSTILE = 'a`b*c|d\n---\nlicense: mit\n<script>alert("x")</script>```\n# [head](http://x)'
 

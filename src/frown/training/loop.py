@@ -7,12 +7,12 @@ from dataclasses import replace
 from frown.config import RunConfig
 from frown.critics.base import Critic
 from frown.errors import FrownError, NotFinite
-from frown.train.guard import Trip, watch
-from frown.train.record import evaluate_splits
-from frown.train.rescue import rescue
-from frown.train.session import Session
-from frown.train.state import LoopState, beginning, save
-from frown.train.step import train_step
+from frown.training.guard import Trip, watch
+from frown.training.record import evaluate_splits
+from frown.training.rescue import rescue
+from frown.training.session import Session
+from frown.training.state import LoopState, beginning, save
+from frown.training.step import train_step
 
 
 def train(session: Session, state: LoopState | None = None) -> None:

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from frown.config import GuardConfig, RunConfig, load
 from frown.errors import FrownError, NotFinite
-from frown.learner.engine import LocalEngine
+from frown.learner.learner import Learner
 from frown.store.run_directory import RunDirectory
-from frown.train.guard import Guard, Trip, bounds, in_force, watch
-from frown.train.record import flat_groups, repetition
-from frown.train.run import execute
+from frown.training.guard import Guard, Trip, bounds, in_force, watch
+from frown.training.record import flat_groups, repetition
+from frown.training.run import execute
 from kill_loop import differences
 from small_run import stop_in
 
@@ -144,33 +144,33 @@ def test_the_divergence_from_the_start_is_measured(lora):
     if lora:
         pytest.importorskip("peft")
     extra = ["model.lora.rank=2"] if lora else []
-    engine = LocalEngine(load(RunConfig, None, ["guard.kl=1.0", "micro_batch_tokens=200", *extra]))
+    learner = learner_of(load(RunConfig, None, ["guard.kl=1.0", "micro_batch_tokens=200", *extra]))
     from frown.lab.environment import LabEnvironment
 
     tasks = LabEnvironment("chains").test_tasks("dev", 3)
-    answers = engine.sample(tasks, 4, seed=0, temperature=1.0)
-    assert engine.kl_to_start(answers) == pytest.approx(0.0, abs=1e-9)
+    answers = learner.policy.sample(tasks, 4, seed=0, temperature=1.0)
+    assert learner.kl_to_start(answers) == pytest.approx(0.0, abs=1e-9)
 
     def logp(rollout):
         ids = torch.as_tensor(np.concatenate([rollout.prompt_ids, rollout.ids]))[None]
         with torch.no_grad():
-            found = torch.log_softmax(engine.model(input_ids=ids).logits[0].double(), -1)
+            found = torch.log_softmax(learner.policy.model(input_ids=ids).logits[0].double(), -1)
         at = torch.arange(len(rollout.prompt_ids) - 1, ids.shape[1] - 1)
         return found[at, ids[0, at + 1]].numpy()
 
     answers_before = [logp(r) for r in answers]
     with torch.no_grad():
-        for p in engine.parameters:
+        for p in learner.parameters:
             p.add_(0.02 * torch.randn(p.shape, generator=torch.Generator().manual_seed(0)))
-    moved = engine.sample(tasks, 4, seed=1, temperature=1.0)
+    moved = learner.policy.sample(tasks, 4, seed=1, temperature=1.0)
     policy = np.concatenate([logp(r) for r in moved])
     with torch.no_grad():
-        for p in engine.parameters:
+        for p in learner.parameters:
             p.sub_(0.02 * torch.randn(p.shape, generator=torch.Generator().manual_seed(0)))
     assert np.abs(np.concatenate([logp(r) for r in answers]) - np.concatenate(answers_before)).max() < 1e-4
     ratio = np.concatenate([logp(r) for r in moved]) - policy
     k3 = float(np.mean(np.expm1(ratio) - ratio))
-    assert engine.kl_to_start(moved) == pytest.approx(k3, rel=1e-3) and k3 > 0.001
+    assert learner.kl_to_start(moved) == pytest.approx(k3, rel=1e-3) and k3 > 0.001
 
 
 # -- what is done --------------------------------------------------------------------------------------------------
@@ -250,15 +250,15 @@ def test_a_rollback_goes_on_from_before_the_trip_with_half_the_rate_and_stops_in
 
 
 def test_what_is_not_finite_is_rolled_back(tmp_path, monkeypatch):
-    learn, failed = LocalEngine.forward_backward, []
+    original, failed = Learner.learn, []
 
-    def forward_backward(self, *arguments):
-        if self.steps_taken == 3 and not failed:
+    def learn(self, *arguments, **settings):
+        if self.policy.steps_taken == 3 and not failed:
             failed.append(True)
             raise NotFinite("the loss is nan")
-        return learn(self, *arguments)
+        return original(self, *arguments, **settings)
 
-    monkeypatch.setattr(LocalEngine, "forward_backward", forward_backward)
+    monkeypatch.setattr(Learner, "learn", learn)
     run, lines = collapse(tmp_path / "run", "rollback", "optimiser.lr=1e-4", "optimiser.steps=5")
     assert [(m["guard"], m["step"], m["at"]) for m in lines] == [("finite", 2, 4)]
     assert "not finite at step 4; steps 3 to 4 are undone" in lines[0]["warning"]

@@ -8,13 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from frown.evals.accuracy import row_means
-from frown.tasks.base import Environment
 from frown.policy.policy import Policy
 from frown.runtime.randomness import PREFLIGHT, seed_of
-from frown.train.evaluation import judge
-from frown.train.session import Session
+from frown.tasks.base import Environment
+from frown.training.evaluation import judge
+from frown.training.session import Session
 from frown.types import Rollout, TeacherView
-
 
 NOTHING_TAUGHT = (
     "at the first step no answer got any feedback, so nothing was distilled: check method.feedback (a reference needs "

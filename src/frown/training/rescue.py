@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from frown.errors import FrownError
 from frown.store import checkpoints
-from frown.train.guard import Guard, Trip
-from frown.train.session import Session
-from frown.train.state import LoopState, load
+from frown.training.guard import Guard, Trip
+from frown.training.session import Session
+from frown.training.state import LoopState, load
 
 
 def rescue(state: LoopState, trips: Sequence[Trip], session: Session) -> LoopState:

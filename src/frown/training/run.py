@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from frown.feedback.aim import SignalFunction
     from frown.feedback.compose import FeedbackFunction
     from frown.learner.objective import ObjectiveFunction
-    from frown.train.session import Hooks
+    from frown.training.session import Hooks
 
 Warn = Callable[[str], None]
 
@@ -35,6 +35,7 @@ def train(
     signal: SignalFunction | None = None,
     objective: ObjectiveFunction | None = None,
     environment: Environment | None = None,
+    policy: Any = None,
 ) -> None:
     """Load everything, train, and leave a readable directory that says how it ended.
 
@@ -46,12 +47,12 @@ def train(
     Where a launcher started several processes, this is one of them, and all call it alike; the first one alone writes.
 
     Of one's own, each instead of what the configuration names: `feedback`, `signal` and `objective` as of
-    `frown.train.session.Hooks`; `critic`, who comments on steps (`frown.critics.base.Critic`); `environment`, which is
-    closed at the end.
+    `frown.training.session.Hooks`; `critic`, who comments on steps (`frown.critics.base.Critic`); `environment`, which
+    is closed at the end.
     """
     from frown.critics.load import open_critic
     from frown.tasks.load import load_environment
-    from frown.train.session import Hooks
+    from frown.training.session import Hooks
 
     with joined(config) as ranks:
         run = RunDirectory(path)
@@ -68,7 +69,7 @@ def train(
             if critic is None and ranks.first:
                 critic = ending.enter_context(open_critic(config.critic, environment))
             hooks = Hooks(feedback, signal, objective)
-            _train(config, ranks, environment, critic, run, warn, hooks, resume=resume)
+            _train(config, ranks, environment, critic, run, warn, hooks, policy, resume=resume)
 
 
 def _train(
@@ -79,6 +80,7 @@ def _train(
     run: RunDirectory,
     warn: Warn,
     hooks: Hooks,
+    made: Any,
     *,
     resume: bool,
 ) -> None:
@@ -88,14 +90,14 @@ def _train(
     from frown.policy.policy import policy_of
     from frown.runtime.threads import settle
     from frown.store.trackers import tracking
-    from frown.train import loop, state
-    from frown.train.session import Session
+    from frown.training import loop, state
+    from frown.training.session import Session
 
     if hooks.feedback is None:
         ranks.from_first(lambda: loop.check(config, critic))
     checkpoint = ranks.from_first(lambda: run.newest_checkpoint(warn)) if resume else None
     torch.manual_seed(config.seed)
-    policy = policy_of(config, ranks)
+    policy = (made or policy_of)(config, ranks)
     session = Session(config, policy, Learner(policy, config), environment, run, critic, hooks, warn)
     if checkpoint is None:
         run.begin(config, threads=str(settle(policy.model)))  # from here on the directory says how the run ended

@@ -183,7 +183,7 @@ def _run_cell(cell: Cell) -> None:
         return
     import torch
 
-    from frown.train.run import train
+    from frown.training.run import train
 
     torch.set_num_threads(1)
     try:

@@ -16,9 +16,9 @@ from frown.learner.learner import Update
 from frown.methods.base import Lesson
 from frown.policy.policy import Policy
 from frown.policy.text import completion_text, token_texts
-from frown.train.evaluation import Cost, evaluate
-from frown.train.session import Session
-from frown.train.state import LoopState
+from frown.training.evaluation import Cost, evaluate
+from frown.training.session import Session
+from frown.training.state import LoopState
 from frown.types import Feedback, Floats, Rollout, TeacherView
 
 
@@ -31,7 +31,7 @@ def record_step(
     credit: Sequence[Floats],
     update: Update,
 ) -> dict[str, Any]:
-    """Write a step's metrics and rollouts to the run directory, say which critiques were lost, and return the metrics."""
+    """Write a step's metrics and rollouts to the run directory and say which critiques were lost; the metrics."""
     for why in sorted(set(lesson.lost) - before.complaints):
         session.warn(f"step {after.step}: a critique was lost: {why}")
     metrics: dict[str, Any] = {

@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from frown.training.lesson import noisy_spread, own_choices, prepare
 
 from frown.config import RunConfig, parse
 from frown.errors import FrownError
-from frown.learner.engine import LocalEngine
+from frown.policy.policy import policy_of
 from frown.policy.text import completion_text
 from frown.signals.variance import mutual_information, weight_noise
 from frown.tasks.load import load_environment
-from frown.train.evaluation import judge
-from frown.train.lesson import noisy_spread, own_choices, prepare
+from frown.training.evaluation import judge
+from learning import learner_of
 
 
 def settings(**changes) -> RunConfig:
@@ -29,16 +30,16 @@ def settings(**changes) -> RunConfig:
 @pytest.fixture(scope="module")
 def lab():
     config = settings()
-    engine, environment = LocalEngine(config), load_environment(config.task)
+    policy, environment = policy_of(config), load_environment(config.task)
     tasks = environment.train_tasks(np.random.default_rng(0), 6)
-    return engine, environment, judge(engine.sample(tasks, 4, seed=1, temperature=1.0), environment, engine)
+    return policy, environment, judge(policy.sample(tasks, 4, seed=1, temperature=1.0), environment, policy)
 
 
 def lesson(lab, seed=0, **changes):
-    engine, environment, rollouts = lab
+    policy, environment, rollouts = lab
     config, rng = settings(**changes), np.random.default_rng(seed)
-    spread = noisy_spread(rollouts, config.feedback.critique, engine, rng)
-    return prepare(rollouts, config, environment, engine, rng, critic=environment.critic, spread=spread)
+    spread = noisy_spread(rollouts, config.feedback.critique, policy, rng)
+    return prepare(rollouts, config, environment, policy, rng, critic=environment.critic, spread=spread)
 
 
 def texts(lesson):
@@ -60,19 +61,19 @@ def test_a_budget_of_tokens_is_kept_and_what_it_leaves_out_is_counted(lab):
 
 
 def test_the_variance_of_a_prediction_is_that_of_copies_with_noisy_weights(lab):
-    engine, _, rollouts = lab
+    policy, _, rollouts = lab
     some = rollouts[:3]
-    got = engine.prediction_variance(some, copies=2, seed=5)
+    got = policy.prediction_variance(some, copies=2, seed=5)
     for r, values in zip(some, got, strict=True):
         ids = torch.tensor(np.concatenate([r.prompt_ids, r.ids]))[None]
 
         def logp(ids=ids, r=r):
             with torch.no_grad():
-                return engine.model(input_ids=ids).logits[0, len(r.prompt_ids) - 1 : -1].double().log_softmax(-1)
+                return policy.model(input_ids=ids).logits[0, len(r.prompt_ids) - 1 : -1].double().log_softmax(-1)
 
         copies = [logp()]
         for k in range(2):
-            with weight_noise(engine.model, scale=0.02, seed=5 + k):
+            with weight_noise(policy.model, scale=0.02, seed=5 + k):
                 copies.append(logp())
         np.testing.assert_allclose(values, mutual_information(torch.stack(copies)), atol=1e-5)
     asked = lesson(lab, feedback={"parts": ["critique"], "critique": {"ask": "variance"}})
@@ -80,11 +81,11 @@ def test_the_variance_of_a_prediction_is_that_of_copies_with_noisy_weights(lab):
 
 
 def test_what_the_student_considered_is_its_step_with_one_token_changed(lab):
-    engine, _, rollouts = lab
+    policy, _, rollouts = lab
     differ = 0
     for r in rollouts:
-        for (a, b), (wrote, *other) in zip(r.steps, own_choices(r, engine), strict=True):
-            assert wrote == completion_text(engine.tokenizer, r.ids[a:b])
+        for (a, b), (wrote, *other) in zip(r.steps, own_choices(r, policy), strict=True):
+            assert wrote == completion_text(policy.tokenizer, r.ids[a:b])
             assert len(other) == 1 and sum(x != y for x, y in zip(wrote, other[0], strict=True)) == 1
             differ += wrote[:4] == other[0][:4]  # the same left-hand side: a result is what was weighed
     assert differ > 0.8 * sum(len(r.steps) for r in rollouts)
@@ -164,30 +165,31 @@ def test_an_unknown_signal_to_weigh_by_is_named(lab):
 def test_the_teachers_doubt_takes_weight_away_and_the_mean_stays_one(lab):
     _, environment, rollouts = lab
     config = settings(affect={"weight": {"teacher_beta": 2.0}})
-    engine = LocalEngine(config)
-    made = prepare(rollouts, config, environment, engine, np.random.default_rng(0), critic=environment.critic)
-    learnt = engine.forward_backward(rollouts, made.views, [])
-    gradient = engine.parameters[0].grad.clone()
-    seen = engine.score(rollouts, made.views)
+    learner = learner_of(config)
+    made = prepare(rollouts, config, environment, learner.policy, np.random.default_rng(0), critic=environment.critic)
+    update = learner.backward(rollouts, made.views, [], distillation=1.0)
+    gradient = learner.parameters[0].grad.clone()
+    seen = learner.score(rollouts, made.views)
     w = np.concatenate([v.weight * np.exp(-2.0 * s["teacher_entropy"]) for v, s in zip(made.views, seen, strict=True)])
     d = np.concatenate([s["divergence"] for s in seen])
-    assert learnt.averages["loss"] == pytest.approx(float((w * d).sum() / w.sum()), rel=1e-4)
+    assert update.averages["loss"] == pytest.approx(float((w * d).sum() / w.sum()), rel=1e-4)
     # The same weights, given from the start, lead the same way.
     given = np.split(w, np.cumsum([len(v.weight) for v in made.views])[:-1])
-    other = LocalEngine(settings())
+    other = learner_of(settings())
     views = [
         v.__class__(v.rollout, v.context_ids, g.astype(np.float32)) for v, g in zip(made.views, given, strict=True)
     ]
-    other.forward_backward(rollouts, views, [])
+    other.backward(rollouts, views, [], distillation=1.0)
     torch.testing.assert_close(gradient, other.parameters[0].grad, rtol=1e-3, atol=1e-6)
 
 
 def test_what_the_pass_read_of_each_view_is_what_score_says(lab):
-    engine, _, rollouts = lab
+    _, _, rollouts = lab
+    learner = learner_of(settings())
     made = lesson(lab, feedback={"parts": ["critique"], "loss_on": "commented", "critique": {"ask": "doubt"}})
-    learnt = engine.forward_backward(rollouts, made.views, [])
-    engine.optimiser.zero_grad()
-    for view, got, score in zip(made.views, learnt.views, engine.score(rollouts, made.views), strict=True):
+    update = learner.backward(rollouts, made.views, [], distillation=1.0)
+    learner.optimiser.zero_grad()
+    for view, got, score in zip(made.views, update.views, learner.score(rollouts, made.views), strict=True):
         assert (np.isfinite(got["log_ratio"]) == (view.weight != 0)).all() and view.weight.any()
         at = view.weight != 0
         np.testing.assert_allclose(got["log_ratio"][at], score["log_ratio"][at], atol=2e-5)
