@@ -32,9 +32,9 @@ SETTINGS = {
         "eval": {"every": 1, "prompts": 6, "samples": 4},
     },
     "arms": {
-        "grpo": {"objective": {"distillation": 0.0}},
-        "aimed": {"feedback": {"parts": ["critique"], "critique": {"ask": "doubt", "rollouts_per_step": 8}}},
-        "sdpo": {"feedback": {"parts": ["sibling"]}},
+        "grpo": {"method": "grpo"},
+        "aimed": {"method": {"type": "aimed", "answers_per_step": 8, "loss_on": "answer"}},
+        "sdpo": {"method": "sdpo"},
     },
 }
 
@@ -44,13 +44,13 @@ def run(tmp_path_factory):
     """A comparison of three arms, two steps each, with its report."""
     from frown.comparison.cells import begin, summary
     from frown.report.html import write_report
-    from frown.training.run import execute
+    from frown.training.run import train
 
     folder = tmp_path_factory.mktemp("look") / "demo"
     settings = CompareConfig.model_validate(SETTINGS)
     cells = begin(settings, folder)
     for cell in cells:
-        execute(cell.config, cell.path)
+        train(cell.config, cell.path)
     summary(settings, cells, folder, "frown compare")
     write_report(folder)
     return folder

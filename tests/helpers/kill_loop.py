@@ -27,9 +27,9 @@ CLOCKS = {"train_seconds"}
 
 LAB = (
     "sampling.prompts_per_step=4", "sampling.responses_per_prompt=4", "sampling.max_new_tokens=48",
-    'feedback.parts=["critique"]', 'feedback.critique.ask="doubt"', 'feedback.loss_on="commented"',
-    "affect.practice.rehearse=6", 'affect.practice.rehearse_by="unresolved"', 'affect.practice.difficulty="flow"',
-    "affect.practice.candidates=2", 'affect.practice.choose="doubt"',
+    'method={type="aimed", anchor=0.0}', "teacher.temperature=1.0",
+    "practice.replay=6", 'practice.replay_by="unresolved"', 'practice.difficulty="flow"',
+    "practice.candidates=2", 'practice.choose="doubt"',
     "optimiser.steps=48", "eval.every=6", "eval.prompts=8", "eval.samples=4", "checkpoint.every=2",
 )  # fmt: skip
 """A run of the lab in which everything that a checkpoint carries matters."""

@@ -24,13 +24,13 @@ ACCELERATE = (
 
 SETTINGS = (
     "model.device=cpu", "distributed.timeout=60", "sampling.prompts_per_step=3", "sampling.responses_per_prompt=4",
-    "sampling.max_new_tokens=48", 'feedback.parts=["sibling", "critique"]', "objective.distillation=0.7",
-    "affect.practice.rehearse=2", "affect.practice.candidates=2", "affect.practice.choose=doubt",
-    "objective.kl_anchor=0.1", "optimiser.steps=4", "optimiser.lr=1e-4", "optimiser.max_grad_norm=0.01",
+    "sampling.max_new_tokens=48", 'method.feedback=["sibling", "critique"]', "method.type=sdpo", "method.distillation=0.7",
+    "practice.replay=2", "practice.candidates=2", "practice.choose=doubt",
+    "loss.kl_anchor=0.1", "optimiser.steps=4", "optimiser.lr=1e-4", "optimiser.max_grad_norm=0.01",
     "eval.every=4", "eval.prompts=5",
     "eval.samples=2", "micro_batch_tokens=400", "checkpoint.every=1", "checkpoint.keep=9",
 )  # fmt: skip
-"""Shares that differ in size, several micro-batches, feedback of siblings and a critic, rehearsal, an anchor."""
+"""Shares that differ in size, several micro-batches, feedback of siblings and a critic, replay, an anchor."""
 CLOCKS = {"train_seconds"}
 
 

@@ -61,10 +61,10 @@ def test_settings_that_are_wrong(capsys, folder, rows, tmp_path):
     out = tmp_path / "run"
     assert "did you mean 'lr'?" in mistake(capsys, *train(folder, rows, out, "optimiser.lrr=1"))
     assert "greater than 0" in mistake(capsys, *train(folder, rows, out, "optimiser.lr=-1"))
-    one = ("sampling.responses_per_prompt=1", "objective.distillation=0")
+    one = ("sampling.responses_per_prompt=1", "method=grpo")
     assert "gives GRPO no group" in mistake(capsys, *train(folder, rows, out, *one))
     assert "no config file" in mistake(capsys, "train", "--config", tmp_path / "none.toml")
-    assert "no critic" in mistake(capsys, *train(folder, rows, out, 'feedback.parts=["critique"]'))
+    assert "no critic" in mistake(capsys, *train(folder, rows, out, "method=critique"))
     assert "did you mean" in mistake(capsys, "train", "--task", "mth", "--data", rows, "--model", folder)
     assert not out.exists()
 
@@ -131,7 +131,7 @@ def test_help_answers_for_every_command(capsys):
 
 def test_train_prints_what_was_reached_as_json(capsys, folder, rows, tmp_path):
     main([str(a) for a in train(folder, rows, tmp_path / "run", "--json", *SMALL, "optimiser.steps=1",
-                                'feedback.parts=["outcome"]')])  # fmt: skip
+                                'method.feedback=["outcome"]')])  # fmt: skip
     assert json.loads(capsys.readouterr().out) == {"before": 0.0, "after": 0.0}
 
 
@@ -162,7 +162,7 @@ def environment() -> dict[str, str]:
 def test_ctrl_c_leaves_a_readable_run_directory(folder, rows, tmp_path):
     out = tmp_path / "run"
     command = [*FROWN, *map(str, train(folder, rows, out, *SMALL, "optimiser.steps=100000",
-                                       'feedback.parts=["outcome"]', "eval.every=2"))]  # fmt: skip
+                                       'method.feedback=["outcome"]', "eval.every=2"))]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
     try:
         wait_for(lambda: trained_steps(out) >= 3)
@@ -198,8 +198,9 @@ prompts = 3
 samples = 2
 [arms.outcome.feedback]
 parts = ["outcome"]
-[arms.grpo.objective]
-distillation = 0.0
+[arms.grpo]
+method = "grpo"
+#.0
 """
 
 

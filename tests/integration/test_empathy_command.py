@@ -255,7 +255,7 @@ def test_the_settings_that_the_command_always_names_are_those_with_defaults_of_t
         (["--person", "spoken"], "person.endpoint.base_url"),
         (["--person", "somebody"], "there are plain"),
         (["--person", "plain", "person.endpoint.model=x"], "by rules"),
-        (["objective.distillation=0.5"], "distillation = 0"),
+        (["method=sdpo"], 'method = "grpo"'),
         (["eval.prompts=101"], "100 people"),
         (["--task-weight", "1.5"], "task_weight"),
         (["--person", "spoken", "--task-weight", "0.5", "person.local.path=x"], "by rules"),
@@ -263,8 +263,8 @@ def test_the_settings_that_the_command_always_names_are_those_with_defaults_of_t
         ([], "give a model: --model FOLDER"),
         (["task.kind=empathy:plain"], "leave out task.kind: "),
         (["task.columns.question=q"], "leave out task.columns.question: "),
-        (["feedback.parts=['critique']"], "leave out feedback.parts: "),
-        (["feedback.critique.ask=doubt"], "leave out feedback.critique.ask: "),
+        (["feedback.leak=none"], "leave out feedback.leak: "),
+        (["critic.kind=calculator"], "leave out critic.kind: "),
     ],
 )
 def test_what_does_not_go_together_is_one_line(given, said, model, capsys):

@@ -21,7 +21,7 @@ from vllm_server import VLLMServer
 UPDATE = ["/start_weight_update", "/update_weights", "/finish_weight_update", "/reset_prefix_cache"]
 SETTINGS = (
     "model.device=cpu", "distributed.timeout=60", "sampling.prompts_per_step=3", "sampling.responses_per_prompt=2",
-    "sampling.max_new_tokens=40", 'feedback.parts=["reference"]', "optimiser.steps=3", "optimiser.lr=1e-3",
+    "sampling.max_new_tokens=40", "method=opsd", "optimiser.steps=3", "optimiser.lr=1e-3",
     "objective.importance_cap=2", "eval.every=3", "eval.prompts=1", "eval.samples=2", "checkpoint.every=1",
     "sampling.vllm.wait=0",
 )  # fmt: skip

@@ -10,7 +10,6 @@ from hypothesis.extra.numpy import arrays
 
 from frown.affect.appraisal import appraise
 from frown.affect.spikes import spikes_above
-from frown.config import CritiqueConfig
 from frown.feedback.aim import aim, choose_rollouts, choose_steps
 from frown.types import Rollout, Signals, Span, Step, Task
 
@@ -58,12 +57,12 @@ def test_aim_takes_the_most_doubtful_step_and_entropy_its_own():
     a = appraise(r)
 
     def asked(**config):
-        return aim([r], [a], CritiqueConfig(**config), rng)[0]
+        return aim([r], [a], rng=rng, **config)[0]
 
-    assert asked(ask="doubt") == (1,)
-    assert asked(ask="doubt", steps_per_rollout=2) == (1, 2)
-    assert asked(ask="entropy") == (0,)
-    assert asked(ask="all") == (0, 1, 2)
+    assert asked(how="surprisal") == (1,)
+    assert asked(how="surprisal", steps=2) == (1, 2)
+    assert asked(how="entropy") == (0,)
+    assert asked(how="all") == (0, 1, 2)
 
 
 def test_random_steps_are_even():
@@ -84,6 +83,5 @@ def test_rollouts_are_drawn_evenly_over_groups(sizes, most, seed):
 
 def test_a_budget_bounds_the_comments_and_answers_without_steps_get_none():
     rollouts = [rollout([1, 2], [Step(0, 2)], group=g) for g in range(5)] + [rollout([9.0], [], group=5)]
-    config = CritiqueConfig(ask="doubt", rollouts_per_step=3)
-    asked = aim(rollouts, [appraise(r) for r in rollouts], config, np.random.default_rng(0))
+    asked = aim(rollouts, [appraise(r) for r in rollouts], "surprisal", np.random.default_rng(0), answers=3)
     assert sum(map(len, asked)) == 3 and asked[-1] == ()

@@ -24,9 +24,8 @@ from frown.interchange import exports
 from frown.losses.advantages import tail_advantages
 from frown.policy.text import completion_text
 from frown.practice import prompts as curriculum
-from frown.practice import replay as rehearsal
+from frown.practice import replay
 from frown.runtime.processes import Ranks
-from frown.training import credit
 from frown.types import Message, TeacherView, Verdict
 from frown.viewer.page import page
 from learning import learner_of, parsed
@@ -264,7 +263,7 @@ def test_turns_are_compared_with_the_same_turn_of_the_group():
 def learner(tmp_path_factory):
     folder = byte_model(tmp_path_factory.mktemp("model"))
     settings = {"model": {"path": str(folder), "device": "cpu"}, "sampling": {"max_new_tokens": 4},
-                "objective": {"distillation": 0.5, "kl_anchor": 0.1}}  # fmt: skip
+                "method": {"type": "sdpo", "distillation": 0.5}, "loss": {"kl_anchor": 0.1}}  # fmt: skip
     learner = parsed(settings)
     torch.manual_seed(0)
     with torch.no_grad():  # away from the start, for the anchor to pull
@@ -309,8 +308,7 @@ def test_what_ranks_tokens_ranks_the_policys_own(learner):
         as_rollout(d)
         for d in play(learner.policy, Scripted(["yes", "no"]), [TASK], 1, seed=3, temperature=1.0, turns=2)
     ]
-    config = replace_objective(learner.config, policy="tail", distillation=0.0)
-    [found] = credit.advantages([r], [], np.array([1.0]), config, np.random.default_rng(0))
+    [found] = OPSA().credit([r], None, None)
     own = tail_advantages(r.logp[r.own], r.signals["entropy"][r.own])
     assert not found[~r.own].any() and np.allclose(found[r.own], own) and own.any()
     assert affect_reward([r], 1.0)[0] == pytest.approx(float(r.logp[r.own].mean()))
@@ -336,12 +334,12 @@ def test_the_distance_from_the_start_is_that_of_the_policys_own_tokens(learner):
 
 
 def test_the_mask_outlives_a_checkpoint(learner, tmp_path):
-    """A rehearsed conversation comes back with its mask, and another answer without one."""
+    """A replayed conversation comes back with its mask, and another answer without one."""
     [r] = [as_rollout(d) for d in play(learner.policy, Scripted(["yes"]), [TASK], 1, seed=3, temperature=1.0, turns=2)]
     view = TeacherView(0, r.prompt_ids, r.own.astype(np.float32))
     for rollout in (r, replace(r, sampled=None)):
-        rehearsal.write([rehearsal.Kept(rehearsal.needed(rollout), view, 1.0)], tmp_path / "kept.parquet")
-        [back] = rehearsal.read(tmp_path / "kept.parquet")
+        replay.write([replay.ReplayItem(replay.stripped(rollout), view, 1.0)], tmp_path / "kept.parquet")
+        [back] = replay.read(tmp_path / "kept.parquet")
         assert np.array_equal(back.rollout.own, rollout.own) and (back.rollout.sampled is None) == (rollout is not r)
 
 
@@ -351,10 +349,6 @@ def test_an_export_has_the_policys_own_log_probabilities(learner):
     row = {"tokens": [str(i) for i in r.ids], "logp": r.logp.tolist(), "sampled": r.sampled.tolist()}
     assert [entry.token for entry in exports._logprobs(row).content] == [str(i) for i in r.ids[r.own]]
     assert len(exports._logprobs(row | {"sampled": None}).content) == len(r.ids)
-
-
-def replace_objective(config, **changes):
-    return config.model_copy(update={"objective": config.objective.model_copy(update=changes)})
 
 
 def test_a_policy_of_conversations_is_one_process(learner):
@@ -400,7 +394,7 @@ def test_conversations_are_trained_and_evaluated_by_the_loop(tmp_path, capsys):
     settings = {
         "model": {"path": str(byte_model(tmp_path / "model")), "device": "cpu"},
         "sampling": {"prompts_per_step": 2, "responses_per_prompt": 4, "max_new_tokens": 12},
-        "objective": {"distillation": 0.0}, "optimiser": {"steps": 2, "lr": 1e-3}, "keep_rollouts": True,
+        "method": "grpo", "optimiser": {"steps": 2, "lr": 1e-3}, "keep_rollouts": True,
         "eval": {"prompts": 2, "samples": 2, "heldout_prompts": 0, "every": 2},
     }  # fmt: skip
     config = parse(RunConfig, settings, "test")

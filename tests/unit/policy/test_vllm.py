@@ -27,7 +27,7 @@ from frown.policy.load import load, resolve
 from frown.policy.policy import Policy, policy_of
 from frown.policy.sampling import Decoding, sample
 from frown.store.run_directory import RunDirectory
-from frown.training.run import execute
+from frown.training.run import train
 from frown.types import Task
 from tiny import byte_model
 from vllm_server import VLLMServer
@@ -539,7 +539,7 @@ def run_config(url, **vllm) -> RunConfig:
             "max_new_tokens": 60,
             "vllm": {"base_url": url, "wait": 0, "timeout": 60, **vllm},
         },
-        "feedback": {"parts": ["reference"]},
+        "method": "opsd",
         "task": {"steps": 2},
         "optimiser": {"steps": 2, "lr": 3e-3},
         "objective": {"importance_cap": 1.05},
@@ -557,7 +557,7 @@ def lab_server():
 
 def test_two_steps_with_the_weights_sent_each_time(lab_server, wire, tmp_path):
     wire[lab_server.url] = lab_server.wire
-    execute(run_config(lab_server.url), tmp_path / "run")
+    train(run_config(lab_server.url), tmp_path / "run")
     run = RunDirectory(tmp_path / "run")
     assert run.status == ("finished", "")
     steps = [m for m in run.metrics() if "loss" in m]
@@ -581,7 +581,7 @@ def test_two_steps_with_old_weights_show_a_mismatch_that_the_cap_bounds(lab_serv
 
     monkeypatch.setattr(local, "importance_weight", weight)
     wire[lab_server.url] = lab_server.wire
-    execute(run_config(lab_server.url, sync_every=10), tmp_path / "run")
+    train(run_config(lab_server.url, sync_every=10), tmp_path / "run")
     steps = [m for m in RunDirectory(tmp_path / "run").metrics() if "loss" in m]
     assert steps[0]["mismatch"] < 1e-6 < 1e-4 < steps[1]["mismatch"]
     assert max(seen) == pytest.approx(1.05)  # some token is likelier now by more than the cap
