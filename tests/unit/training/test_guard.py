@@ -20,6 +20,7 @@ from frown.training.record import flat_groups, repetition
 from frown.training.run import train
 from kill_loop import differences
 from small_run import stop_in
+from learning import learner_of
 
 HEALTHY = {"length": 30.0, "policy_entropy": 0.4, "repetition": 0.1, "truncated": 0.0, "flat_groups": 0.3,
            "well_formed": 0.98}  # fmt: skip
