@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from frown.store.run_directory import ROW_GROUP, rollout_columns
+from frown.store.rollouts import ROW_GROUP, schema
 
 SIGNALS = ("surprisal", "entropy", "varentropy", "top_probability", "margin", "self_certainty")
 TEACHER = ("weight", "log_ratio", "teacher_entropy", "divergence")

@@ -11,7 +11,8 @@ import pytest
 
 from browser import opened, wait_until
 from frown.config import CompareConfig
-from frown.store.run_directory import RunDirectory, write_rollouts
+from frown.store.rollouts import write_rollouts
+from frown.store.run_directory import RunDirectory
 from frown.viewer.file import write_file
 from frown.viewer.history import history
 from frown.viewer.index import GRAVITY, read_index

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from frown.store.run_directory import write_rollouts
+from frown.store.rollouts import write_rollouts
 
 TAGS = ["<script>window.hit=1</script>", "</script><script>window.hit=2</script>", "<img src=x onerror=window.hit=3>"]
 TAGS += ["<!--", "]]>", "&lt;b&gt;", "{{data}}", "{{script}}", "javascript:window.hit=4", '" onmouseover="window.hit=5']

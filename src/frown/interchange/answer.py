@@ -10,7 +10,7 @@ import numpy as np
 
 from frown.affect.appraisal import appraise
 from frown.policy.text import steps_of_tokens
-from frown.store.run_directory import rollout_row
+from frown.store.rollouts import rollout_row
 from frown.tasks.data import task_id
 from frown.tasks.steps import split_steps
 from frown.types import Feedback, Floats, Message, Rollout, Signals, Task, Verdict

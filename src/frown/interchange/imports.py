@@ -11,7 +11,7 @@ from frown.errors import FrownError
 from frown.interchange.answer import Answer, rows
 from frown.interchange.chat import read_chats
 from frown.interchange.trl import COLUMNS, read_completions
-from frown.store.run_directory import write_rollouts
+from frown.store.rollouts import write_rollouts
 
 
 def import_rollouts(source: Path, out: Path, *, score: str | None = None) -> dict[str, int]:

@@ -12,7 +12,8 @@ from frown.errors import FrownError
 from frown.evals.profile import Judged, profile
 from frown.evals.summary import SCHEMA
 from frown.report.again import command
-from frown.store.run_directory import RunDirectory, run_name
+from frown.store.run_directory import RunDirectory
+from frown.store.run_reader import run_name
 
 Kind = Literal["training run", "comparison", "evaluation"]
 _KEYS = {

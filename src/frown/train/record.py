@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,12 @@ from frown.evals.accuracy import avg_at_k
 from frown.feedback.compose import groups
 from frown.learner.engine import LocalEngine
 from frown.policy.text import completion_text, token_texts
+from frown.store.record import RolloutRecord, TeacherReading
 from frown.store.run_directory import RunDirectory
 from frown.tasks.base import Environment
 from frown.train.evaluation import Cost, evaluate
 from frown.train.lesson import Lesson
-from frown.types import Feedback, Floats, Rollout
+from frown.types import Appraisal, Feedback, Floats, Rollout
 
 
 def step_metrics(rollouts: Sequence[Rollout], scores: np.ndarray) -> dict[str, Any]:
@@ -81,22 +83,39 @@ def keep_rollouts(
 ) -> None:
     """Write the rollouts of a step with their signals, spans, feedback and advantages, and what the teacher made of
     each token."""
-    seen = {
-        v.rollout: {
-            "teacher_prompt": completion_text(engine.tokenizer, v.context_ids),
-            "weight": v.weight,
-            **{name: values[name] for name in ("log_ratio", "teacher_entropy", "divergence")},
-        }
-        for v, values in zip(lesson.views, read[: len(lesson.views)], strict=True)
+    teachers = {
+        view.rollout: TeacherReading(
+            context_ids=view.context_ids,
+            weight=view.weight,
+            prompt=completion_text(engine.tokenizer, view.context_ids),
+            log_ratio=values["log_ratio"],
+            entropy=values["teacher_entropy"],
+            divergence=values["divergence"],
+        )
+        for view, values in zip(lesson.views, read[: len(lesson.views)], strict=True)
     }
-    told = lesson.appraisals, lesson.feedback, advantages, *readable(rollouts, engine)
-    run.add_rollouts(step, rollouts, *told, seen)
+    records = [
+        replace(kept, feedback=feedback, advantage=advantage, teacher=teachers.get(i))
+        for i, (kept, feedback, advantage) in enumerate(
+            zip(records_of(rollouts, lesson.appraisals, engine), lesson.feedback, advantages, strict=True)
+        )
+    ]
+    run.add_rollouts(step, records)
 
 
-def readable(rollouts: Sequence[Rollout], engine: LocalEngine) -> tuple[list[list[str]], list[str]]:
-    """Each answer token by token, and the prompt that the student was shown, as text."""
-    tokens = [token_texts(engine.tokenizer, r.ids.tolist()) for r in rollouts]
-    return tokens, [completion_text(engine.tokenizer, r.prompt_ids) for r in rollouts]
+def records_of(
+    rollouts: Sequence[Rollout], appraisals: Sequence[Appraisal], engine: LocalEngine
+) -> list[RolloutRecord]:
+    """Appraised answers with their prompt and their tokens as text."""
+    return [
+        RolloutRecord(
+            rollout,
+            appraisal,
+            prompt=completion_text(engine.tokenizer, rollout.prompt_ids),
+            tokens=tuple(token_texts(engine.tokenizer, rollout.ids.tolist())),
+        )
+        for rollout, appraisal in zip(rollouts, appraisals, strict=True)
+    ]
 
 
 def measure(
@@ -120,7 +139,7 @@ def measure(
     def keep(answers: list[Rollout]) -> None:
         if split == "test" and engine.config.keep_rollouts:
             appraisals = [appraise(r, rules, normaliser=normaliser) for r in answers]
-            run.add_answers(step, split, answers, appraisals, *readable(answers, engine))
+            run.add_answers(step, split, records_of(answers, appraisals, engine))
 
     for split, n in splits.items():
         if n:

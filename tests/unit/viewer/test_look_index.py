@@ -6,7 +6,7 @@ import pytest
 
 from frown.affect.quadrants import step_quadrants
 from frown.errors import FrownError
-from frown.store.run_directory import write_rollouts
+from frown.store.rollouts import write_rollouts
 from frown.types import Verdict
 from frown.viewer.history import history
 from frown.viewer.index import GRAVITY, LABELS, find, read_index

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frown.errors import FrownError
-from frown.store.run_directory import write_rollouts
+from frown.store.rollouts import write_rollouts
 from frown.viewer.file import choose, document, write_file
 from frown.viewer.index import read_index
 from frown.viewer.page import as_json, fragments, packed, page
