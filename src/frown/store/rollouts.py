@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self, get_args
@@ -42,6 +42,7 @@ ROW_GROUP = 64
 """Rollouts of a file that are read at a time, at most, so that one among many opens at once."""
 SIGNAL = "signal_"
 """What the column of a signal begins with."""
+_ORIGIN = tuple(f.name for f in fields(Origin))
 _KEY = b"frown.rollouts"
 """Of the schema metadata, where the version stands."""
 
@@ -54,6 +55,33 @@ def write_rollouts(path: Path, records: Sequence[RolloutRecord]) -> None:
     signals = [name for r in records if r.rollout.signals is not None for name in r.rollout.signals.values]
     table = pa.Table.from_pylist([_row(r) for r in records], schema=schema(signals))
     write_whole(path, lambda part: pq.write_table(table, part, compression="zstd", row_group_size=ROW_GROUP))
+
+
+def gather_rollouts(origins: Mapping[Path, Sequence[Origin]], target: Path) -> None:
+    """Write the rollouts of several files to one, each with its origin. Signals that some lack are null there.
+
+    Files are read one after the other. Raises FrownError where one cannot be read, or the target not be written.
+    """
+    write_whole(target, lambda part: _gather(origins, part))
+
+
+def _gather(origins: Mapping[Path, Sequence[Origin]], part: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    signals = dict.fromkeys(name for path in origins for name in pq.read_schema(path).names if name.startswith(SIGNAL))
+    whole = schema([name.removeprefix(SIGNAL) for name in signals])
+    with pq.ParquetWriter(part, whole, compression="zstd") as writer:
+        for path, of in origins.items():
+            with read_rollouts(path) as file:
+                table = file.table(file.schema.names)
+            named = pa.Table.from_pylist([asdict(origin) for origin in of], whole)
+            columns = [
+                named[f.name] if f.name in _ORIGIN
+                else table[f.name] if f.name in table.column_names else pa.nulls(len(table), f.type)
+                for f in whole
+            ]  # fmt: skip
+            writer.write_table(pa.Table.from_arrays(columns, schema=whole), row_group_size=ROW_GROUP)
 
 
 def read_rollouts(path: Path) -> RolloutFile:
@@ -136,6 +164,11 @@ class RolloutFile(Sequence[RolloutRecord]):
         """Some columns as arrow record batches of at most `size` rows. No other thread may read meanwhile."""
         with self._one_reader:
             yield from self._source.iter_batches(batch_size=size, columns=list(columns))
+
+
+def question(task: Task) -> str:
+    """The last user turn of a task; "" where there is none, as in another program's log."""
+    return next((m["content"] for m in reversed(task.messages) if m["role"] == "user"), "")
 
 
 def is_rollout_file(path: Path) -> bool:
@@ -256,7 +289,7 @@ def _record(row: Mapping[str, Any]) -> RolloutRecord:
 def _task_row(task: Task) -> dict[str, Any]:
     return {
         "task": task.id,
-        "question": next((m["content"] for m in reversed(task.messages) if m["role"] == "user"), ""),
+        "question": question(task),
         "task_messages": json.dumps(_plain(task.messages)),
         "task_answer": task.answer,
         "task_solution": task.solution,
