@@ -44,7 +44,7 @@ class Answer:
     """The final answer in it, where the log names one."""
     step: int = 0
     task: str | None = None
-    """What the log calls the task; None: told by its messages."""
+    """What the log calls the task; None: said by its messages."""
 
 
 def records(answers: Sequence[Answer]) -> list[RolloutRecord]:
@@ -83,7 +83,7 @@ def _record(answer: Answer, task: str, group: int) -> RolloutRecord:
 
 
 def _with_tokens(rollout: Rollout, tokens: Sequence[LoggedToken]) -> Rollout:
-    """The answer with its tokens, the signals that can be told from them, and its written-out steps."""
+    """The answer with its tokens, the signals that can be read from them, and its written-out steps."""
     raw = b"".join(t.raw for t in tokens)
     text = raw.decode("utf-8", "replace")
     ends = np.cumsum([len(t.raw) for t in tokens]).tolist()

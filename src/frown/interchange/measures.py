@@ -20,7 +20,7 @@ MEASURES = {"ece": ece, "ece_equal_mass": ece_equal_mass, "brier": brier, "nll":
 
 
 def measure(index: Index) -> dict[str, Any]:
-    """Plain data, as JSON takes it; what cannot be told is None.
+    """Plain data, as JSON takes it; what is unknown is None.
 
     `rollouts`, `scored`, `with_logprobs` and `tokens` are counts; `mean_score` is over the scored ones, `surprisal`
     (nats) over all tokens. `calibration`: by kind of confidence (`min_probability`, the probability of the weakest
@@ -95,5 +95,5 @@ def table(measured: Mapping[str, Any]) -> RenderableType:
     )
     for kind, values in measured["calibration"].items():
         drawn.add_row(kind.replace("_", " "), str(values["answers"]), *(decimal(values[m], 3) for m in MEASURES))
-    note = "Lower is better, but for AUROC (.5 is chance). A dash: it cannot be told."
+    note = "Lower is better, but for AUROC (.5 is chance). A dash: it is unknown."
     return Group(Text(head), drawn, Text(note, "dim"))
