@@ -16,6 +16,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from frown.training.lesson import prepare
 
 from benchmarks import peer
 from benchmarks.measuring import cpu_seconds
@@ -25,11 +26,11 @@ from frown.config import RunConfig, parse
 from frown.lab import words
 from frown.lab.environment import LabEnvironment
 from frown.lab.text import CONTEXT_MARK
-from frown.learner.engine import LocalEngine
+from frown.learner.learner import Learner
 from frown.policy.load import Loaded, load
-from frown.train.evaluation import judge
-from frown.train.lesson import prepare
-from frown.train.loop import advantages, seed_of
+from frown.policy.policy import policy_of
+from frown.training.evaluation import judge
+from frown.training.loop import advantages, seed_of
 from frown.types import Task
 
 PROMPTS, GROUP, MAX_NEW_TOKENS, RATE = 16, 8, 96, 1e-4
@@ -51,31 +52,31 @@ class OwnSteps:
 
     def __init__(self, config: RunConfig, environment: LabEnvironment):
         self.config, self.environment = config, environment
-        self.engine = LocalEngine(config)
+        self.learner = Learner(policy_of(config), config)
         self.normaliser = Normaliser()
         self.rng = np.random.default_rng(0)
         self.parts: dict[str, list[float]] = {}
         self.tokens: list[int] = []
 
     def step(self, number: int, tasks: list[Task]) -> float:
-        """CPU-seconds of one step on some prompts; see `frown.train.loop.train`."""
+        """CPU-seconds of one step on some prompts; see `frown.training.loop.train`."""
         began = time.process_time()
-        config, engine = self.config, self.engine
+        config, learner, policy = self.config, self.learner, self.learner.policy
         with self._timed("sample"):
             seed = seed_of(config.seed, number)
-            answers = engine.sample(tasks, GROUP, seed=seed, temperature=config.sampling.temperature)
+            answers = policy.sample(tasks, GROUP, seed=seed, temperature=config.sampling.temperature)
         with self._timed("judge and prepare"):
-            rollouts = judge(answers, self.environment, engine)
+            rollouts = judge(answers, self.environment, policy)
             self.normaliser = self.normaliser.update([r.signals for r in rollouts if r.signals is not None])
             lesson = prepare(
-                rollouts, config, self.environment, engine, self.rng, critic=None, normaliser=self.normaliser
+                rollouts, config, self.environment, policy, self.rng, critic=None, normaliser=self.normaliser
             )
             scores = np.array([r.verdict.score if r.verdict else np.nan for r in rollouts])
             reward = advantages(rollouts, lesson.appraisals, scores, config, self.rng)
         with self._timed("forward and backward"):
-            engine.forward_backward(rollouts, lesson.views, reward)
+            learner.backward(rollouts, lesson.views, reward, distillation=config.objective.distillation)
         with self._timed("step"):
-            engine.step()
+            learner.step()
         self.tokens.append(sum(len(r.ids) for r in rollouts))
         return time.process_time() - began
 

@@ -38,7 +38,7 @@ def bench() -> Bench:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    keep_freed_memory()  # as the engine does; it serves both
+    keep_freed_memory()  # as a policy does; it serves both
     folder = model_path(MODEL)
     model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)

@@ -1,4 +1,4 @@
-"""Student and teacher forward and backward on one batch of answers of realistic lengths: `LocalEngine` beside TRL.
+"""Student and teacher forward and backward on one batch of answers of realistic lengths: `Learner` beside TRL.
 
 The model is a random Qwen3 of 4 layers, width 256, and a vocabulary of 8,192 (or what a caller asks for): trunk and
 head share the work as in a model of a billion parameters, and two cores finish in minutes.
@@ -18,7 +18,8 @@ import torch
 from benchmarks import peer
 from benchmarks.measuring import agree, interleaved, medians, relative_error
 from frown.config import RunConfig, parse
-from frown.learner.engine import LocalEngine
+from frown.learner.learner import Learner
+from frown.policy.policy import policy_of
 from frown.types import Ints, Rollout, Task, TeacherView
 
 GROUP = 8
@@ -98,15 +99,16 @@ def save_model(folder: Path, shape: Shape) -> Path:
 
 
 class Own:
-    """frown's engine with some groups to learn from."""
+    """frown's learner with some groups to learn from."""
 
     def __init__(self, folder: Path):
         values = {"model": {"path": str(folder), "device": "cpu"}, "teacher": {"weights": "live"}}
-        self.engine = LocalEngine(parse(RunConfig, values, "benchmark"))
+        config = parse(RunConfig, values, "benchmark")
+        self.learner = Learner(policy_of(config), config)
 
     def run(self, groups: Sequence[Group]) -> float:
         """The loss; the gradients lie at the model. A token weighs one over its answer's length, as in TRL's mean."""
-        self.engine.optimiser.zero_grad(set_to_none=True)
+        self.learner.optimiser.zero_grad(set_to_none=True)
         rollouts, views = [], []
         for g, group in enumerate(groups):
             task = Task(str(g), ({"role": "user", "content": ""},), "")
@@ -117,7 +119,7 @@ class Own:
                 logp = np.zeros(len(ids), np.float32)
                 rollouts.append(Rollout(task, g, group.prompt, ids, logp, 1.0, "length", ""))
         advantages = [np.zeros(len(r.ids), np.float32) for r in rollouts]
-        return self.engine.forward_backward(rollouts, views, advantages).averages["loss"]
+        return self.learner.backward(rollouts, views, advantages, distillation=1.0).averages["loss"]
 
 
 class Padded:
@@ -223,7 +225,7 @@ def compared(own: Own, padded: Padded, groups: Sequence[Group]) -> dict[str, Any
     )
     agreement = {
         "loss": abs(losses["ours"] - losses["peer"]) / abs(losses["peer"]),
-        "gradient": relative_error(gradients(own.engine.model), gradients(padded.model)),
+        "gradient": relative_error(gradients(own.learner.policy.model), gradients(padded.model)),
     }
     needed = tokens(groups)
     return {

@@ -14,13 +14,13 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from frown.training.lesson import COPIES, step_scores
 
 from frown.config import RunConfig, parse
 from frown.evals.signal_quality import signal_quality
-from frown.learner.engine import LocalEngine
+from frown.policy.policy import Policy, policy_of
 from frown.tasks.load import load_environment
-from frown.train.evaluation import judge
-from frown.train.lesson import COPIES, step_scores
+from frown.training.evaluation import judge
 from frown.types import Rollout, Signals
 
 NAMES = (
@@ -32,21 +32,21 @@ FIXED = np.log(2.0)
 
 
 @torch.no_grad()
-def fresh_draws(engine: LocalEngine, rollout: Rollout, generator: torch.Generator) -> np.ndarray:
+def fresh_draws(policy: Policy, rollout: Rollout, generator: torch.Generator) -> np.ndarray:
     """Surprisal of one new token at each place of an answer, drawn from the distribution there: float32[T]."""
     ids = torch.tensor(np.concatenate([rollout.prompt_ids, rollout.ids[:-1]]))[None]
-    logits = engine.model(input_ids=ids).logits[0, len(rollout.prompt_ids) - 1 :].float() / rollout.temperature
+    logits = policy.model(input_ids=ids).logits[0, len(rollout.prompt_ids) - 1 :].float() / rollout.temperature
     logp = logits.log_softmax(-1)
     drawn = torch.multinomial(logp.exp(), 1, generator=generator)
     return -logp.gather(1, drawn)[:, 0].numpy()
 
 
-def read(engine: LocalEngine, environment, config: RunConfig, temperature: float) -> list[Rollout]:
+def read(policy: Policy, environment, config: RunConfig, temperature: float) -> list[Rollout]:
     """Judged answers with every signal in them."""
     tasks = environment.test_tasks("test", 100)
-    rollouts = judge(engine.sample(tasks, 8, seed=7, temperature=temperature), environment, engine)
-    given = step_scores(rollouts, config.feedback.critique, engine, np.random.default_rng(0))
-    variance = engine.prediction_variance(rollouts, copies=COPIES, seed=0)
+    rollouts = judge(policy.sample(tasks, 8, seed=7, temperature=temperature), environment, policy)
+    given = step_scores(rollouts, config.feedback.critique, policy, np.random.default_rng(0))
+    variance = policy.prediction_variance(rollouts, copies=COPIES, seed=0)
     generator = torch.Generator().manual_seed(0)
     out = []
     for r, contested, spread in zip(rollouts, given["disagreement"], variance, strict=True):
@@ -54,7 +54,7 @@ def read(engine: LocalEngine, environment, config: RunConfig, temperature: float
         for (a, b), share in zip(r.steps, contested or (), strict=contested is not None):
             by_token[a:b] = share
         more = {"disagreement": by_token, "mutual_information": spread}
-        more["resampled_surprisal"] = fresh_draws(engine, r, generator)
+        more["resampled_surprisal"] = fresh_draws(policy, r, generator)
         out.append(replace(r, signals=Signals({**r.signals.values, **more})))
     return out
 
@@ -79,7 +79,7 @@ def main(family: str, paths: list[str]) -> None:
                 "this experiment",
             )
             environment = load_environment(config.task)
-            rollouts = read(LocalEngine(config), environment, config, temperature)
+            rollouts = read(policy_of(config), environment, config, temperature)
             found = signal_quality(rollouts)
             steps = [float(r.signals["surprisal"][a:b].max()) for r in rollouts for a, b in r.steps]
             print(f"\n**{path}**, temperature {temperature}: {figure(found['steps']['prevalence'])} of the steps are")

@@ -1,10 +1,18 @@
-"""One torch thread: two on a busy two-core machine were thirty times slower."""
+"""What all tests share: one torch thread, and a marker for the lane that a test lies in."""
 
 import os
+from pathlib import Path
 
+import pytest
+
+# Two threads on a busy two-core machine were thirty times slower than one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+pytest_plugins = ["browser"]  # its fixtures once for all files: there is room for one Playwright at a time
+
+TESTS = Path(__file__).parent
 
 
 def pytest_configure(config):
@@ -19,4 +27,7 @@ def pytest_configure(config):
     torch.set_num_threads(1)
 
 
-pytest_plugins = ["browser"]  # its fixtures once for all files: there is room for one Playwright at a time
+def pytest_collection_modifyitems(items):
+    """Mark each test with its lane, which is the folder it lies in."""
+    for item in items:
+        item.add_marker(getattr(pytest.mark, item.path.relative_to(TESTS).parts[0]))

@@ -6,7 +6,7 @@ number of prompt tokens. Log-probabilities and entropies are in nats, probabilit
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypedDict
 
@@ -36,7 +36,7 @@ class Task:
     """What is asked. How an answer is judged is the environment's business: `Environment.verify(tasks, texts)`.
 
     `id` is a content hash; `answer` the reference answer; `solution` a worked reference solution in the form
-    the policy would write it, or None; `data` what the environment needs to judge and criticise.
+    the policy would write it, or None; `data` what the environment needs to judge and criticise, and nobody else reads.
     """
 
     id: str
@@ -44,6 +44,9 @@ class Task:
     answer: str
     solution: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
+    expert_steps: tuple[int, ...] | None = None
+    """The written-out steps (0-based) that an expert would look at first, whatever the answer; None where no rule of
+    thumb is known."""
 
     @property
     def question(self) -> str:
@@ -140,6 +143,9 @@ class Rollout:
     Where False, `logp` is 0 (nothing was chosen there) and every signal NaN. None: all of them."""
     earned: tuple[float, ...] | None = None
     """What each of the steps earned by itself, in the unit of whoever says so; None where nobody does."""
+    episode: int | None = None
+    """The conversation that this rollout is one turn of, where a conversation is several rollouts: its turns share this
+    number within a batch, stand together and in order, and share the verdict. None: the rollout is all of it."""
 
     def __post_init__(self) -> None:
         if len(self.logp) != len(self.ids):
@@ -156,6 +162,16 @@ class Rollout:
     def truncated(self) -> bool:
         """Whether the answer was cut at the token limit."""
         return self.stop == "length"
+
+
+def episodes(rollouts: Sequence[Rollout]) -> list[list[int]]:
+    """The rollouts (by index) of each episode, in order of appearance: the turns of a conversation that is several
+    rollouts, or one rollout by itself."""
+    members: dict[tuple[str, int], list[int]] = {}
+    for i, rollout in enumerate(rollouts):
+        key = ("alone", i) if rollout.episode is None else ("episode", rollout.episode)
+        members.setdefault(key, []).append(i)
+    return list(members.values())
 
 
 Label = Literal["frustration", "doubt", "confusion", "ambivalence", "overconfidence", "confidence"]

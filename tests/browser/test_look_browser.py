@@ -44,9 +44,9 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A comparison of three arms, two steps each, with its report."""
-    from frown.compare.cells import begin, summary
+    from frown.comparison.cells import begin, summary
     from frown.report.html import write_report
-    from frown.train.run import execute
+    from frown.training.run import execute
 
     folder = tmp_path_factory.mktemp("look") / "demo"
     settings = CompareConfig.model_validate(SETTINGS)

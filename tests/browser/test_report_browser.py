@@ -3,13 +3,12 @@
 import json
 
 import pytest
-from test_evals_summary import full_summary
-from test_report import hostile_summary
 
 from browser import opened
 from frown.config import CompareConfig
 from frown.evals.summary import to_json
 from frown.report.html import write_report
+from summaries import full_summary, hostile_summary
 
 SETTINGS = {
     "baseline": "grpo",
@@ -30,12 +29,12 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     """A page of each kind, of runs that are made here."""
-    from frown.compare.cells import begin, run_all, summary
+    from frown.comparison.cells import begin, run_all, summary
     from frown.config import RunConfig, load
     from frown.inspect.evaluate import assess, settings
     from frown.inspect.probe import probe
     from frown.inspect.subjects import subjects
-    from frown.train.run import execute
+    from frown.training.run import execute
 
     folder = tmp_path_factory.mktemp("reports")
     config = CompareConfig.model_validate(SETTINGS)

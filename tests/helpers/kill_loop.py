@@ -1,6 +1,6 @@
 """Kill a training run with SIGKILL at random times, resume it each time, and compare it with one that was left alone.
 
-    python tests/kill_loop.py --kills 50 --out /tmp/kills
+    python tests/helpers/kill_loop.py --kills 50 --out /tmp/kills
 
 Everything that is written must be equal at the end, but for seconds. `test_resume.py` runs a few kills of this.
 """

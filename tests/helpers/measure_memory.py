@@ -26,28 +26,28 @@ def forget() -> None:
 
 def measure(folder: str, changes: dict) -> dict[str, float]:
     from frown.config import RunConfig, parse
-    from frown.learner.engine import LocalEngine
+    from frown.learner.learner import Learner
     from frown.losses.head import chunk_bytes
     from frown.plan import plan
     from frown.plan.sizes import shapes
+    from frown.policy.policy import policy_of
     from frown.policy.text import prompt_ids
     from frown.types import Task, TeacherView
 
     sampling = {"prompts_per_step": 4, "responses_per_prompt": 4, "max_new_tokens": 100}
     values = {"model": {"path": folder, **changes}, "task": {"kind": "exact"}, "sampling": sampling}
     config = parse(RunConfig, values, "test")
-    LocalEngine(config)  # what is loaded once and stays
+    Learner(policy_of(config), config)  # what is loaded once and stays
     gc.collect()
     before = resident("VmRSS")
-    engine = LocalEngine(config)
-    engine.eos_ids = []  # every answer runs to its limit
+    learner = Learner(policy_of(config), config)
+    learner.policy.eos_ids = []  # every answer runs to its limit
     tasks = [Task(str(i), ({"role": "user", "content": "x" * 50},), "") for i in range(4)]
     forget()
-    rollouts = engine.sample(tasks, 4, seed=0, temperature=1.0)
-    context = prompt_ids(engine.tokenizer, [{"role": "user", "content": "y" * 50}])
+    rollouts = learner.policy.sample(tasks, 4, seed=0, temperature=1.0)
+    context = prompt_ids(learner.policy.tokenizer, [{"role": "user", "content": "y" * 50}])
     views = [TeacherView(i, context, np.ones(len(r.ids), np.float32)) for i, r in enumerate(rollouts)]
-    engine.forward_backward(rollouts, views, [np.zeros(len(r.ids), np.float32) for r in rollouts])
-    engine.step()
+    learner.learn(rollouts, views, [np.zeros(len(r.ids), np.float32) for r in rollouts], distillation=1.0)
     held = resident("VmHWM") - before
 
     lengths = plan.Lengths(len(rollouts[0].prompt_ids), 100, len(context), True)

@@ -1,4 +1,4 @@
-"""An engine that says what it is told to, and chat templates of several kinds."""
+"""A policy that says what it is told to, and chat templates of several kinds."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def merging_tokenizer():
 
 
 class Puppet:
-    """An engine that says given ids, whatever it is asked; every token of turn t has log-probability -(t + 1)."""
+    """A policy that says given ids, whatever it is asked; every token of turn t has log-probability -(t + 1)."""
 
     def __init__(self, tokenizer, template, says, room=10_000):
         self.tokenizer, self.says, self.room = tokenizer, [np.asarray(s, np.int64) for s in says], room

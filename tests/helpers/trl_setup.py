@@ -11,7 +11,8 @@ import torch
 from datasets import Dataset
 from trl.experimental.sdpo import SDPOConfig
 
-TESTS = Path(__file__).resolve().parent
+from paths import HELPERS, ROOT
+
 PROMPTS = [{"prompt": [{"role": "user", "content": word}]} for word in ("ab", "c", "def", "gh", "i", "jkl", "m", "no")]
 
 
@@ -88,7 +89,7 @@ def train_quietly(made) -> list[dict[str, float]]:
 
 def launched(command: list[str], seconds: int, **environment: str) -> str:
     """Run a command with all its children, none of which outlives it; what it said where it failed."""
-    path = [str(TESTS.parents[1] / "src"), str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    path = [str(ROOT / "src"), str(HELPERS), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), **environment}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True

@@ -1,6 +1,6 @@
 """Short runs of `FrownSDPOTrainer` in as many processes as this is launched with; writes their logs as JSON.
 
-python -m torch.distributed.run --standalone --nproc_per_node 2 tests/trl_two.py MODEL FOLDER
+python -m torch.distributed.run --standalone --nproc_per_node 2 tests/helpers/trl_two.py MODEL FOLDER
 """
 
 import json

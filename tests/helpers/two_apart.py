@@ -1,6 +1,6 @@
 """`frown train` in processes that share no folder: each works in FOLDER/RANK and leaves its id in FOLDER/RANK.pid.
 
-python -m torch.distributed.run --standalone --nproc_per_node 2 tests/two_apart.py FOLDER train ...
+python -m torch.distributed.run --standalone --nproc_per_node 2 tests/helpers/two_apart.py FOLDER train ...
 """
 
 import os

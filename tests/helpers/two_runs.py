@@ -1,7 +1,7 @@
 """Runs in two processes, one after another: FOLDER/runs.json holds the name and the settings of each, which is in
 FOLDER/NAME. One that is there already goes on.
 
-python -m torch.distributed.run --standalone --nproc_per_node 2 tests/two_runs.py FOLDER
+python -m torch.distributed.run --standalone --nproc_per_node 2 tests/helpers/two_runs.py FOLDER
 """
 
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from frown.config import RunConfig, load
 from frown.runtime.processes import joined
-from frown.train import run
+from frown.training import run
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])

@@ -1,6 +1,6 @@
 """What passes between two processes, and what each holds of a sharded model; what each saw is in FOLDER/RANK.json.
 
-python -m torch.distributed.run --standalone --nproc_per_node 2 tests/two_talk.py FOLDER
+python -m torch.distributed.run --standalone --nproc_per_node 2 tests/helpers/two_talk.py FOLDER
 """
 
 import json
@@ -12,8 +12,9 @@ import torch
 
 from frown.config import RunConfig, parse
 from frown.errors import FrownError, NotFinite
-from frown.learner.engine import LocalEngine
-from frown.learner.shards import is_part, whole
+from frown.learner.learner import Learner
+from frown.policy.parts import is_part, whole
+from frown.policy.policy import policy_of
 from frown.runtime.processes import Ranks, joined
 
 ALIKE = {"distributed": {"sharding": "fsdp2", "timeout": 60}}
@@ -37,19 +38,20 @@ def fails(ranks: Ranks, where: int, error: Exception):
 
 def held(config: RunConfig, ranks: Ranks) -> dict:
     """Which share of the weights is here, and whether each process may decode as long as it likes."""
-    engine = LocalEngine(config, ranks)
+    learner = Learner(policy_of(config, ranks), config)
+    model = learner.policy.model
 
     def share(inside: bool) -> float:
-        of = [p for n, p in engine.model.named_parameters() if (".layers." in n) == inside]
+        of = [p for n, p in model.named_parameters() if (".layers." in n) == inside]
         return sum((p.to_local() if is_part(p) else p).numel() for p in of) / sum(p.numel() for p in of)
 
     found = {"layers": share(True), "others": share(False)}
-    with whole(engine.model):
+    with whole(model):
         found["together"] = share(True)
         steps = 3 + 6 * ranks.rank
         with torch.inference_mode():
             for _ in range(steps):
-                engine.model(torch.tensor([[1, 2, 3]]))
+                model(torch.tensor([[1, 2, 3]]))
     assert share(True) == found["layers"]
     return {**found, "steps": ranks.gather(lambda: [steps])}
 
@@ -62,19 +64,20 @@ def resident(tensors) -> int:
 
 def taken(config: RunConfig, ranks: Ranks) -> dict:
     """Bytes of one process, by the names a plan has for them, after one step."""
-    engine = LocalEngine(config, ranks)
-    teacher = engine.teacher.copied_weights()
-    engine.model(torch.tensor([[1, 2, 3]])).logits.square().sum().backward()
-    found = {"gradients": resident(p.grad for p in engine.parameters)}
-    engine.step()
-    moments = [x for held in engine.optimiser.state.values() for name, x in held.items() if name != "step"]
+    learner = Learner(policy_of(config, ranks), config)
+    model = learner.policy.model
+    teacher = learner.teacher.copied_weights()
+    model(torch.tensor([[1, 2, 3]])).logits.square().sum().backward()
+    found = {"gradients": resident(p.grad for p in learner.parameters)}
+    learner.step()
+    moments = [x for state in learner.optimiser.state.values() for name, x in state.items() if name != "step"]
     found |= {
-        "weights": resident(engine.model.parameters()),
+        "weights": resident(model.parameters()),
         "optimiser": resident(moments),
         "teacher": resident(teacher.values()),
     }
-    with whole(engine.model):
-        found["layers"] = resident(p for n, p in engine.model.named_parameters() if ".layers." in n)
+    with whole(model):
+        found["layers"] = resident(p for n, p in model.named_parameters() if ".layers." in n)
     return found
 
 

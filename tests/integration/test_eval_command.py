@@ -22,7 +22,7 @@ LAB = Subject("lab:chains-0", 0, "lab:chains-0")
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A real run of one step with LoRA, and its config."""
-    from frown.train.run import execute
+    from frown.training.run import execute
 
     pytest.importorskip("peft")
     folder = tmp_path_factory.mktemp("runs") / "arm" / "seed3"
@@ -132,7 +132,7 @@ def test_pass_at_k_is_what_all_subsets_give():
     """Chen et al. 2021, eq. 1, against every choice of j samples, through the whole summary."""
     from itertools import combinations
 
-    from test_evals_summary import run as made_up
+    from summaries import run as made_up
 
     result = made_up("grpo", 0, prompts=7, k=5)
     right = result.last.right

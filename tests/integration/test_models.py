@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import subprocess
-import sys
 import warnings
 
 import numpy as np
@@ -16,12 +14,12 @@ import torch
 from families import FAMILIES, family_model
 from frown.config import ModelConfig, RunConfig, parse
 from frown.errors import FrownError
-from frown.learner.engine import LocalEngine
 from frown.policy import load as models
 from frown.policy.text import prompt_ids, without_system
 from frown.store.run_directory import RunDirectory
-from frown.train.run import execute
+from frown.training.run import execute
 from frown.types import Task, TeacherView
+from learning import learner_of
 from tiny import byte_model, gsm8k_rows, write_jsonl
 
 LORA = {"rank": 2, "alpha": 4}
@@ -64,14 +62,14 @@ def test_a_family_is_sampled_trained_saved_and_loaded_elsewhere(name, lora, rows
     if lora:
         pytest.importorskip("peft")
     folder = family_model(name, tmp_path / "model")
-    e = LocalEngine(settings(folder, model={"lora": lora}))
-    assert models.plain(e.model).config.tie_word_embeddings == FAMILIES[name].tied
-    assert e.tokenizer.convert_tokens_to_ids(FAMILIES[name].markers[0]) in e.eos_ids
+    e = learner_of(settings(folder, model={"lora": lora}))
+    assert models.plain(e.policy.model).config.tie_word_embeddings == FAMILIES[name].tied
+    assert e.policy.tokenizer.convert_tokens_to_ids(FAMILIES[name].markers[0]) in e.policy.eos_ids
     task = Task("t", ({"role": "user", "content": "How many?"},), "")
-    [r] = e.sample([task], 1, seed=0, temperature=1.0)
+    [r] = e.policy.sample([task], 1, seed=0, temperature=1.0)
     ids = torch.tensor(np.concatenate([r.prompt_ids, r.ids]))[None]
     with torch.no_grad():
-        logp = e.model(input_ids=ids).logits[0, len(r.prompt_ids) - 1 : -1].double().log_softmax(-1)
+        logp = e.policy.model(input_ids=ids).logits[0, len(r.prompt_ids) - 1 : -1].double().log_softmax(-1)
     np.testing.assert_allclose(r.logp, logp.gather(1, torch.tensor(r.ids)[:, None])[:, 0], atol=1e-4)
 
     execute(settings(folder, rows, model={"lora": lora}), tmp_path / "run")
@@ -110,15 +108,15 @@ def test_checkpointing_gives_the_same_gradients_and_the_same_samples(tmp_path):
     folder = byte_model(tmp_path / "model", layers=3)
     found = []
     for on in (False, True):
-        e = LocalEngine(settings(folder, model={"gradient_checkpointing": on}, teacher={"weights": "live"}))
+        e = learner_of(settings(folder, model={"gradient_checkpointing": on}, teacher={"weights": "live"}))
         tasks = [Task(t, ({"role": "user", "content": t},), "") for t in ("Hi", "How many?")]
-        rollouts = e.sample(tasks, 2, seed=1, temperature=1.0)
-        context = prompt_ids(e.tokenizer, [{"role": "user", "content": "It is 42."}])
+        rollouts = e.policy.sample(tasks, 2, seed=1, temperature=1.0)
+        context = prompt_ids(e.policy.tokenizer, [{"role": "user", "content": "It is 42."}])
         views = [TeacherView(i, context, np.ones(len(r.ids), np.float32)) for i, r in enumerate(rollouts)]
         kept: list[int] = []
         with torch.autograd.graph.saved_tensors_hooks(lambda t, kept=kept: kept.append(t.numel()) or t, lambda t: t):
-            e.forward_backward(rollouts, views, [np.zeros(len(r.ids)) for r in rollouts])
-        assert not any(m.training for m in e.model.modules())
+            e.backward(rollouts, views, [np.zeros(len(r.ids)) for r in rollouts], distillation=1.0)
+        assert not any(m.training for m in e.policy.model.modules())
         found.append(([r.text for r in rollouts], [p.grad for p in e.parameters], kept))
     (texts, gradients, all_kept), (same_texts, same_gradients, few_kept) = found
     assert texts == same_texts
@@ -169,7 +167,7 @@ def test_adapters_of_a_hub_model_name_the_model_and_not_the_cache(tmp_path, monk
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     hub_cache(tmp_path / "cache", byte_model(tmp_path / "model"))
-    e = LocalEngine(settings("some-org/tiny-model", model={"lora": LORA}))
+    e = learner_of(settings("some-org/tiny-model", model={"lora": LORA}))
     e.save(tmp_path / "saved")
     told = json.loads((tmp_path / "saved" / "adapter_config.json").read_text())
     assert told["base_model_name_or_path"] == "some-org/tiny-model"
@@ -188,33 +186,16 @@ def test_adapters_are_made_and_loaded_without_a_warning_that_nobody_can_mend(tmp
     pytest.importorskip("peft")
     with warnings.catch_warnings():
         warnings.filterwarnings("error", ".*is_gradient_checkpointing", FutureWarning)
-        LocalEngine(settings(byte_model(tmp_path / "model"), model={"lora": LORA})).save(tmp_path / "saved")
+        learner_of(settings(byte_model(tmp_path / "model"), model={"lora": LORA})).save(tmp_path / "saved")
         models.load(ModelConfig(path=str(tmp_path / "saved")))
 
 
 def test_pickled_adapters_are_not_loaded(tmp_path):
     pytest.importorskip("peft")
-    e = LocalEngine(settings(byte_model(tmp_path / "model"), model={"lora": LORA}))
+    e = learner_of(settings(byte_model(tmp_path / "model"), model={"lora": LORA}))
     e.save(tmp_path / "saved")
     state = {"weights": torch.zeros(1)}
     torch.save(state, tmp_path / "saved" / "adapter_model.bin")
     (tmp_path / "saved" / "adapter_model.safetensors").rename(tmp_path / "saved" / "other.safetensors")
     with pytest.raises(FrownError, match=r"no adapter_model.safetensors"):
         models.load(ModelConfig(path=str(tmp_path / "saved")))
-
-
-def test_without_a_network_a_hub_name_is_one_line(tmp_path):
-    """In a process of its own, as a person would see it."""
-    write_jsonl(tmp_path / "rows.jsonl", gsm8k_rows(9))
-    environment = {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path / "cache"), "HOME": str(tmp_path)}
-    words = ["--model", "some-org/none", "--task", "math", "--data", "rows.jsonl", "--out", "run"]
-    found = subprocess.run(
-        [sys.executable, "-m", "frown.cli.app", "train", *words],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=environment | {"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path)},
-    )
-    assert found.returncode == 2
-    assert "HF_HUB_OFFLINE is set" in found.stderr and "Traceback" not in found.stderr
-    assert not (tmp_path / "run").exists()

@@ -10,7 +10,7 @@ from frown.config import RunConfig, parse
 from frown.critics.base import Comment, Review
 from frown.errors import FrownError
 from frown.store.run_directory import RunDirectory
-from frown.train.run import execute
+from frown.training.run import execute
 
 
 def config(**changes) -> RunConfig:

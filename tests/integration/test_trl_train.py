@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from paths import HELPERS, ROOT
 from tiny import byte_model
 
 pytest.importorskip("trl")
@@ -29,7 +30,7 @@ from frown.trl import FrownSDPOTrainer, rows_of
 from frown.trl.context import WEIGHT
 from frown.trl.rows import task_of
 from frown.types import Feedback, Part
-from trl_setup import PROMPTS, TESTS, every_other, launched, settings, train_quietly, trainer
+from trl_setup import PROMPTS, every_other, launched, settings, train_quietly, trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -41,7 +42,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def example():
-    spec = importlib.util.spec_from_file_location("trl_sdpo", TESTS.parents[1] / "examples" / "trl_sdpo.py")
+    spec = importlib.util.spec_from_file_location("trl_sdpo", ROOT / "examples" / "trl_sdpo.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -230,7 +231,7 @@ def test_two_processes_learn_what_one_learns_from_the_same_batch(model, tmp_path
     """Also where one of them has nothing to learn from, and where a group is answered half here and half there."""
     (tmp_path / "two").mkdir()
     distributed = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    failed = launched([*distributed, str(TESTS / "trl_two.py"), str(model), str(tmp_path / "two")], 200)
+    failed = launched([*distributed, str(HELPERS / "trl_two.py"), str(model), str(tmp_path / "two")], 200)
     assert not failed, failed
     logs = json.loads((tmp_path / "two" / "log.json").read_text())
     assert set(logs) == set(trl_two.CASES)

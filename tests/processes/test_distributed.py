@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -22,90 +19,15 @@ from safetensors.torch import load_file
 from frown.config import RunConfig, load, parse
 from frown.errors import FrownError
 from frown.lab.base import model_path
-from frown.learner.rows import counted, in_step, plain_row, shared_out
+from frown.learner.rows import TrainingRow, counted, in_step, shared_out
 from frown.plan import plan
 from frown.plan.sizes import shapes
 from frown.runtime.processes import ALONE, Ranks, joined
 from frown.store import checkpoints as checkpoint
 from frown.store.run_directory import RunDirectory, SilentRunDirectory
-from paths import HELPERS as TESTS
+from paths import HELPERS
+from two_processes import ACCELERATE, SETTINGS, TORCHRUN, differences, finished, launched
 from two_talk import ALIKE, MODELS
-
-TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-ACCELERATE = (
-    "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
-    "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0",
-)  # fmt: skip
-"""--cpu would start one process: accelerate leaves several of them on CPUs to MPI."""
-
-SETTINGS = (
-    "model.device=cpu", "distributed.timeout=60", "sampling.prompts_per_step=3", "sampling.responses_per_prompt=4",
-    "sampling.max_new_tokens=48", 'feedback.parts=["sibling", "critique"]', "objective.distillation=0.7",
-    "affect.practice.rehearse=2", "affect.practice.candidates=2", "affect.practice.choose=doubt",
-    "objective.kl_anchor=0.1", "optimiser.steps=4", "optimiser.lr=1e-4", "optimiser.max_grad_norm=0.01",
-    "eval.every=4", "eval.prompts=5",
-    "eval.samples=2", "micro_batch_tokens=400", "checkpoint.every=1", "checkpoint.keep=9",
-)  # fmt: skip
-"""Shares that differ in size, several micro-batches, feedback of siblings and a critic, rehearsal, an anchor."""
-CLOCKS = {"train_seconds"}
-
-
-def launched(*arguments: str, cwd: Path | None = None) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", *arguments],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
-    )
-
-
-def finished(process: subprocess.Popen) -> None:
-    _, said = process.communicate()
-    assert process.returncode == 0, said
-
-
-def close(a: object, b: object) -> bool:
-    """Equal but for the rounding of sums in another order."""
-    if isinstance(a, float) and isinstance(b, float):
-        return math.isclose(a, b, rel_tol=1e-5, abs_tol=1e-5) or (math.isnan(a) and math.isnan(b))
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(close(a[k], b[k]) for k in a)
-    if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(map(close, a, b))
-    return a == b
-
-
-def differences(a: Path, b: Path, weights: float = 1e-6) -> list[str]:
-    """What two run directories of the same settings differ in, beyond rounding."""
-    found = []
-    for m, n in zip(*(list(RunDirectory(x).metrics()) for x in (a, b)), strict=True):
-        found += [f"{m['step']} {k}: {m.get(k)} {n.get(k)}" for k in (m.keys() | n.keys()) - CLOCKS
-                  if not close(m.get(k), n.get(k))]  # fmt: skip
-    names = [sorted(str(f.relative_to(x)) for f in x.rglob("*.parquet")) for x in (a, b)]
-    assert names[0] == names[1]
-    for name in names[0]:
-        rows = [pq.read_table(x / name).to_pylist() for x in (a, b)]
-        for i, (r, s) in enumerate(zip(*rows, strict=True)):
-            found += [f"{name} row {i} {k}" for k in r.keys() - CLOCKS if not close(unpacked(r[k]), unpacked(s[k]))]
-    last = [checkpoint.newest(x / "checkpoints")[0].path for x in (a, b)]
-    files = [{str(f.relative_to(x)) for f in x.rglob("*.safetensors")} for x in last]
-    assert files[0] == files[1] and len(files[0]) > 1
-    for file in files[0] - {"optimiser.safetensors"}:
-        x, y = (load_file(folder / file) for folder in last)
-        assert x.keys() == y.keys()
-        found += [f"{file} {k}: {gap}" for k in x if not (gap := float((x[k] - y[k]).abs().max())) <= weights]
-    return found
-
-
-def unpacked(value: object) -> object:
-    """Spans keep their evidence as JSON, context and rehearsal files their arrays as lists."""
-    if isinstance(value, list):
-        return [unpacked(v) for v in value]
-    if isinstance(value, dict):
-        return {k: json.loads(v) if k == "evidence" else v for k, v in value.items()}
-    return value
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +79,7 @@ def test_feedback_reaches_the_rollout_it_is_about(two):
 def test_a_killed_process_ends_the_run_which_goes_on_from_its_checkpoint(one, tmp_path, sharding, goes_on_in):
     """Processes that share no folder, of which the second writes nothing."""
     settings = ("train", *SETTINGS, f"distributed.sharding={sharding}", "--out", "run", "--resume")
-    both = (*TORCHRUN, str(TESTS / "two_apart.py"), str(tmp_path), *settings)
+    both = (*TORCHRUN, str(HELPERS / "two_apart.py"), str(tmp_path), *settings)
     process, run = launched(*both), RunDirectory(tmp_path / "0" / "run")
     while not any("loss" in m for m in run.metrics()) and process.poll() is None:
         time.sleep(0.01)
@@ -177,7 +99,7 @@ def test_a_killed_process_ends_the_run_which_goes_on_from_its_checkpoint(one, tm
 
 
 def test_what_passes_between_processes(tmp_path):
-    finished(launched(*TORCHRUN, str(TESTS / "two_talk.py"), str(tmp_path)))
+    finished(launched(*TORCHRUN, str(HELPERS / "two_talk.py"), str(tmp_path)))
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     assert first.pop("first_failed") == "FrownError: no such folder"
     assert first.pop("one_failed") == "FrownError: no answer"
@@ -230,13 +152,17 @@ def test_shares_are_a_partition_side_by_side_of_like_size(n, size):
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
+def row(prompt: int, ids: np.ndarray, context: np.ndarray | None = None) -> TrainingRow:
+    return TrainingRow(np.array([prompt, prompt]), context, ids, np.ones(len(ids), np.float32), np.zeros(len(ids)))
+
+
 @given(st.lists(st.lists(st.booleans(), max_size=4), min_size=1, max_size=4))
 def test_batches_in_step_are_as_many_of_each_kind_everywhere(taught):
     """Idle ones are added, none is lost, and those with a teacher come first."""
     ids, context = np.arange(5), np.arange(9)
 
     def batch(i: int, with_teacher: bool) -> list:
-        return [plain_row(np.array([i]), ids)._replace(context_ids=context if with_teacher else None)] * 2
+        return [row(i, ids, context if with_teacher else None)] * 2
 
     plans = [[batch(i, t) for i, t in enumerate(sorted(plan, reverse=True))] for plan in taught]
     found = [in_step(plans, rank) for rank in range(len(plans))]
@@ -250,7 +176,7 @@ def test_batches_in_step_are_as_many_of_each_kind_everywhere(taught):
 
 @given(st.lists(st.integers(0, 5), max_size=20), st.integers(1, 4))
 def test_rows_of_a_prompt_are_computed_in_one_process(prompts, size):
-    rows = [plain_row(np.array([p, p]), np.array([i])) for i, p in enumerate(prompts)]
+    rows = [row(p, np.array([i])) for i, p in enumerate(prompts)]
     shares = [shared_out(rows, Ranks(rank, size)) for rank in range(size)]
     assert sorted(int(r.ids[0]) for share in shares for r in share) == list(range(len(rows)))
     homes = [{int(r.prompt_ids[0]) for r in share} for share in shares]

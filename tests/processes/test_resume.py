@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from frown.compare.cells import Cell, _run_cell, run_all
+from frown.comparison.cells import Cell, _run_cell, run_all
 from frown.config import OptimiserConfig, RunConfig, load
 from frown.critics.account import Account
 from frown.errors import FrownError
@@ -23,30 +23,10 @@ from frown.learner.schedule import rate
 from frown.practice import replay as rehearsal
 from frown.store import checkpoints as checkpoint
 from frown.store.run_directory import RunDirectory
-from frown.train.run import execute
+from frown.training.run import execute
 from frown.types import Rollout, Task, TeacherView
 from kill_loop import LAB, command, differences, environment, kill_and_resume, modified
-
-SMALL = (
-    "sampling.prompts_per_step=2", "sampling.responses_per_prompt=2", "sampling.max_new_tokens=48",
-    "optimiser.steps=6", "eval.every=2", "eval.prompts=4", "eval.samples=2",
-)  # fmt: skip
-
-
-def settings(*overrides: str) -> RunConfig:
-    return load(RunConfig, None, [*SMALL, *overrides])
-
-
-def stop_in(monkeypatch, step: int) -> None:
-    """Let the run be interrupted by hand just after it has written the metrics of a step."""
-    log = RunDirectory.log
-
-    def stopped(self, metrics):
-        log(self, metrics)
-        if metrics["step"] == step and "loss" in metrics:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(RunDirectory, "log", stopped)
+from small_run import SMALL, interrupted, settings
 
 
 @pytest.fixture(scope="module")
@@ -54,15 +34,6 @@ def whole(tmp_path_factory):
     """A finished run."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     execute(settings(), folder)
-    return folder
-
-
-def interrupted(folder: Path, monkeypatch, *overrides: str, step: int = 5) -> Path:
-    with monkeypatch.context() as patch:
-        stop_in(patch, step)
-        with pytest.raises(KeyboardInterrupt):
-            execute(settings(*overrides), folder)
-    assert RunDirectory(folder).status == ("interrupted", "stopped by hand")
     return folder
 
 
@@ -90,7 +61,7 @@ def test_a_resumed_run_is_the_uninterrupted_run(overrides, tmp_path, monkeypatch
 
 
 def test_a_killed_run_loses_at_most_the_steps_since_the_last_save(tmp_path):
-    """Real processes and SIGKILL; `python tests/kill_loop.py --kills 50` does it for longer."""
+    """Real processes and SIGKILL; `python tests/helpers/kill_loop.py --kills 50` does it for longer."""
     few = (*LAB, "optimiser.steps=8", "eval.every=4", "sampling.prompts_per_step=2")
     execute(load(RunConfig, None, few), tmp_path / "whole")
     killed = kill_and_resume(tmp_path / "again", 3, random.Random(), few)

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_distributed import SETTINGS, TESTS, TORCHRUN, differences, finished, launched
 
 from families import family_model
 from frown.config import ModelConfig, RunConfig, load
@@ -19,8 +18,10 @@ from frown.losses.projection import OwnHead
 from frown.policy import load as models
 from frown.store import checkpoints as checkpoint
 from frown.store.run_directory import RunDirectory
-from frown.train.run import execute
+from frown.training.run import execute
+from paths import HELPERS
 from tiny import gsm8k_rows, write_jsonl
+from two_processes import SETTINGS, TORCHRUN, differences, finished, launched
 
 TWO = "distributed.sharding=fsdp2"
 LORA = ("model.lora.rank=3", "optimiser.lr=1e-4", "optimiser.steps=3", "eval.every=3")
@@ -64,7 +65,7 @@ def runs(tmp_path_factory) -> tuple[Path, Path, dict[str, list[str]]]:
 
 def in_two(folder: Path, settings: dict[str, list[str]]) -> Path:
     (folder / "runs.json").write_text(json.dumps(settings))
-    finished(launched(*TORCHRUN, str(TESTS / "two_runs.py"), str(folder)))
+    finished(launched(*TORCHRUN, str(HELPERS / "two_runs.py"), str(folder)))
     return folder
 
 

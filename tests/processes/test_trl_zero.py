@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from paths import HELPERS, ROOT
 from tiny import byte_model
 
 pytest.importorskip("trl")
@@ -19,10 +20,10 @@ from safetensors.torch import load_file
 
 from frown.errors import FrownError
 from frown.trl.fields import check
-from trl_setup import TESTS, launched, settings
+from trl_setup import launched, settings
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-LAUNCH = TESTS.parents[1] / "examples" / "launch"
+LAUNCH = ROOT / "examples" / "launch"
 TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 FROM_FILE = [
     "accelerate.commands.launch",
@@ -42,7 +43,7 @@ def runs(tmp_path_factory) -> Path:
     for stage in ("ddp", "1", "2"):
         (out / stage).mkdir()
         start = [sys.executable, "-m", *(FROM_FILE if stage == "2" else TORCHRUN)]
-        command = [*start, str(TESTS / "trl_zero.py"), str(model), str(out / stage), stage]
+        command = [*start, str(HELPERS / "trl_zero.py"), str(model), str(out / stage), stage]
         failed = launched(command, 250, DS_ACCELERATOR="cpu", OMP_NUM_THREADS="1")
         assert not failed, failed
     return out
@@ -105,4 +106,4 @@ def test_launch_files_are_ones_that_accelerate_reads(file):
     """By accelerate's own reader, which refuses a key that it does not know; a guide names each."""
     config = load_config_from_file(str(file))
     assert isinstance(config, ClusterConfig) and config.num_processes % config.num_machines == 0
-    assert file.name in (TESTS.parents[1] / "docs" / "scaling.md").read_text(encoding="utf-8")
+    assert file.name in (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")

@@ -12,10 +12,10 @@ import pytest
 pytest.importorskip("requests", reason="TRL's vLLM client needs requests")
 pytest.importorskip("trl", reason="the vLLM engine is TRL's")
 
-from test_distributed import ACCELERATE, TESTS, TORCHRUN, differences, finished, launched
-
 from frown.lab.base import model_path
 from frown.store.run_directory import RunDirectory
+from paths import HELPERS
+from two_processes import ACCELERATE, TORCHRUN, differences, finished, launched
 from vllm_server import VLLMServer
 
 UPDATE = ["/start_weight_update", "/update_weights", "/finish_weight_update", "/reset_prefix_cache"]
@@ -38,7 +38,7 @@ def server():
 def started(processes: int, server: VLLMServer, out: Path, *more: str) -> subprocess.Popen:
     python = ACCELERATE if processes == 2 else (*TORCHRUN[:-1], "1")
     url = f"sampling.vllm.base_url={server.url}"
-    return launched(*python, str(TESTS / "two_vllm.py"), "train", *SETTINGS, url, *more, "--out", str(out))
+    return launched(*python, str(HELPERS / "two_vllm.py"), "train", *SETTINGS, url, *more, "--out", str(out))
 
 
 def asked(server: VLLMServer) -> list:

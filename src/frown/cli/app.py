@@ -66,7 +66,7 @@ def compare(
     """
     from rich.console import Console
 
-    from frown.compare.cells import begin, run_all, summary
+    from frown.comparison.cells import begin, run_all, summary
     from frown.config import CompareConfig, load, only
     from frown.report.html import write_report
     from frown.report.live import LiveView, Watched
@@ -182,7 +182,7 @@ def train(
         console.print(f"warning: {line}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
     from frown.runtime.processes import is_first
-    from frown.train.run import execute
+    from frown.training.run import train as execute
 
     if not is_first():
         execute(settings, out, resume=resume)
@@ -664,7 +664,7 @@ def _workers(settings: CompareConfig) -> int:
     """One run a core, or a core's worth of the container's time; one alone where runs would share a GPU."""
     from frown.runtime.threads import cpu_quota, own_cores
 
-    if settings.base.model.device != "cpu" and Path("/dev/nvidia0").exists():
+    if settings.run(settings.baseline, 0).model.device != "cpu" and Path("/dev/nvidia0").exists():
         return 1
     return max(1, int(min(len(own_cores()), cpu_quota() or math.inf)))
 

@@ -92,7 +92,7 @@ class Erring:
 
     def __init__(self, critic: Critic | None, rate: float):
         if not isinstance(critic, Fallible):
-            raise FrownError("feedback.critique.error_rate needs a critic that can err on purpose, such as the lab's")
+            raise FrownError("critic.error_rate needs a critic that can err on purpose, such as the lab's")
         self._critic, self._rate = critic, rate
 
     def review(self, requests: Sequence[Request]) -> list[Review]:

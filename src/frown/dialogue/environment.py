@@ -1,8 +1,8 @@
-"""Conversations in frown's own loop: an engine whose answers are conversations, and tasks judged by holding one.
+"""Conversations in frown's own loop: a policy whose answers are conversations, and tasks judged by holding one.
 
     environment = Conversations("name", train, test)
     engine = DialogueEngine(config, partner, turns=8)
-    train(config, engine, environment, run)      # frown.train.loop
+    train(config, Learner(engine, config), environment, run)      # frown.training.loop
 
 Each answer is a whole conversation as one rollout, with the partner's verdict; evaluation holds conversations, too.
 """
@@ -22,14 +22,14 @@ from frown.dialogue.conversation import Dialogue, as_rollout
 from frown.dialogue.partner import Partner
 from frown.dialogue.play import History, play
 from frown.errors import FrownError
-from frown.learner.engine import LocalEngine
+from frown.policy.policy import Policy
 from frown.runtime.processes import ALONE, Ranks
 from frown.tasks import template
 from frown.types import Ints, Rollout, Step, Task, Verdict
 
 
-class DialogueEngine(LocalEngine):
-    """The engine for one process, whose `sample` holds conversations of at most `turns` turns with a partner.
+class DialogueEngine(Policy):
+    """A policy in one process, whose `sample` holds conversations of at most `turns` turns with a partner.
 
     `judge`: how a conversation that was scored went, instead of the partner's own verdict. `history`: what becomes of
     turns that the chat template would rewrite; a loop learns from whole conversations, so they are refused or kept.
@@ -48,7 +48,13 @@ class DialogueEngine(LocalEngine):
     ) -> None:
         if ranks.size > 1:
             raise FrownError("conversations are trained in one process; launch it without accelerate or torchrun")
-        super().__init__(config, ranks)
+        super().__init__(
+            config.model,
+            config.sampling,
+            sampling_batch_tokens=config.sampling_batch_tokens,
+            micro_batch_tokens=config.micro_batch_tokens,
+            ranks=ranks,
+        )
         self._partner, self._turns, self._judge = partner, turns, judge
         self._history: History = history
 

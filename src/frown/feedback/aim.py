@@ -2,63 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, get_args
 
 import numpy as np
 
 from frown.affect.appraisal import signal, step_peaks, step_verdicts
-from frown.config import Aim, CritiqueConfig
 from frown.errors import FrownError
+from frown.feedback.compose import groups
+from frown.signals.group import sibling_disagreement, step_tokens
 from frown.types import Appraisal, Floats, Rollout
 
-NAMES: tuple[str, ...] = get_args(Aim)
+Aim = Literal[
+    "surprisal", "entropy", "margin", "varentropy", "disagreement", "variance", "learnable", "tempered", "custom",
+    "all", "random", "expert_rule", "oracle", "first_wrong", "first", "last",
+]  # fmt: skip
 """How steps are chosen; see `choose_steps`."""
+NAMES: tuple[str, ...] = get_args(Aim)
 FREE = ("all", "random", "first", "last")
 """Names that need no scores."""
 Whom = Literal["even", "failed", "aim"]
 """Which rollouts come first; see `choose_rollouts`."""
 
 
+SignalFunction = Callable[[Rollout], Floats]
+"""A signal of one's own: rollout -> one value a token [T], the largest first to be asked about."""
+
+
 def aim(
     rollouts: Sequence[Rollout],
     appraisals: Sequence[Appraisal],
-    config: CritiqueConfig,
+    how: Aim,
     rng: np.random.Generator,
     *,
-    given: Mapping[str, Sequence[Sequence[float] | None]] | None = None,
+    steps: int = 1,
+    answers: int | None = None,
+    whom: Whom = "even",
+    scores: Mapping[str, Sequence[Sequence[float] | None]] | None = None,
 ) -> list[tuple[int, ...]]:
     """For each rollout the steps to ask about, in order; () where none.
 
-    `given`: scores from elsewhere, by name, for each rollout one value a step or None: `disagreement`,
-    `domain_rule` (1 for the rule's steps, else 0). A rollout without the scores asked for is asked nothing.
+    At most `steps` of each rollout, of at most so many `answers` (None: all), of which `whom` comes first. `scores`:
+    those of `external_scores`. A rollout without the scores that `how` needs is asked nothing.
 
     Raises:
-        FrownError: when no rollout that has steps has the scores that `config.ask` needs.
+        FrownError: when no rollout that has steps has the scores that `how` needs.
     """
-    found: list[dict[str, Sequence[float]]] = []
+    known: list[dict[str, Sequence[float]]] = []
     for i, (r, a) in enumerate(zip(rollouts, appraisals, strict=True)):
-        more = {name: row for name, rows in (given or {}).items() if (row := rows[i]) is not None}
-        found.append({**step_scores(r, a, config.ask), **more})
-    able = [config.ask in FREE or config.ask in scores for scores in found]
+        more = {name: row for name, rows in (scores or {}).items() if (row := rows[i]) is not None}
+        known.append({**step_scores(r, a, how), **more})
+    able = [how in FREE or how in own for own in known]
     if rollouts and not any(ok or not r.steps for ok, r in zip(able, rollouts, strict=True)):
-        raise FrownError(
-            f"feedback.critique.ask = {config.ask!r}: {_WHY.get(config.ask, 'nothing here scores steps so')}"
-        )
-    best = [max(scores.get(config.ask, ()), default=-np.inf) for scores in found]
-    chosen = set(choose_rollouts(rollouts, config.rollouts_per_step, rng, whom=config.whom, best=best))
+        raise FrownError(f"method.aim = {how!r}: {_WHY.get(how, 'nothing here scores steps so')}")
+    best = [max(own.get(how, ()), default=-np.inf) for own in known]
+    chosen = set(choose_rollouts(rollouts, answers, rng, whom=whom, best=best))
     return [
-        choose_steps(config.ask, len(r.steps), scores, config.steps_per_rollout, rng) if i in chosen and able[i] else ()
-        for i, (r, scores) in enumerate(zip(rollouts, found, strict=True))
+        choose_steps(how, len(r.steps), own, steps, rng) if i in chosen and able[i] else ()
+        for i, (r, own) in enumerate(zip(rollouts, known, strict=True))
     ]
 
 
 _WHY = {
-    "oracle": "this task has no verdicts on single steps; use doubt",
-    "first_wrong": "this task has no verdicts on single steps; use doubt",
-    "domain_rule": "this task has no rule of its own; use doubt",
-    "own": "it needs a signal of your own: execute(..., signal=function)",
-    "disagreement": "it needs the disagreement of siblings, which nobody measured; use doubt or entropy",
+    "oracle": "this task has no verdicts on single steps; use surprisal",
+    "first_wrong": "this task has no verdicts on single steps; use surprisal",
+    "expert_rule": "this task has no rule of an expert; use surprisal",
+    "custom": "it needs a signal of your own: frown.train(..., signal=function)",
+    "disagreement": "it needs the disagreement of siblings, which nobody measured; use surprisal or entropy",
 }
 
 
@@ -70,9 +80,9 @@ def choose_steps(
     `scores`: name -> one value a step; NaN comes last. By name:
 
     - all: every step, whatever `most` is. random, first, last: so many, drawn evenly, from the start, from the end.
-    - doubt, entropy, margin, varentropy, disagreement, learnable, tempered: the largest scores; of equal ones
+    - surprisal, entropy, margin, varentropy, disagreement, learnable, tempered: the largest scores; of equal ones
       the earlier.
-    - domain_rule: steps that score above 0, drawn evenly, and then others, so that it spends what random spends.
+    - expert_rule: steps that score above 0, drawn evenly, and then others, so that it spends what random spends.
     - oracle, first_wrong: steps that score above 0 and no others, so they may spend less; of more than `most` wrong
       ones oracle draws evenly, first_wrong takes the first.
 
@@ -89,13 +99,13 @@ def choose_steps(
         return tuple(range(max(count - most, 0), count))
     if by not in scores:
         known = "no such way to aim" if by not in NAMES else "no scores to aim by"
-        raise FrownError(f"feedback.critique.ask = {by!r}: {known}; there are {', '.join([*FREE, *scores])}")
+        raise FrownError(f"method.aim = {by!r}: {known}; there are {', '.join([*FREE, *scores])}")
     values = np.asarray(scores[by], np.float64)
     if len(values) != count:
         raise ValueError(f"{by} has one score a step: {len(values)} for {count}")
     if by == "first_wrong":
         order = np.flatnonzero(values > 0)[:1]
-    elif by in ("oracle", "domain_rule"):
+    elif by in ("oracle", "expert_rule"):
         order = rng.permutation(count)
         wrong = values[order] > 0
         order = order[wrong] if by == "oracle" else np.concatenate([order[wrong], order[~wrong]])
@@ -109,7 +119,7 @@ def step_scores(rollout: Rollout, appraisal: Appraisal, *names: str) -> dict[str
 
     All names, or those given. Of a step's tokens the largest counts.
 
-    - doubt: surprisal of the sampled token, nats. entropy, varentropy: of its distribution, nats, nats squared.
+    - surprisal: of the sampled token, nats. entropy, varentropy: of its distribution, nats, nats squared.
     - margin: minus the smallest margin between the two likeliest tokens.
     - learnable: surprisal times the probability of the second likeliest token, nats: doubt where the student holds a
       second choice that a correction could lift.
@@ -120,10 +130,10 @@ def step_scores(rollout: Rollout, appraisal: Appraisal, *names: str) -> dict[str
     A name whose signal the rollout lacks is left out.
     """
     wanted = names or NAMES
-    found: dict[str, Sequence[float]] = {}
+    scores: dict[str, Sequence[float]] = {}
     tokens: dict[str, Floats | None] = {}
-    if "doubt" in wanted and len(appraisal.step_doubt) == len(rollout.steps):
-        found["doubt"] = appraisal.step_doubt
+    if "surprisal" in wanted and len(appraisal.step_doubt) == len(rollout.steps):
+        scores["surprisal"] = appraisal.step_doubt
     for name in ("entropy", "varentropy"):
         if name in wanted:
             tokens[name] = signal(rollout, name)
@@ -136,11 +146,53 @@ def step_scores(rollout: Rollout, appraisal: Appraisal, *names: str) -> dict[str
             tokens["tempered"] = surprisal * np.exp(-surprisal)
         if "learnable" in wanted and (second := signal(rollout, "runner_up")) is not None:
             tokens["learnable"] = surprisal * second
-    found |= {name: step_peaks(values, rollout.steps) for name, values in tokens.items() if values is not None}
+    scores |= {name: step_peaks(values, rollout.steps) for name, values in tokens.items() if values is not None}
     known = step_verdicts(rollout.verdict, len(rollout.steps))
     if known is not None:
-        found |= {name: [float(not ok) for ok in known] for name in ("oracle", "first_wrong") if name in wanted}
-    return found
+        scores |= {name: [float(not ok) for ok in known] for name in ("oracle", "first_wrong") if name in wanted}
+    return scores
+
+
+def external_scores(
+    rollouts: Sequence[Rollout], *, variance: Sequence[Floats] | None = None, custom: SignalFunction | None = None
+) -> dict[str, list[Sequence[float] | None]]:
+    """What others than the answer itself say of its steps, by name, for each rollout one value a step or None.
+
+    disagreement: of its siblings; expert_rule: 1 for the steps an expert would look at, else 0; variance: of copies
+    with noisy weights, from their disagreement at each token; custom: of a signal of one's own.
+    """
+    contested: dict[int, Sequence[float]] = {}
+    for members in groups(rollouts).values():
+        if len(members) > 1:
+            tokens = [step_tokens(rollouts[i]) for i in members]
+            states = [_states(rollouts[i]) for i in members]
+            contested |= {i: c.tolist() for i, c in zip(members, sibling_disagreement(tokens, states), strict=True)}
+    rules = [r.task.expert_steps for r in rollouts]
+    scores: dict[str, list[Sequence[float] | None]] = {
+        "disagreement": [contested.get(i) for i in range(len(rollouts))],
+        "expert_rule": [
+            None if rule is None else [float(s in rule) for s in range(len(r.steps))]
+            for r, rule in zip(rollouts, rules, strict=True)
+        ],
+    }
+    if variance is not None:
+        scores["variance"] = [step_peaks(v, r.steps) for r, v in zip(rollouts, variance, strict=True)]
+    if custom is not None:
+        scores["custom"] = [step_peaks(_custom(custom, r), r.steps) for r in rollouts]
+    return scores
+
+
+def _custom(function: SignalFunction, rollout: Rollout) -> Floats:
+    values = np.asarray(function(rollout), np.float32)
+    if values.shape != rollout.ids.shape:
+        raise FrownError(f"a signal has one value a token, {rollout.ids.shape} here; yours has {values.shape}")
+    return values
+
+
+def _states(rollout: Rollout) -> list[str | None]:
+    """What each step starts from, where the environment knows."""
+    known = rollout.verdict.step_state if rollout.verdict else None
+    return list(known) if known and len(known) == len(rollout.steps) else [None] * len(rollout.steps)
 
 
 def choose_rollouts(

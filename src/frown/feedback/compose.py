@@ -28,10 +28,10 @@ class Composed(NamedTuple):
 
 def groups(rollouts: Sequence[Rollout]) -> dict[int, list[int]]:
     """Which rollouts (by index) answer the same prompt."""
-    found: dict[int, list[int]] = {}
+    members: dict[int, list[int]] = {}
     for i, r in enumerate(rollouts):
-        found.setdefault(r.group, []).append(i)
-    return found
+        members.setdefault(r.group, []).append(i)
+    return members
 
 
 def compose(
@@ -42,7 +42,7 @@ def compose(
     notes: Sequence[Part | None],
     critic: Critic | None,
     rng: np.random.Generator,
-    to: str = "all",
+    selected: Sequence[int],
     strip_reasoning: bool = True,
     write: str = "comments",
 ) -> Composed:
@@ -50,31 +50,31 @@ def compose(
 
     Per rollout, `requests`: what a critic is asked; `notes`: what is to be said of its affect. Each is needed only
     where a course asks for it. A critic hears all that it is asked at once, and is asked nothing about rollouts that
-    an earlier course already served. `to`: "all", or those judged "wrong" or "right"; the others get none.
+    an earlier course already served. `selected`: the rollouts that may get any, by index; the others get none.
     `write`: whether a critique is its "comments" or the answer put right by them, by a "scribe".
     """
-    members = groups(rollouts)
-    said: dict[int, tuple[Part, ...]] = {}
+    members, chosen = groups(rollouts), set(selected)
+    parts: dict[int, tuple[Part, ...]] = {}
     lost: list[str] = []
 
-    def given(kind: Kind, left: Sequence[int]) -> dict[int, tuple[Part, ...]]:
+    def of_kind(kind: Kind, left: Sequence[int]) -> dict[int, tuple[Part, ...]]:
         if kind == "sibling":
             return {i: _sibling(rollouts, i, members[rollouts[i].group], rng, strip_reasoning) for i in left}
         if kind == "reference":
             return {i: _reference(rollouts[i]) for i in left}
         if kind == "critique":
-            found, missing = _critiques(critic, {i: q for i in left if (q := requests[i]) is not None}, write)
+            critiques, missing = _critiques(critic, {i: q for i in left if (q := requests[i]) is not None}, write)
             lost.extend(missing)
-            return found
+            return critiques
         if kind == "affect":
             return {i: (note,) for i in left if (note := notes[i]) is not None}
         return {i: _outcome(rollouts[i]) for i in left}
 
     for course in courses:
-        left = [i for i, r in enumerate(rollouts) if not said.get(i) and _entitled(r, to)]
-        found = [given(kind, left) for kind in course]
-        said |= {i: tuple(p for of_kind in found for p in of_kind.get(i, ())) for i in left}
-    return Composed([Feedback(said.get(i, ())) for i in range(len(rollouts))], lost)
+        left = [i for i in range(len(rollouts)) if not parts.get(i) and i in chosen]
+        kinds = [of_kind(kind, left) for kind in course]
+        parts |= {i: tuple(p for by_rollout in kinds for p in by_rollout.get(i, ())) for i in left}
+    return Composed([Feedback(parts.get(i, ())) for i in range(len(rollouts))], lost)
 
 
 FeedbackFunction = Callable[[Task, Rollout, Sequence[Rollout], Appraisal], Feedback | Awaitable[Feedback]]
@@ -82,30 +82,31 @@ FeedbackFunction = Callable[[Task, Rollout, Sequence[Rollout], Appraisal], Feedb
 
 
 def by_function(
-    rollouts: Sequence[Rollout], appraisals: Sequence[Appraisal], function: FeedbackFunction, to: str = "all"
+    rollouts: Sequence[Rollout], appraisals: Sequence[Appraisal], function: FeedbackFunction, selected: Sequence[int]
 ) -> Composed:
     """Feedback from a function of one's own, all rollouts of a step side by side where it is async.
 
     An exception costs its own rollout the feedback, and is said.
     """
+    chosen = set(selected)
     group_of = {g: [rollouts[i] for i in at] for g, at in groups(rollouts).items()}
 
     async def one(rollout: Rollout, appraisal: Appraisal) -> tuple[Feedback, str]:
         try:
-            said = function(rollout.task, rollout, group_of[rollout.group], appraisal)
-            said = await said if isinstance(said, Awaitable) else said
-            if not isinstance(said, Feedback):
-                raise TypeError(f"it returned {type(said).__name__}, not Feedback")
+            feedback = function(rollout.task, rollout, group_of[rollout.group], appraisal)
+            feedback = await feedback if isinstance(feedback, Awaitable) else feedback
+            if not isinstance(feedback, Feedback):
+                raise TypeError(f"it returned {type(feedback).__name__}, not Feedback")
         except Exception as error:
             return Feedback(), f"the feedback function failed: {first_line(error)}"
-        return said, ""
+        return feedback, ""
 
     async def everyone() -> list[tuple[Feedback, str]]:
-        pairs = zip(rollouts, appraisals, strict=True)
-        return list(await asyncio.gather(*(one(r, a) if _entitled(r, to) else _nothing() for r, a in pairs)))
+        pairs = enumerate(zip(rollouts, appraisals, strict=True))
+        return list(await asyncio.gather(*(one(r, a) if i in chosen else _nothing() for i, (r, a) in pairs)))
 
-    found = _run(everyone)
-    return Composed([said for said, _ in found], [why for _, why in found if why])
+    results = _run(everyone)
+    return Composed([feedback for feedback, _ in results], [why for _, why in results if why])
 
 
 def _run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -120,13 +121,6 @@ def _run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 async def _nothing() -> tuple[Feedback, str]:
     return Feedback(), ""
-
-
-def _entitled(rollout: Rollout, to: str) -> bool:
-    if to == "all":
-        return True
-    v = rollout.verdict
-    return v is not None and v.scored and v.right == (to == "right")
 
 
 def _sibling(
@@ -162,10 +156,10 @@ def _parts(request: Request, review: Review, write: str) -> tuple[Part, ...]:
     What is said of the whole answer is a remark either way.
     """
     whole = tuple(Part("critique", c.text) for c in review.comments if c.step is None)
-    said = [(c.step, c) for c in review.comments if c.step is not None]
+    on_steps = [(c.step, c) for c in review.comments if c.step is not None]
     if write == "comments":
-        return (*whole, *(Part("critique", c.text, (step,)) for step, c in said))
-    text = scribe(request.steps, [c for _, c in said], review.continuation, truncated=request.truncated)
+        return (*whole, *(Part("critique", c.text, (step,)) for step, c in on_steps))
+    text = scribe(request.steps, [c for _, c in on_steps], review.continuation, truncated=request.truncated)
     return (*whole, *([Part("critique", text, attempt=True)] if text else []))
 
 

@@ -6,7 +6,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, get_args
 
-from frown.types import Feedback, Part, Task
+from frown.config.feedback import FeedbackConfig
+from frown.policy.reader import Reader
+from frown.types import Feedback, Part, Rollout, Task
 
 Leak = Literal["none", "verdict", "gold"]
 """What feedback gives away: nothing that the verifier knows, whether something is right, or what is right."""
@@ -95,3 +97,23 @@ def reasoning_ends(text: str) -> int:
     if end >= 0:
         return end + len("</think>")
     return len(text) if text.lstrip().startswith("<think>") else 0
+
+
+def disclose(
+    rollouts: Sequence[Rollout], feedback: Sequence[Feedback], config: FeedbackConfig, policy: Reader
+) -> tuple[list[Feedback], dict[str, int]]:
+    """The feedback that may be given, and counts of what was withheld or cut, and of what the rest gives away."""
+    counts = dict.fromkeys(("parts_withheld", "parts_cut", "parts_left_out", "told_verdict", "told_gold"), 0)
+    disclosed = []
+    for r, whole in zip(rollouts, feedback, strict=True):
+        rest, withheld = allowed(whole, r.task, config.leak)
+        counts["parts_withheld"] += withheld
+        if config.max_tokens is not None:
+            rest, cut, left_out = shortened(rest, config.max_tokens, policy.encode, policy.decode)
+            counts["parts_cut"] += cut
+            counts["parts_left_out"] += left_out
+        leaks = {leak(p, r.task) for p in rest.parts}
+        counts["told_gold"] += "gold" in leaks
+        counts["told_verdict"] += "gold" not in leaks and "verdict" in leaks
+        disclosed.append(rest)
+    return disclosed, counts

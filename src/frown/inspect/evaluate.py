@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from frown.config import EvaluationConfig, ModelConfig, RunConfig, TaskConfig, load
+from frown.config import EvaluationConfig, ModelConfig, SamplingConfig, TaskConfig, load
 from frown.errors import FrownError, first_line
 from frown.evals.samples import GradedSamples
 from frown.evals.summary import RunResult, summarise, to_json
@@ -145,33 +145,23 @@ def sample(
     watch: Callable[[int], None] = lambda done: None,
 ) -> GradedSamples:
     """Graded samples of one model. The draws for a prompt do not depend on how many prompts follow."""
-    from frown.learner.engine import LocalEngine
-    from frown.train.evaluation import Cost, graded, judge
+    from frown.policy.policy import Policy
+    from frown.training.evaluation import Cost, graded, judge
 
-    engine = LocalEngine(_engine_config(model, config))
+    policy = Policy(
+        ModelConfig(path=model, device=config.device),
+        SamplingConfig(max_new_tokens=config.max_new_tokens),
+        sampling_batch_tokens=config.sampling_batch_tokens,
+    )
     rollouts: list[Rollout] = []
     for first in range(0, len(tasks), AT_ONCE):
         watch(first)
         some = tasks[first : first + AT_ONCE]
         seed = int(np.random.SeedSequence([config.seed, first]).generate_state(1)[0])
-        answers = engine.sample(some, config.samples, seed=seed, temperature=config.temperature)
-        rollouts += judge(answers, task_environment, engine)
+        answers = policy.sample(some, config.samples, seed=seed, temperature=config.temperature)
+        rollouts += judge(answers, task_environment, policy)
     watch(len(tasks))
     return graded(rollouts, [t.id for t in tasks], step=0, split=config.split, cost=Cost())
-
-
-def _engine_config(model: str, config: EvaluationConfig) -> RunConfig:
-    """A run that samples as this evaluation does; it never trains."""
-    lab = TaskConfig(kind=config.task.kind) if model.startswith("lab:") else TaskConfig()
-    return RunConfig.model_validate(
-        {
-            "model": ModelConfig(path=model, device=config.device),
-            "task": lab,
-            "teacher": {"weights": "live"},
-            "sampling": {"max_new_tokens": config.max_new_tokens},
-            "sampling_batch_tokens": config.sampling_batch_tokens,
-        }
-    )
 
 
 def _named(models: Sequence[Subject], against: Sequence[Subject]) -> list[tuple[str, Sequence[Subject]]]:

@@ -1,6 +1,6 @@
 """Before spending compute: would this policy learn from this feedback?
 
-One batch is sampled, judged and told about exactly as the first training step would do it (`loop.prepare`), once for
+One batch is sampled, judged and told about exactly as the first training step would do it (`Method.teach`), once for
 each kind of feedback, and nothing is learnt. Then for each kind:
 
 - gap: the teacher's accuracy minus the student's on the same prompts. The gap before training was found to go with
@@ -21,22 +21,23 @@ from typing import Any
 
 import numpy as np
 
-from frown.config import KINDS, RunConfig
+from frown.config import RunConfig
 from frown.critics.base import Critic
-from frown.critics.load import opened
+from frown.critics.load import open_critic
 from frown.errors import FrownError
 from frown.evals.figures import number
 from frown.evals.profile import Judged, PerPrompt, judged_steps, profile
 from frown.evals.signal_quality import Units, quality
-from frown.learner.engine import LocalEngine
+from frown.learner.scorer import Scorer
+from frown.methods.base import KINDS, Classroom, Lesson
+from frown.policy.policy import Policy, policy_of
 from frown.policy.text import token_texts
 from frown.runtime.randomness import FEEDBACK, PREFLIGHT, PROMPTS, seed_of
 from frown.runtime.threads import settle
 from frown.tasks.base import Environment
 from frown.tasks.load import load_environment
-from frown.train.evaluation import judge
-from frown.train.lesson import Lesson, noisy_spread, prepare
-from frown.train.preflight import teacher_gap
+from frown.training.evaluation import judge
+from frown.training.preflight import teacher_gap
 from frown.types import Floats, Kind, Rollout
 
 NO_HEADROOM = 0.95
@@ -47,14 +48,14 @@ def probe(config: RunConfig, kinds: Sequence[str] | None = None, *, prompts: int
     """Probe each kind of feedback (None: those of the configuration) on the policy that a run would start from.
 
     `prompts`: how many prompts to sample (None: those of one training step), `sampling.responses_per_prompt` answers
-    each. More make every interval narrower. The whole of `feedback.critique` applies, so that an aim can be probed.
+    each. More make every interval narrower. The method's own settings apply, so that an aim can be probed.
 
     Returns JSON data: {"model", "task", "prompts", "answers", "headroom", "kinds": {kind: ...}, "example"}, see
     `examine` and `example`.
     Raises FrownError for an unknown kind, or fewer than two prompts.
     """
     chosen: list[Kind] = []
-    for name in kinds or config.feedback.kinds:
+    for name in kinds or config.method.kinds:
         if name not in KINDS:
             raise FrownError(f"there is no feedback {name!r} to probe, only {', '.join(KINDS)}")
         chosen += [kind for kind in KINDS if kind == name]
@@ -62,10 +63,10 @@ def probe(config: RunConfig, kinds: Sequence[str] | None = None, *, prompts: int
         raise FrownError(f"a probe samples at least 2 prompts, got {prompts}")
     environment = load_environment(config.task)
     try:
-        with opened(config.feedback.critique, environment) as critic:
-            engine = LocalEngine(config)
-            settle(engine.model)
-            return examine(config, chosen, engine, environment, critic, prompts=prompts)
+        with open_critic(config.critic, environment) as critic:
+            policy = policy_of(config)
+            settle(policy.model)
+            return examine(config, chosen, policy, environment, critic, prompts=prompts)
     finally:
         environment.close()
 
@@ -73,13 +74,13 @@ def probe(config: RunConfig, kinds: Sequence[str] | None = None, *, prompts: int
 def examine(
     config: RunConfig,
     kinds: Sequence[Kind],
-    engine: LocalEngine,
+    policy: Policy,
     environment: Environment,
     critic: Critic | None,
     *,
     prompts: int | None = None,
 ) -> dict[str, Any]:
-    """`probe` with a loaded engine and environment. The policy is left as it was.
+    """`probe` with a loaded policy and environment. The policy is left as it was.
 
     "headroom": {"accuracy", "mixed", "all_right", "all_wrong", "unscored"}: the student's accuracy, shares of prompts
     by the outcomes of their scored answers, and how many answers could not be scored. Of a kind: "coverage", "gap"
@@ -90,14 +91,15 @@ def examine(
     count = prompts if prompts is not None else config.sampling.prompts_per_step
     tasks = environment.train_tasks(np.random.default_rng([config.seed, PROMPTS]), count)
     sampling = config.sampling
-    rollouts = engine.sample(
+    rollouts = policy.sample(
         tasks, sampling.responses_per_prompt, seed=seed_of(config.seed, 1), temperature=sampling.temperature
     )
-    rollouts = judge(rollouts, environment, engine)
+    rollouts = judge(rollouts, environment, policy)
+    scorer = Scorer(policy, config.teacher, config.loss)
     room = headroom(rollouts)
     found, heard = {}, {}
     for kind in kinds:
-        found[kind], heard[kind] = _examine(kind, rollouts, room, config, engine, environment, critic)
+        found[kind], heard[kind] = _examine(kind, rollouts, room, config, policy, scorer, environment, critic)
     return {
         "model": config.model.path,
         "task": environment.name,
@@ -106,7 +108,7 @@ def examine(
         "answers": len(rollouts),
         "headroom": room,
         "kinds": found,
-        "example": example(rollouts, heard, engine),
+        "example": example(rollouts, heard, policy),
     }
 
 
@@ -131,23 +133,21 @@ def _examine(
     rollouts: Sequence[Rollout],
     room: dict[str, Any],
     config: RunConfig,
-    engine: LocalEngine,
+    policy: Policy,
+    scorer: Scorer,
     environment: Environment,
     critic: Critic | None,
 ) -> tuple[dict[str, Any], dict[int, Floats]]:
     """What is found out about one kind, and the advantage of each token of the rollouts that were told it."""
-    alone = config.model_copy(
-        update={
-            "feedback": config.feedback.model_copy(update={"parts": (kind,)}),
-            "objective": config.objective.model_copy(update={"distillation": 1.0}),
-        }
-    )
+    method = config.method.with_feedback(kind)
     rng = np.random.default_rng([config.seed, FEEDBACK])
-    spread = noisy_spread(rollouts, config.feedback.critique, engine, rng)
-    lesson = prepare(rollouts, alone, environment, engine, rng, critic=critic, spread=spread)
+    copies, variance = method.noisy_copies, None
+    if copies:
+        variance = policy.prediction_variance(rollouts, copies=copies, seed=int(rng.integers(2**31)))
+    lesson = method.teach(rollouts, Classroom(config, environment, policy, rng, critic, variance=variance))
     views = lesson.views
-    gap = teacher_gap(engine, environment, rollouts, views, seed=seed_of(config.seed, PREFLIGHT))
-    advantages = [scores["log_ratio"] for scores in engine.score(rollouts, views)]
+    gap = teacher_gap(policy, environment, rollouts, views, seed=seed_of(config.seed, PREFLIGHT))
+    advantages = [scores["log_ratio"] for scores in scorer.score(rollouts, views)]
     viewed = [rollouts[v.rollout] for v in views]
     found: dict[str, Any] = {
         "coverage": number(len(views) / len(rollouts)),
@@ -170,9 +170,7 @@ def _examine(
     return {**found, "verdict": verdict, "reason": reason}, by_rollout
 
 
-def example(
-    rollouts: Sequence[Rollout], heard: dict[Kind, dict[int, Floats]], engine: LocalEngine
-) -> dict[str, Any] | None:
+def example(rollouts: Sequence[Rollout], heard: dict[Kind, dict[int, Floats]], policy: Policy) -> dict[str, Any] | None:
     """One answer with a wrong step, token by token, and what each kind of feedback makes of it: the first of those that
     most kinds spoke about. {"question", "tokens", "steps" (ranges of tokens), "step_right", "advantage" {kind: nats a
     token}}; None where no step can be judged, or nothing was told about such an answer."""
@@ -184,7 +182,7 @@ def example(
     r = rollouts[best]
     return {
         "question": r.task.question,
-        "tokens": token_texts(engine.tokenizer, r.ids.tolist()),
+        "tokens": token_texts(policy.tokenizer, r.ids.tolist()),
         "steps": [list(span) for span, _ in judged_steps(r)],
         "step_right": [right for _, right in judged_steps(r)],
         "advantage": {kind: [number(a) for a in heard[kind][best]] for kind in told[best]},
@@ -247,7 +245,7 @@ def localisation(rollouts: Sequence[Rollout], log_ratio: Sequence[Floats]) -> di
 
 def _cost(lesson: Lesson, rollouts: Sequence[Rollout], config: RunConfig) -> dict[str, Any]:
     """Of one training step: tokens the teacher reads, tokens of its contexts among them, comments bought."""
-    scale = config.sampling.rollouts_per_step / len(rollouts)
+    scale = config.sampling.answers_per_step / len(rollouts)
     context = sum(len(v.context_ids) for v in lesson.views)
     answers = sum(len(rollouts[v.rollout].ids) for v in lesson.views)
     comments = sum(p.kind == "critique" for f in lesson.feedback for p in f.parts)

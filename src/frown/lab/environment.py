@@ -107,7 +107,7 @@ class LabEnvironment:
                 comments of one critique.
         """
         if any(p.attempt for p in feedback.parts):
-            raise FrownError('the lab\'s models read comments: use feedback.critique.write = "comments"')
+            raise FrownError('the lab\'s models read comments: use critic.write = "comments"')
         parts = [p for p in feedback.parts if p.kind != "outcome"]
         kinds = [p.kind for p in parts]
         if len(parts) > 1 and set(kinds) != {"critique"}:
@@ -167,12 +167,8 @@ class LabEnvironment:
             messages=({"role": "user", "content": question},),
             answer=self.family.final(right),
             solution=self._solution(problem, right),
-            data={
-                "family": self.family.name,
-                "steps": steps,
-                # What an expert would look at first, whatever the answer: the house rule's steps.
-                "domain_rule": [i for i, item in enumerate(problem.items) if "@" in item],
-            },
+            data={"family": self.family.name, "steps": steps},
+            expert_steps=tuple(i for i, item in enumerate(problem.items) if "@" in item),  # the house rule's
         )
 
     def _solution(self, problem: Problem, right: Sequence[int]) -> str:

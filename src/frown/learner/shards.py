@@ -1,18 +1,18 @@
 """A model whose decoder layers are spread over the processes of a run: FSDP2, torch's `fully_shard`.
 
-Every process holds a part of each layer, of its gradient and of its moments. A layer's parts are brought together
+Every process has a part of each layer, of its gradient and of its moments. A layer's parts are brought together
 around its forward and its backward pass, its gradients are summed and taken apart again behind it. Embedding, head and
 final norm stay whole in each process: the pass through the head works on plain tensors.
 
 All of this is talk between processes, so they must run through the layers equally often (`frown.learner.rows.in_step`).
-Answers differ in length: layers are put together before sampling and stay so until its end (`whole`).
+Answers differ in length: layers are put together before sampling and stay so until its end
+(`frown.policy.parts.whole`).
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -21,8 +21,19 @@ from torch import Tensor
 from frown.errors import FrownError
 from frown.losses.projection import Head, OwnHead
 from frown.policy.load import backbone, plain
+from frown.policy.parts import is_part
+from frown.policy.policy import Policy
 from frown.runtime.processes import Ranks
 from frown.teacher.weights import plain_copy
+
+
+def spread(policy: Policy) -> Callable[[Any], Any]:
+    """Spread a policy's decoder layers over the processes of its run, in place; returns what makes models of its shape
+    that are spread, too (`copies_of`). Raises FrownError for a model that cannot be."""
+    refuse_head(policy.head, policy.model)
+    copied = copies_of(policy.model, policy.ranks, policy.device)
+    shard(policy.model, policy.ranks, policy.device)
+    return copied
 
 
 def refuse_head(head: Head, model: Any) -> None:
@@ -39,12 +50,12 @@ def split_layers(model: Any) -> list[Any]:
     """The modules that are spread, each as one: decoder layers, by transformers' own word. Raises FrownError where
     there is none."""
     kinds = set(getattr(plain(model), "_no_split_modules", None) or ())
-    found = [m for m in backbone(model).modules() if type(m).__name__ in kinds]
-    if not found:
+    layers = [m for m in backbone(model).modules() if type(m).__name__ in kinds]
+    if not layers:
         raise FrownError(
             f'{type(plain(model)).__name__} does not say what its layers are; use distributed.sharding = "none"'
         )
-    return found
+    return layers
 
 
 def shard(model: Any, ranks: Ranks, device: torch.device) -> None:
@@ -53,11 +64,11 @@ def shard(model: Any, ranks: Ranks, device: torch.device) -> None:
     from torch.distributed.fsdp import fully_shard
 
     layers = split_layers(model)
-    spread = {id(p) for layer in layers for p in layer.parameters()}
+    parts = {id(p) for layer in layers for p in layer.parameters()}
     mesh = DeviceMesh.from_group(ranks.group, device.type)
     for layer in layers:
         fully_shard(layer, mesh=mesh)
-    fully_shard(backbone(model), mesh=mesh, ignored_params={p for p in model.parameters() if id(p) not in spread})
+    fully_shard(backbone(model), mesh=mesh, ignored_params={p for p in model.parameters() if id(p) not in parts})
 
 
 def copies_of(student: Any, ranks: Ranks, device: torch.device) -> Callable[[Any], Any]:
@@ -71,11 +82,11 @@ def copies_of(student: Any, ranks: Ranks, device: torch.device) -> Callable[[Any
     def copied(_: Any) -> Any:
         model = copy.deepcopy(shapes)
         layers = split_layers(model)
-        spread = {id(p) for layer in layers for p in layer.parameters()}
+        parts = {id(p) for layer in layers for p in layer.parameters()}
         wholes: dict[int, Any] = {}  # tied weights stay tied
         for module in model.modules():
             for name, p in module._parameters.items():
-                if p is not None and id(p) not in spread:
+                if p is not None and id(p) not in parts:
                     wholes.setdefault(id(p), torch.nn.Parameter(allocated(p), requires_grad=False))
                     module._parameters[name] = wholes[id(p)]
         shard(model, ranks, device)
@@ -84,22 +95,6 @@ def copies_of(student: Any, ranks: Ranks, device: torch.device) -> Callable[[Any
         return model
 
     return copied
-
-
-@contextmanager
-def whole(model: Any) -> Iterator[None]:
-    """Hold all layers of a model together, so that processes may run through them as often as each likes. One that is
-    not sharded is as it was."""
-    layers = [m for m in model.modules() if hasattr(m, "unshard")]
-    for layer in layers:
-        layer.unshard()
-        layer.set_reshard_after_forward(False, recurse=False)
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.reshard()
-            layer.set_reshard_after_forward(True, recurse=False)
 
 
 def add_gradients(parameters: Sequence[Tensor], ranks: Ranks) -> None:
@@ -122,22 +117,3 @@ def clip(parameters: Sequence[Tensor], most: float, ranks: Ranks) -> float:
     for gradient in [*parts, *wholes]:
         gradient.mul_(factor)
     return norm
-
-
-def is_part(tensor: Any) -> bool:
-    """Whether this process holds a part of a tensor only."""
-    return hasattr(tensor, "full_tensor")
-
-
-def collected(tensor: Any) -> Tensor:
-    """The whole of a tensor, on the CPU where it had to be collected. Every process asks."""
-    return tensor.full_tensor().cpu() if is_part(tensor) else tensor
-
-
-def alike(value: Tensor, like: Any) -> Tensor:
-    """A whole tensor as it is held where `like` is: this process's part of it, or all."""
-    if not is_part(like):
-        return value
-    from torch.distributed.tensor import distribute_tensor
-
-    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements, src_data_rank=None)

@@ -1,4 +1,4 @@
-"""The engine's part of a checkpoint: student, teacher and optimiser, all in safetensors.
+"""The learner's part of a checkpoint: student, teacher and optimiser, all in safetensors.
 
 No random generator is among it: the sampler is given a seed for each batch.
 """
@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 
 import torch
 
-from frown.learner.engine import LocalEngine
-from frown.learner.shards import alike, collected, is_part
+from frown.learner.learner import Learner
 from frown.policy.load import resolve
+from frown.policy.parts import collected, distributed_like, is_part
 
 MODEL, TEACHER, OPTIMISER = "model", "teacher.safetensors", "optimiser.safetensors"
 
 
 class Tensors(NamedTuple):
-    """What of an engine is saved as tensors, each of them whole, by name."""
+    """What of a learner is saved as tensors, each of them whole, by name."""
 
     student: dict[str, torch.Tensor] | None
     """None where the model can be saved as it stands."""
@@ -28,84 +28,87 @@ class Tensors(NamedTuple):
 
 
 @torch.no_grad()
-def tensors_of(engine: LocalEngine) -> Tensors:
-    """What `save_engine` writes. Every process of a run asks, the first one alone gets it."""
+def tensors_of(learner: Learner) -> Tensors:
+    """What `save_learner` writes. Every process of a run asks, the first one alone gets it."""
 
     def of(named: dict[str, Any]) -> dict[str, torch.Tensor]:
         wholes = ((name, collected(x.detach())) for name, x in named.items())
-        return {name: x for name, x in wholes if engine.ranks.first}
+        return {name: x for name, x in wholes if learner.policy.ranks.first}
 
-    adapters = hasattr(engine.model, "disable_adapter")
-    learnt = {name for name, p in engine.model.named_parameters() if p.requires_grad}
+    model = learner.policy.model
+    adapters = hasattr(model, "disable_adapter")
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
     # The weights below adapters are not saved: their parts stay where they are.
-    student = {n: x for n, x in engine.model.state_dict().items() if n in learnt or not (adapters and is_part(x))}
-    copy = engine.teacher.copied_weights()
-    moments = engine.optimiser.state_dict()["state"]
+    student = {n: x for n, x in model.state_dict().items() if n in trained or not (adapters and is_part(x))}
+    copy = learner.teacher.copied_weights()
+    moments = learner.optimiser.state_dict()["state"]
     return Tensors(
-        of(student) if engine.sharded else None,
+        of(student) if learner.sharded else None,
         None if copy is None else of(copy),
-        of({f"{i}.{name}": x for i, held in moments.items() for name, x in held.items()}),
+        of({f"{i}.{name}": x for i, of_one in moments.items() for name, x in of_one.items()}),
     )
 
 
-def save_engine(engine: LocalEngine, tensors: Tensors, folder: Path) -> dict[str, Any]:
+def save_learner(learner: Learner, tensors: Tensors, folder: Path) -> dict[str, Any]:
     """Write student, teacher and optimiser to files in `folder`; what is left is returned as plain data."""
     from safetensors.torch import save_file
 
-    engine.save(folder / MODEL, tensors.student)
+    learner.save(folder / MODEL, tensors.student)
     if tensors.teacher is not None:
         save_file({name: x.contiguous() for name, x in tensors.teacher.items()}, folder / TEACHER)
     save_file({name: x.contiguous() for name, x in tensors.optimiser.items()}, folder / OPTIMISER)
-    return {"steps_taken": engine.steps_taken, "teacher_frozen": engine.teacher.frozen}
+    return {"steps_taken": learner.policy.steps_taken, "teacher_frozen": learner.teacher.frozen}
 
 
 @torch.no_grad()
-def load_engine(engine: LocalEngine, folder: Path, rest: dict[str, Any]) -> None:
-    """Put an engine of the same configuration into the state that `save_engine` wrote, bit for bit."""
+def load_learner(learner: Learner, folder: Path, rest: dict[str, Any]) -> None:
+    """Put a learner of the same configuration into the state that `save_learner` wrote, bit for bit."""
     from safetensors.torch import load_file
 
-    tensors = engine.ranks.tensors_from_first
-    _load_student(engine, tensors(lambda: _read_student(engine, folder / MODEL)))
-    engine.thaw_teacher()
+    tensors = learner.policy.ranks.tensors_from_first
+    _load_student(learner, tensors(lambda: _read_student(learner, folder / MODEL)))
+    learner.thaw_teacher()
     if rest["teacher_frozen"]:
-        engine.freeze_teacher()
-    copy = engine.teacher.copied_weights()
+        learner.freeze_teacher()
+    copy = learner.teacher.copied_weights()
     if copy is not None:
         saved = tensors(lambda: load_file(folder / TEACHER))
         for name, parameter in copy.items():
-            parameter.copy_(alike(saved[name], parameter))
+            parameter.copy_(distributed_like(saved[name], parameter))
     moments: dict[int, dict[str, torch.Tensor]] = defaultdict(dict)
     for key, value in tensors(lambda: load_file(folder / OPTIMISER)).items():
         index, _, name = key.partition(".")
-        held = engine.parameters[int(index)]
-        moments[int(index)][name] = alike(value, held) if value.shape == held.shape else value
-    groups = engine.optimiser.state_dict()["param_groups"]
-    engine.optimiser.load_state_dict({"state": dict(moments), "param_groups": groups})
-    engine.optimiser.zero_grad(set_to_none=True)
-    engine.steps_taken = int(rest["steps_taken"])
+        parameter = learner.parameters[int(index)]
+        like = value.shape == parameter.shape
+        moments[int(index)][name] = distributed_like(value, parameter) if like else value
+    groups = learner.optimiser.state_dict()["param_groups"]
+    learner.optimiser.load_state_dict({"state": dict(moments), "param_groups": groups})
+    learner.optimiser.zero_grad(set_to_none=True)
+    learner.policy.steps_taken = int(rest["steps_taken"])
 
 
-def _read_student(engine: LocalEngine, folder: Path) -> dict[str, torch.Tensor]:
+def _read_student(learner: Learner, folder: Path) -> dict[str, torch.Tensor]:
     """The weights in a model folder by name, or the adapters in it."""
-    if hasattr(engine.model, "disable_adapter"):
+    if hasattr(learner.policy.model, "disable_adapter"):
         from safetensors.torch import load_file
 
         return load_file(folder / "adapter_model.safetensors")
     from transformers import AutoModelForCausalLM
 
     saved: Any = AutoModelForCausalLM.from_pretrained(
-        resolve(str(folder)), dtype=engine.model.dtype, use_safetensors=True, local_files_only=True
+        resolve(str(folder)), dtype=learner.policy.model.dtype, use_safetensors=True, local_files_only=True
     )
     return dict(saved.named_parameters())
 
 
-def _load_student(engine: LocalEngine, saved: dict[str, torch.Tensor]) -> None:
-    if hasattr(engine.model, "disable_adapter"):
+def _load_student(learner: Learner, saved: dict[str, torch.Tensor]) -> None:
+    model = learner.policy.model
+    if hasattr(model, "disable_adapter"):
         from peft import get_peft_model_state_dict
 
-        learnt = {name: p for name, p in engine.model.named_parameters() if p.requires_grad}
-        held = get_peft_model_state_dict(engine.model, learnt, save_embedding_layers=False)  # by the names of the file
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        present = get_peft_model_state_dict(model, trained, save_embedding_layers=False)  # by the names of the file
     else:
-        held = dict(engine.model.named_parameters())
-    for name, parameter in held.items():
-        parameter.copy_(alike(saved[name], parameter))
+        present = dict(model.named_parameters())
+    for name, parameter in present.items():
+        parameter.copy_(distributed_like(saved[name], parameter))

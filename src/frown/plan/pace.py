@@ -12,7 +12,7 @@ from frown.config import DistributedConfig, ModelConfig, RunConfig
 from frown.policy.load import device_named
 
 if TYPE_CHECKING:
-    from frown.learner.engine import LocalEngine
+    from frown.learner.learner import Learner
     from frown.tasks.base import Environment
 
 
@@ -60,19 +60,21 @@ def timed(config: RunConfig, *, patience: float = 2.0, tokens: int = 128) -> Pac
     Few answers first, then more at once (which is faster by the token) until that takes `patience` seconds or is as
     many as a step has.
     """
-    from frown.learner.engine import LocalEngine
+    from frown.learner.learner import Learner
+    from frown.policy.policy import policy_of
     from frown.tasks.load import load_environment
 
-    most = config.rollouts_per_step
+    most = config.answers_per_step
     sampling = config.sampling.model_copy(update={"max_new_tokens": min(tokens, config.sampling.max_new_tokens)})
     alone = DistributedConfig()  # one process is timed
-    engine = LocalEngine(config.model_copy(update={"sampling": sampling, "distributed": alone}))
+    config = config.model_copy(update={"sampling": sampling, "distributed": alone})
+    learner = Learner(policy_of(config), config)
     environment = load_environment(config.task)
     rows = min(4, most)
     try:
-        _once(engine, environment, 1)  # pays for what is done once
+        _once(learner, environment, 1)  # pays for what is done once
         while True:
-            found, seconds = _once(engine, environment, rows)
+            found, seconds = _once(learner, environment, rows)
             if seconds > patience or rows == most:
                 return found
             rows = min(4 * rows, most)
@@ -80,20 +82,21 @@ def timed(config: RunConfig, *, patience: float = 2.0, tokens: int = 128) -> Pac
         environment.close()
 
 
-def _once(engine: LocalEngine, environment: Environment, rows: int) -> tuple[Pace, float]:
+def _once(learner: Learner, environment: Environment, rows: int) -> tuple[Pace, float]:
     from frown.types import TeacherView
 
-    config = engine.config
+    config = learner.config
     tasks = environment.train_tasks(np.random.default_rng(config.seed), rows)
     began = time.perf_counter()
-    rollouts = engine.sample(tasks, 1, seed=0, temperature=config.sampling.temperature)
+    rollouts = learner.policy.sample(tasks, 1, seed=0, temperature=config.sampling.temperature)
     sampled = time.perf_counter()
     views = [TeacherView(i, r.prompt_ids, np.ones(len(r.ids), np.float32)) for i, r in enumerate(rollouts)]
-    engine.forward_backward(rollouts, views, [np.ones(len(r.ids), np.float32) for r in rollouts])
-    engine.optimiser.zero_grad(set_to_none=True)
+    advantages = [np.ones(len(r.ids), np.float32) for r in rollouts]
+    learner.backward(rollouts, views, advantages, distillation=config.method.share)
+    learner.optimiser.zero_grad(set_to_none=True)
     learnt = time.perf_counter()
     answers = sum(len(r.ids) for r in rollouts)
-    passes = 2 if config.objective.distillation > 0 else 1
+    passes = 2 if config.method.share > 0 else 1
     seen = passes * sum(len(r.prompt_ids) + len(r.ids) for r in rollouts)
     told = f"timed here on {rows} answers of {answers / rows:.0f} tokens at once"
     return Pace((sampled - began) / answers, (learnt - sampled) / seen, told), learnt - began

@@ -135,7 +135,7 @@ def _sum(items: tuple[Item, ...]) -> int:
 def batch_of(config: RunConfig, lengths: Lengths, processes: int) -> Batch:
     """The arithmetic of one optimiser step, for rows as long as they can be."""
     prompts, answers = config.sampling.prompts_per_step, config.sampling.responses_per_prompt
-    rehearsed = config.affect.practice.rehearse
+    rehearsed = config.practice.replay
     rows = max(1, config.micro_batch_tokens // lengths.row)
     each = math.ceil((prompts * answers + rehearsed) / processes)
     rows = min(rows, each)
@@ -151,7 +151,7 @@ def memory_of(config: RunConfig, shapes: Shapes, batch: Batch, lengths: Lengths,
     held, hidden = shapes.held, 4 * shapes.hidden
     sharded, trainable = held.processes > 1, held.trainable
     tokens = batch.rows * lengths.student
-    distilled = config.objective.distillation > 0
+    distilled = config.method.share > 0
     teacher, why = _teacher(config, held.weights, held.base)
     here = " here" if sharded else ""
     share = f"; of layers one part of {held.processes}, embedding and head whole" if sharded else ""
@@ -164,8 +164,8 @@ def memory_of(config: RunConfig, shapes: Shapes, batch: Batch, lengths: Lengths,
         ),
         Item("teacher", teacher, why),
     ]
-    if (config.objective.kl_anchor or config.guard.kl is not None) and config.model.lora is None:
-        always.append(Item("start", held.weights, "a copy, for objective.kl_anchor and guard.kl"))
+    if (config.loss.kl_anchor or config.guard.kl is not None) and config.model.lora is None:
+        always.append(Item("start", held.weights, "a copy, for loss.kl_anchor and guard.kl"))
     if config.model.gradient_checkpointing:
         kept = shapes.layer_inputs + shapes.kept_by_layer
         told = "what enters each layer, and one layer computed again"
@@ -183,7 +183,7 @@ def memory_of(config: RunConfig, shapes: Shapes, batch: Batch, lengths: Lengths,
         Item("head's gradient", head, "on its way" + (", twice: it is the embedding's, too" if shapes.tied else "")),
     ]
     group = config.sampling.responses_per_prompt
-    prompts = max(1, config.rollouts_per_step // group // batch.processes)
+    prompts = max(1, config.answers_per_step // group // batch.processes)
     prompts = min(prompts, max(1, config.sampling_batch_tokens // (lengths.student * group)))
     at_once = prompts * group
     cache = at_once * lengths.student * shapes.cache_of_token
@@ -212,7 +212,7 @@ def _teacher(config: RunConfig, weights: int, base: int) -> tuple[int, str]:
     and how many numbers it has without adapters."""
     kind, lora = config.teacher.weights, config.model.lora is not None
     merged = " of the merged weights" if lora else ""
-    if config.objective.distillation == 0:
+    if config.method.share == 0:
         return 0, "none: nothing is distilled"
     if kind == "ema":
         return 4 * base, f"ema: a float32 copy{merged}"
@@ -230,7 +230,7 @@ def disk_of(config: RunConfig, shapes: Shapes) -> tuple[Item, ...]:
     base = shapes.parameters - (shapes.trainable if config.model.lora is not None else 0)
     saved += 8 * shapes.trainable + _teacher(config, shapes.weights, base)[0]
     copies = config.checkpoint.keep + 1
-    rollouts = steps * sampling.rollouts_per_step * sampling.max_new_tokens * ROLLOUT_BYTES_PER_TOKEN
+    rollouts = steps * sampling.answers_per_step * sampling.max_new_tokens * ROLLOUT_BYTES_PER_TOKEN
     return (
         Item("checkpoints", copies * saved, f"weights, optimiser and teacher, {copies} while one replaces another"),
         Item("rollouts", rollouts if config.keep_rollouts else 0, f"{ROLLOUT_BYTES_PER_TOKEN} bytes a token at most"),
@@ -251,14 +251,14 @@ class Work(NamedTuple):
 def work_of(config: RunConfig, shapes: Shapes, batch: Batch, lengths: Lengths) -> Work:
     """2 operations a parameter and token forward, 4 backward (2 where the base is frozen), 2 more where layers are
     computed again (Kaplan et al. 2020, arXiv 2001.08361, section 2.1; attention's own share is left out)."""
-    sampled = config.rollouts_per_step * lengths.student
+    sampled = config.answers_per_step * lengths.student
     learnt = batch.total * lengths.student
     looks = 2 if config.teacher.weights == "trust_region" else 1
     taught = looks * batch.total * (lengths.context + lengths.answer) if lengths.context else 0
     backward = 2 if config.model.lora is not None else 4
     again = 2 if config.model.gradient_checkpointing else 0
     flop = float(shapes.parameters) * (2 * sampled + (2 + backward + again) * learnt + 2 * taught)
-    return Work(config.rollouts_per_step * lengths.answer, learnt, taught, flop)
+    return Work(config.answers_per_step * lengths.answer, learnt, taught, flop)
 
 
 @dataclass(frozen=True)
@@ -382,7 +382,7 @@ def measure(config: RunConfig) -> Lengths:
     prompt = _longest_prompt(config)
     told = config.feedback.max_tokens or answer  # a sibling's answer, a solution or comments are seldom longer
     found = prompt or GUESSED_PROMPT
-    context = found + told if config.objective.distillation > 0 else 0
+    context = found + told if config.method.share > 0 else 0
     return Lengths(found, answer, context, prompt is not None)
 
 

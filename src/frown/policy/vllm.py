@@ -19,7 +19,7 @@ import torch
 
 from frown.config import VLLMConfig
 from frown.errors import FrownError, NotFinite, first_line, printable
-from frown.learner.shards import collected, is_part
+from frown.policy.parts import collected, is_part
 from frown.policy.sampling import Decoding, Sample
 from frown.runtime.processes import ALONE, Ranks
 from frown.teacher.weights import merged_weights

@@ -15,7 +15,7 @@ from frown.tasks.base import Environment
 from frown.types import Appraisal, Rollout, Task
 
 
-def beginning(config: PracticeConfig, environment: Environment) -> tuple[Flow, Difficulty] | None:
+def flow_of(config: PracticeConfig, environment: Environment) -> tuple[Flow, Difficulty] | None:
     """The band of flow and where the learner starts in it; None where difficulty is fixed.
 
     Raises FrownError where the tasks have no levels, or not the one asked for.
@@ -24,27 +24,29 @@ def beginning(config: PracticeConfig, environment: Environment) -> tuple[Flow, D
         return None
     levels = environment.levels
     if not levels:
-        raise FrownError(f"affect.practice.difficulty = 'flow': {environment.name} has no levels of difficulty")
+        raise FrownError(f"practice.difficulty = 'flow': {environment.name} has no levels of difficulty")
     start = levels[0] if config.start is None else config.start
     if start not in levels:
-        raise FrownError(f"affect.practice.start = {start}: {environment.name} has levels {levels[0]} to {levels[-1]}")
+        raise FrownError(f"practice.start = {start}: {environment.name} has levels {levels[0]} to {levels[-1]}")
     calm = Flow.calm if config.use_doubt else 1.0
     return Flow(least=levels[0], most=levels[-1], calm=calm), Difficulty(float(start))
 
 
 def draw(environment: Environment, config: RunConfig, rng: np.random.Generator, at: Difficulty | None) -> list[Task]:
     """The prompts of one training step, candidates included, at the learner's difficulty."""
-    n = config.sampling.prompts_per_step * config.affect.practice.candidates
+    n = config.sampling.prompts_per_step * config.practice.candidates
     return environment.train_tasks(rng, n, level=None if at is None else round(at.level))
 
 
-def select(rollouts: Sequence[Rollout], n: int, config: PracticeConfig, rng: np.random.Generator) -> list[Rollout]:
-    """The answers to the n prompts that are learnt from, group by group; all where there are no more."""
-    if config.candidates == 1:
+def select(rollouts: Sequence[Rollout], config: RunConfig, rng: np.random.Generator) -> list[Rollout]:
+    """The answers to the `sampling.prompts_per_step` prompts that are learnt from, group by group; all where there are
+    no more."""
+    if config.practice.candidates == 1:
         return list(rollouts)
     members = list(groups(rollouts).values())
-    known = [_candidate([rollouts[i] for i in group]) for group in members]
-    return [rollouts[i] for g in choose_prompts(known, n, config.choose, rng) for i in members[g]]
+    candidates = [_candidate([rollouts[i] for i in group]) for group in members]
+    chosen = choose_prompts(candidates, config.sampling.prompts_per_step, config.practice.choose, rng)
+    return [rollouts[i] for g in chosen for i in members[g]]
 
 
 def _candidate(group: Sequence[Rollout]) -> Candidate:

@@ -1,4 +1,4 @@
-"""Which lessons are learnt from again. A comment is bought once; rehearsing it costs a forward pass and no critic.
+"""Which lessons are learnt from again. A comment is bought once; replaying it costs a forward pass and no critic.
 
 Spaced practice has the same question: what is already known need not be repeated. What is still unresolved is told by
 the last divergence between student and teacher on it, as in prioritised replay (Schaul et al. 2016, arXiv 1511.05952).
@@ -9,31 +9,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
+from frown.config.practice import PracticeConfig
 from frown.store.record import RolloutRecord, TeacherReading
 from frown.store.rollouts import read_rollouts, write_rollouts
-from frown.types import Rollout, Task, TeacherView
+from frown.types import Floats, Rollout, Task, TeacherView
 
-By = Literal["uniform", "unresolved"]
 MEMORY = 4096
-"""Lessons kept, the newest."""
+"""Items kept, the newest."""
 
 
 @dataclass(frozen=True, eq=False)
-class Kept:
+class ReplayItem:
     """One view that was learnt from, and what was left to learn when it was used last."""
 
     rollout: Rollout
-    """What of it is needed (`needed`)."""
+    """Without what is not needed to learn from it (`stripped`)."""
     view: TeacherView
     unresolved: float
     """Mean divergence between student and teacher over the weighted tokens, weighted, nats, >= 0."""
 
 
-def needed(rollout: Rollout) -> Rollout:
+def stripped(rollout: Rollout) -> Rollout:
     """What of an answer is needed to learn from it again: question, tokens and their log-probabilities."""
     task = Task(rollout.task.id, rollout.task.messages, rollout.task.answer)
     return replace(rollout, task=task, text="", steps=(), signals=None, verdict=None, alternative=None)
@@ -46,51 +45,66 @@ def unresolved(view: TeacherView, divergence: np.ndarray) -> float:
     return float((view.weight[known] * divergence[known]).sum() / total) if total else 0.0
 
 
-def choose(kept: Sequence[Kept], n: int, by: By, rng: np.random.Generator) -> list[int]:
-    """At most n lessons to rehearse, ascending. uniform: evenly drawn; unresolved: odds in proportion to what is left.
+def draw(items: Sequence[ReplayItem], config: PracticeConfig, rng: np.random.Generator) -> list[int]:
+    """At most `practice.replay` items, ascending. uniform: evenly drawn; unresolved: odds in proportion to what is
+    left.
 
-    Weighted draws are without replacement (Efraimidis and Spirakis 2006); a resolved lesson comes last.
+    Weighted draws are without replacement (Efraimidis and Spirakis 2006); a resolved item comes last.
     """
-    chance = rng.random(len(kept))
-    if by == "uniform":
+    chance = rng.random(len(items))
+    if config.replay_by == "uniform":
         order = np.argsort(chance, kind="stable")
     else:
-        left = np.array([k.unresolved for k in kept], np.float64)
+        left = np.array([item.unresolved for item in items], np.float64)
         with np.errstate(divide="ignore"):
             order = np.argsort(np.where(left > 0, -np.log(chance) / np.maximum(left, 1e-300), np.inf), kind="stable")
-    return sorted(order[:n].tolist())
+    return sorted(order[: config.replay].tolist())
+
+
+def batch(
+    answers: Sequence[Rollout],
+    views: Sequence[TeacherView],
+    credit: Sequence[Floats],
+    items: Sequence[ReplayItem],
+) -> tuple[list[Rollout], list[TeacherView], list[Floats]]:
+    """Fresh answers with their views and credit, and behind them the items that are replayed: distilled alone."""
+    old = [replace(item.view, rollout=len(answers) + j) for j, item in enumerate(items)]
+    nothing = [np.zeros(len(item.rollout.ids), np.float32) for item in items]
+    return [*answers, *(item.rollout for item in items)], [*views, *old], [*credit, *nothing]
 
 
 def remember(
-    kept: Sequence[Kept],
-    rehearsed: Sequence[int],
-    lessons: Sequence[tuple[Rollout, TeacherView]],
+    items: Sequence[ReplayItem],
+    replayed: Sequence[int],
+    answers: Sequence[Rollout],
+    views: Sequence[TeacherView],
     divergence: Sequence[np.ndarray],
-) -> tuple[Kept, ...]:
-    """What is kept after a step: old lessons with what is left of the rehearsed ones, and the new ones.
+) -> tuple[ReplayItem, ...]:
+    """The items after a step: old ones with what is left of those that were `replayed`, and the new views.
 
-    `divergence`: one array a lesson learnt from, the new ones first, then the rehearsed, float[T], NaN where not read.
+    `divergence`: one array a view learnt from, the new ones first, then the replayed, float[T], NaN where not read.
     """
-    after = list(kept)
-    for i, d in zip(rehearsed, divergence[len(lessons) :], strict=True):
+    after = list(items)
+    for i, d in zip(replayed, divergence[len(views) :], strict=True):
         after[i] = replace(after[i], unresolved=unresolved(after[i].view, d))
-    after += [Kept(r, v, unresolved(v, d)) for (r, v), d in zip(lessons, divergence[: len(lessons)], strict=True)]
+    new = zip(views, divergence[: len(views)], strict=True)
+    after += [ReplayItem(stripped(answers[v.rollout]), v, unresolved(v, d)) for v, d in new]
     return tuple(after[-MEMORY:])
 
 
-def write(kept: Sequence[Kept], file: Path) -> None:
+def write(items: Sequence[ReplayItem], file: Path) -> None:
     """Keep lessons in a file of rollouts, exactly. Of the answers what is `needed` is written."""
-    readings = [TeacherReading(k.view.context_ids, k.view.weight, unresolved=k.unresolved) for k in kept]
-    write_rollouts(file, [RolloutRecord(k.rollout, teacher=t) for k, t in zip(kept, readings, strict=True)])
+    readings = [TeacherReading(k.view.context_ids, k.view.weight, unresolved=k.unresolved) for k in items]
+    write_rollouts(file, [RolloutRecord(k.rollout, teacher=t) for k, t in zip(items, readings, strict=True)])
 
 
-def read(file: Path) -> tuple[Kept, ...]:
+def read(file: Path) -> tuple[ReplayItem, ...]:
     """The lessons that `write` kept; of each view `rollout` is its place in the file."""
     with read_rollouts(file) as records:
-        return tuple(_kept(i, record) for i, record in enumerate(records))
+        return tuple(_item(i, record) for i, record in enumerate(records))
 
 
-def _kept(i: int, record: RolloutRecord) -> Kept:
+def _item(i: int, record: RolloutRecord) -> ReplayItem:
     reading = record.teacher
     assert reading is not None and reading.unresolved is not None
-    return Kept(record.rollout, TeacherView(i, reading.context_ids, reading.weight), reading.unresolved)
+    return ReplayItem(record.rollout, TeacherView(i, reading.context_ids, reading.weight), reading.unresolved)

@@ -13,7 +13,7 @@ from frown.report.blocks import Cell, Figure, Figures, Folded, Row, Section, Tab
 from frown.report.chart import Point, Series, line_chart
 from frown.report.lines import legend, styles
 from frown.report.material import Material
-from frown.train.guard import CANARIES
+from frown.training.guard import CANARIES
 
 SIGNS = {**CANARIES, "doubt": "mean surprisal of sampled tokens, nats", "grad_norm": "norm of the gradient"}
 """Key of metrics.jsonl -> what it says."""

@@ -106,7 +106,7 @@ def read_json(source: Path, why: str) -> Any:
 
 def _of_run(path: Path) -> dict[str, Any]:
     """The summary of a single training run."""
-    from frown.compare.cells import result_of
+    from frown.comparison.cells import result_of
     from frown.evals.summary import summarise
 
     name = run_name(path)

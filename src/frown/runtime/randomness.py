@@ -21,17 +21,21 @@ def beginning(seed: int) -> States:
     return states({stream: np.random.default_rng([seed, stream]) for stream in _CARRIED})
 
 
-def generators(at: States) -> dict[int, np.random.Generator]:
+Generators = dict[int, np.random.Generator]
+"""Stream -> its generator."""
+
+
+def generators(at: States) -> Generators:
     """Generators that go on from these states."""
-    found = {stream: np.random.default_rng() for stream in at}
-    for stream, generator in found.items():
+    made = {stream: np.random.default_rng() for stream in at}
+    for stream, generator in made.items():
         generator.bit_generator.state = dict(at[stream])
-    return found
+    return made
 
 
-def states(found: Mapping[int, np.random.Generator]) -> States:
+def states(made: Mapping[int, np.random.Generator]) -> States:
     """Where these generators are."""
-    return {stream: generator.bit_generator.state for stream, generator in found.items()}
+    return {stream: generator.bit_generator.state for stream, generator in made.items()}
 
 
 def seed_of(run: int, step: int, purpose: int = SAMPLING) -> int:

@@ -1,7 +1,7 @@
 """Checkpoints: folders that appear whole or not at all, and that know when they are damaged.
 
 A checkpoint is written aside, every file flushed to the disk, a manifest (size and SHA-256 of each file) last of all,
-and then renamed. What is in it is its writer's business (`frown.train.state`); no torch here.
+and then renamed. What is in it is its writer's business (`frown.training.state`); no torch here.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@ A file is Parquet, a row a rollout, in groups of `ROW_GROUP` rows, so that one a
 metadata names `VERSION`; a file of another version is refused by one line. What a row has no value for is null.
 
     task, question          the task's id and its last user turn
-    task_messages, task_answer, task_solution, task_data      the rest of `Task`; messages and data as JSON
-    group, policy_step, text, stop, temperature, length       of `Rollout`; `length` is T, the tokens of the answer
+    task_messages, task_answer, task_solution, task_data, expert_steps      the rest of `Task`; messages and data as
+                            JSON
+    group, episode, policy_step, text, stop, temperature, length      of `Rollout`; `length` is T, the tokens of the answer
     prompt_ids, ids, logp, sampled, alternative               of `Rollout`, token by token; logp in nats
     steps, step_reward      `Rollout.steps` as [start, end) of tokens, and `Rollout.earned`
     verdict, score, answer, well_formed, step_right, step_state      `Verdict`; `verdict` is its message, null where
@@ -193,6 +194,7 @@ def schema(signals: Sequence[str] = ()) -> Any:
     columns = {
         **{"task": text, "question": text},
         **{"task_messages": text, "task_answer": text, "task_solution": text, "task_data": text},
+        **{"expert_steps": wholes, "episode": whole},
         **{"group": whole, "policy_step": whole, "text": text, "stop": text, "length": whole, "temperature": double},
         **{"prompt": text, "tokens": texts, "prompt_ids": wholes, "ids": wholes, "logp": reals},
         **{"sampled": flags, "alternative": wholes, "steps": pa.list_(wholes), "step_reward": doubles},
@@ -228,6 +230,7 @@ def _row(record: RolloutRecord) -> dict[str, Any]:
     r, unknown = record.rollout, record.unknown
     return {
         "group": r.group,
+        "episode": r.episode,
         "policy_step": r.policy_step,
         "text": r.text,
         "stop": r.stop,
@@ -272,6 +275,7 @@ def _record(row: Mapping[str, Any]) -> RolloutRecord:
         alternative=None if row["alternative"] is None else _ints(row["alternative"]),
         sampled=None if row["sampled"] is None else np.array(row["sampled"], np.bool_),
         earned=_optional_tuple(row["step_reward"]),
+        episode=row["episode"],
     )
     return RolloutRecord(
         rollout=rollout,
@@ -294,12 +298,19 @@ def _task_row(task: Task) -> dict[str, Any]:
         "task_answer": task.answer,
         "task_solution": task.solution,
         "task_data": json.dumps(_plain(task.data)),
+        "expert_steps": task.expert_steps,
     }
 
 
 def _task(row: Mapping[str, Any]) -> Task:
-    messages, data = json.loads(row["task_messages"]), json.loads(row["task_data"])
-    return Task(row["task"], tuple(messages), row["task_answer"], row["task_solution"], data)
+    return Task(
+        id=row["task"],
+        messages=tuple(json.loads(row["task_messages"])),
+        answer=row["task_answer"],
+        solution=row["task_solution"],
+        data=json.loads(row["task_data"]),
+        expert_steps=_optional_tuple(row["expert_steps"]),
+    )
 
 
 def _verdict_row(verdict: Verdict | None) -> dict[str, Any]:

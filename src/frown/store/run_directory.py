@@ -6,7 +6,7 @@ metrics.jsonl      one line a training step
 rollouts/          step=000001.parquet: every training rollout with its signals, spans, feedback and advantages
 answers/           step=000000-test.parquet: the answers of every evaluation on the test split, in the same columns
 evals/             step=000000-test.parquet: every graded sample
-checkpoints/       step=000010/: all that the run needs to go on from there; the newest few (`frown.train.state`)
+checkpoints/       step=000010/: all that the run needs to go on from there; the newest few (`frown.training.state`)
 checkpoint/        a link to the newest one's model folder: the last good weights, an ordinary Hugging Face folder
 tensorboard/       what TensorBoard shows, where it is asked for (`track`)
 status.json        running, finished, interrupted or failed, and why

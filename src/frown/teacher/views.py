@@ -3,10 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from frown.types import Feedback, Floats, Ints, Rollout, TeacherView
+from frown.affect.token_weights import token_weights
+from frown.config.affect import WeightConfig
+from frown.feedback.disclosure import reasoning_ends
+from frown.policy.reader import Reader
+from frown.policy.text import token_steps
+from frown.tasks.base import Environment
+from frown.types import Appraisal, Feedback, Floats, Ints, Rollout, Step, TeacherView
+
+
+def look(
+    rollouts: Sequence[Rollout],
+    feedback: Sequence[Feedback],
+    environment: Environment,
+    policy: Reader,
+    rng: np.random.Generator,
+    *,
+    loss_on: str,
+    anchor: float,
+    own_reasoning: str,
+) -> tuple[list[TeacherView], int]:
+    """How the teacher sees each rollout that got feedback, and how many were left out as too long for the model.
+
+    `own_reasoning`: whether the student's own <think> block is to "learn" from, or to "skip".
+    """
+    informed = [i for i, f in enumerate(feedback) if f.parts]
+    messages = [environment.teacher_messages(rollouts[i].task, feedback[i]) for i in informed]
+    ids = {i: policy.prompt(m) for i, m in zip(informed, messages, strict=True)}
+    contexts = {i: context for i, context in ids.items() if policy.fits(context)}
+    each = [contexts.get(i) for i in range(len(rollouts))]
+    seen = views(rollouts, feedback, each, loss_on=loss_on, rng=rng, anchor=anchor)
+    if own_reasoning == "skip":
+        seen = [_without_reasoning(v, rollouts[v.rollout], policy) for v in seen]
+    return seen, len(ids) - len(contexts)
 
 
 def views(
@@ -23,16 +56,16 @@ def views(
     Where the feedback names steps, `loss_on` says which tokens the student learns from: those of the whole "answer",
     of the "commented" steps alone, or of as many "others", drawn evenly. The rest then has weight `anchor`.
     """
-    out = []
-    for i, (rollout, said, context) in enumerate(zip(rollouts, feedback, contexts, strict=True)):
+    seen = []
+    for i, (rollout, parts, context) in enumerate(zip(rollouts, feedback, contexts, strict=True)):
         if context is None:
             continue
-        steps = None if loss_on == "answer" else said.steps
+        steps = None if loss_on == "answer" else parts.steps
         if loss_on == "others" and steps is not None:
             rest = [s for s in range(len(rollout.steps)) if s not in steps]
             steps = tuple(rng.permutation(rest)[: len(steps)].tolist())
-        out.append(TeacherView(i, context, _weight(rollout, steps, anchor)))
-    return out
+        seen.append(TeacherView(i, context, _weight(rollout, steps, anchor)))
+    return seen
 
 
 def _weight(rollout: Rollout, steps: Sequence[int] | None, anchor: float) -> Floats:
@@ -44,3 +77,28 @@ def _weight(rollout: Rollout, steps: Sequence[int] | None, anchor: float) -> Flo
         start, end = rollout.steps[step]
         weight[start:end] = 1.0
     return weight
+
+
+def weigh(
+    views: Sequence[TeacherView],
+    rollouts: Sequence[Rollout],
+    appraisals: Sequence[Appraisal],
+    config: WeightConfig,
+    control: np.random.Generator | None,
+) -> list[TeacherView]:
+    """The views with their tokens weighted by the student's affect (`frown.affect.token_weights`)."""
+    at = [v.rollout for v in views]
+    counted = [v.weight for v in views]
+    factors = token_weights([rollouts[i] for i in at], [appraisals[i] for i in at], counted, config, control)
+    return [replace(v, weight=(v.weight * w).astype(np.float32)) for v, w in zip(views, factors, strict=True)]
+
+
+def _without_reasoning(view: TeacherView, rollout: Rollout, policy: Reader) -> TeacherView:
+    """The view without weight on the answer's leading reasoning."""
+    end = reasoning_ends(rollout.text)
+    if not end:
+        return view
+    [thought] = token_steps(policy.tokenizer, rollout.ids, rollout.text, [Step(0, end)]) or [Step(0, 0)]
+    weight = view.weight.copy()
+    weight[: thought.end] = 0.0
+    return replace(view, weight=weight)

@@ -13,14 +13,14 @@ from torch import Tensor
 
 from frown.affect.normalise import Normaliser
 from frown.errors import FrownError
+from frown.methods.base import Classroom, Lesson
 from frown.policy.load import context_length
 from frown.policy.text import completion_text
-from frown.train.evaluation import judged
-from frown.train.lesson import Lesson, prepare
+from frown.training.evaluation import judged
 from frown.trl.free_text import FreeText
 from frown.trl.rollouts import rollouts_of, verdicts_of
 from frown.trl.rows import task_of
-from frown.trl.telling import Telling
+from frown.trl.teaching import TeachingSetup
 from frown.types import Ints, Message, Rollout
 
 WEIGHT = "frown_weight"
@@ -66,8 +66,8 @@ class LessonContextBuilder:
     main process alone asks, and tells the others.
     """
 
-    def __init__(self, trainer: Any, telling: Telling) -> None:
-        self.trainer, self._telling = trainer, telling
+    def __init__(self, trainer: Any, setup: TeachingSetup) -> None:
+        self.trainer, self._setup = trainer, setup
         self.last_metrics: dict[str, float] = {}
         self._rng = np.random.default_rng([trainer.args.seed, 1])
         self._normaliser = Normaliser()
@@ -112,9 +112,9 @@ class LessonContextBuilder:
 
     def _rollouts(self, output: Mapping[str, Tensor], first: int, size: int) -> list[Rollout]:
         """The answers of this process, judged by the environment, or by the rewards where the script names none."""
-        trainer, environment = self.trainer, self._telling.environment
+        trainer, environment = self.trainer, self._setup.environment
         tasks = [task_of(row) for row in trainer.scored.rows]
-        found = rollouts_of(
+        rollouts = rollouts_of(
             output,
             tasks,
             trainer.policy_signals(output),
@@ -130,30 +130,22 @@ class LessonContextBuilder:
             threshold = trainer.args.success_reward_threshold
             verdicts = verdicts_of(rewards, threshold, trainer.reward_weights.to(rewards.device))
         else:
-            verdicts = environment.verify(tasks, [r.text for r in found])
-        return judged(found, verdicts, environment, trainer._tokenizer)
+            verdicts = environment.verify(tasks, [r.text for r in rollouts])
+        return judged(rollouts, verdicts, environment, trainer._tokenizer)
 
     def _lesson(self, everyone: Sequence[Rollout], reader: TrainerReader, training: bool) -> Lesson:
         """The lesson of the whole batch, made by the main process. An error there is an error everywhere."""
-        told: list[Any] = [None]
+        outcome: list[Any] = [None]
         if self.trainer.accelerator.is_main_process:
-            config, environment, critic, function = self._telling
+            config, environment, critic, feedback = self._setup
             if training:
                 self._normaliser = self._normaliser.update([r.signals for r in everyone if r.signals is not None])
+            room = Classroom(config, environment, reader, self._rng, critic, self._normaliser, feedback)
             try:
-                told[0] = prepare(
-                    everyone,
-                    config,
-                    environment,
-                    reader,
-                    self._rng,
-                    critic=critic,
-                    normaliser=self._normaliser,
-                    function=function,
-                )
+                outcome[0] = config.method.teach(everyone, room)
             except FrownError as error:
-                told[0] = error
-        [lesson] = broadcast_object_list(told)
+                outcome[0] = error
+        [lesson] = broadcast_object_list(outcome)
         if isinstance(lesson, FrownError):
             raise lesson
         return lesson

@@ -21,11 +21,12 @@ from torch import Tensor
 from trl.experimental.sdpo import SDPOConfig, SDPOTrainer
 from trl.experimental.sdpo.teacher_sync import is_pure_lora_training
 
-from frown.config import AffectConfig, FeedbackConfig
+from frown.config import AffectConfig, CriticConfig, FeedbackConfig
 from frown.critics.base import Critic
 from frown.errors import FrownError
 from frown.feedback.compose import FeedbackFunction
 from frown.losses.head import LinearHead, read_signals
+from frown.methods.base import Teaching
 from frown.policy.head import head_of
 from frown.policy.load import plain
 from frown.tasks.base import Environment
@@ -34,7 +35,7 @@ from frown.trl.context import WEIGHT, LessonContextBuilder
 from frown.trl.loss import Objective, distil, nothing
 from frown.trl.states import Pair, answer_states, attached_zero, what_counts
 from frown.trl.teacher import LoraTeacher
-from frown.trl.telling import telling_of
+from frown.trl.teaching import teaching_setup
 
 _MIXED = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -80,22 +81,23 @@ class FrownSDPOTrainer(SDPOTrainer):
         reward_funcs: Any = None,
         args: SDPOConfig | None = None,
         *others: Any,
+        method: Teaching | None = None,
         feedback: FeedbackConfig | FeedbackFunction | None = None,
-        critic: Critic | None = None,
+        critic: Critic | CriticConfig | None = None,
         affect: AffectConfig | None = None,
         environment: Environment | None = None,
         **more: Any,
     ) -> None:
         args = SDPOConfig() if args is None else args
-        composed = any(given is not None for given in (feedback, critic, affect, environment))
+        composed = any(x is not None for x in (method, feedback, critic, affect, environment))
         fields.check(args, composed=composed, environment=environment is not None)
-        telling = telling_of(args, feedback, critic, affect, environment) if composed else None
+        setup = teaching_setup(args, method, feedback, critic, affect, environment) if composed else None
         self._lora_teacher: LoraTeacher | None = None
         super().__init__(model, reward_funcs, args, *others, **more)
         if self.is_fsdp_enabled:
             raise FrownError(f"accelerate is set to FSDP: {fields.REFUSED['fsdp']}")
-        if telling is not None:
-            self.teacher_context_builder = LessonContextBuilder(self, telling)
+        if setup is not None:
+            self.teacher_context_builder = LessonContextBuilder(self, setup)
 
     # -- rewards as verdicts -----------------------------------------------------------------------------------
 

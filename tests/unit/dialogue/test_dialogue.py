@@ -27,9 +27,10 @@ from frown.practice import prompts as curriculum
 from frown.practice import replay as rehearsal
 from frown.runtime.processes import Ranks
 from frown.store.record import RolloutRecord
-from frown.train import credit
+from frown.training import credit
 from frown.types import Message, TeacherView, Verdict
 from frown.viewer.page import page
+from learning import learner_of, parsed
 from puppet import CHATML, FORGETS, PLAIN, TASK, TRIMS, Puppet, ids_of, merging_tokenizer
 from tiny import CHAT, byte_model
 
@@ -45,8 +46,8 @@ def tokenizer():
 @pytest.mark.parametrize("ended", [True, False], ids=["eos", "cut"])
 def test_a_conversation_has_the_templates_ids_token_for_token(tokenizer, template, ended):
     says, lines = ["Hi, cab.", "äöü 你好\nab", "b"], ["a", "no, baba\n ab", "never read"]
-    engine = Puppet(tokenizer, template, [ids_of(tokenizer, s, ended=ended) for s in says])
-    [dialogue] = play(engine, Scripted(lines), [TASK], 1, seed=0, temperature=1.0, turns=3)
+    puppet = Puppet(tokenizer, template, [ids_of(tokenizer, s, ended=ended) for s in says])
+    [dialogue] = play(puppet, Scripted(lines), [TASK], 1, seed=0, temperature=1.0, turns=3)
     rollout = as_rollout(dialogue)
     sequence = np.concatenate([rollout.prompt_ids, rollout.ids])
     messages = dialogue.messages[:-1]  # without what was said to the last turn
@@ -66,8 +67,8 @@ def test_sampled_ids_are_never_tokenised_again(tokenizer, template):
     a, b, ab = (tokenizer.convert_tokens_to_ids(t) for t in ("a", "b", "ab"))
     assert ids_of(tokenizer, "ab", ended=False) == [ab]
     odd = [a, b, a, b, tokenizer.eos_token_id]
-    engine = Puppet(tokenizer, template, [odd, odd])
-    [dialogue] = play(engine, Scripted(["ab", "ab"]), [TASK], 1, seed=0, temperature=1.0, turns=2)
+    puppet = Puppet(tokenizer, template, [odd, odd])
+    [dialogue] = play(puppet, Scripted(["ab", "ab"]), [TASK], 1, seed=0, temperature=1.0, turns=2)
     rollout = as_rollout(dialogue)
     assert [rollout.ids[s:e].tolist() for s, e in rollout.steps] == [odd, odd]
     assert ab in rollout.ids[~rollout.own]  # the partner's words are the tokenizer's own
@@ -75,8 +76,8 @@ def test_sampled_ids_are_never_tokenised_again(tokenizer, template):
 
 def test_a_character_that_was_cut_in_the_middle_stays_as_it_was_sampled(tokenizer):
     half = ids_of(tokenizer, "你", ended=False)[:2]
-    engine = Puppet(tokenizer, CHAT, [half, ids_of(tokenizer, "x")])
-    [dialogue] = play(engine, Scripted(["y"] * 2), [TASK], 1, seed=0, temperature=1.0, turns=2)
+    puppet = Puppet(tokenizer, CHAT, [half, ids_of(tokenizer, "x")])
+    [dialogue] = play(puppet, Scripted(["y"] * 2), [TASK], 1, seed=0, temperature=1.0, turns=2)
     assert as_rollout(dialogue).ids[: len(half)].tolist() == half
 
 
@@ -88,9 +89,9 @@ def test_a_template_that_refuses_system_messages_is_spoken_to_from_turn_to_turn(
     joined = (Message(role="user", content="Be brief.\n\nHello?"),)
 
     def played(messages):
-        engine = Puppet(tokenizer, refuses, [ids_of(tokenizer, "yes")] * 2)
+        puppet = Puppet(tokenizer, refuses, [ids_of(tokenizer, "yes")] * 2)
         task = replace(TASK, messages=messages)
-        [dialogue] = play(engine, Scripted(["a", "b"]), [task], 1, seed=0, temperature=1.0, turns=2, history=history)
+        [dialogue] = play(puppet, Scripted(["a", "b"]), [task], 1, seed=0, temperature=1.0, turns=2, history=history)
         r = as_rollout(dialogue)
         return r.prompt_ids.tolist(), r.ids.tolist(), len(r.steps)
 
@@ -105,14 +106,14 @@ def test_a_template_that_rewrites_history_is_refused_and_can_be_played_turn_by_t
     says = [ids_of(tokenizer, say)] * 2
     with pytest.raises(FrownError, match="rewrites what was said before"):
         play(Puppet(tokenizer, template, says), Scripted(["a", "b"]), [TASK], 1, seed=0, temperature=1.0, turns=2)
-    engine = Puppet(tokenizer, template, says)
+    puppet = Puppet(tokenizer, template, says)
     partner = Scripted(["a", "b"])
-    [dialogue] = play(engine, partner, [TASK], 1, seed=0, temperature=1.0, turns=2, history="template")
+    [dialogue] = play(puppet, partner, [TASK], 1, seed=0, temperature=1.0, turns=2, history="template")
     with pytest.raises(FrownError, match="turns one by one"):
         as_rollout(dialogue)
     turns = as_turns(dialogue)
     assert [t.ids.tolist() for t in turns] == says
-    assert turns[1].prompt_ids.tolist() == engine.prompt(dialogue.messages[:-2]).tolist()
+    assert turns[1].prompt_ids.tolist() == puppet.prompt(dialogue.messages[:-2]).tolist()
 
 
 @pytest.mark.parametrize(("template", "say"), [(FORGETS, "<think>hm</think>yes"), (TRIMS, " yes ")])
@@ -125,8 +126,8 @@ def test_what_a_template_would_rewrite_can_be_kept_as_it_was_sampled(tokenizer, 
             heard.extend(m["content"] for h in hearings for m in h.messages if m["role"] == "assistant")
             return super().reply(hearings)
 
-    engine = Puppet(tokenizer, template, says)
-    [dialogue] = play(engine, Listening(["a", "b"]), [TASK], 1, seed=0, temperature=1.0, turns=2, history="kept")
+    puppet = Puppet(tokenizer, template, says)
+    [dialogue] = play(puppet, Listening(["a", "b"]), [TASK], 1, seed=0, temperature=1.0, turns=2, history="kept")
     rollout = as_rollout(dialogue)
     assert [rollout.ids[a:b].tolist() for a, b in rollout.steps] == says
     between = completion_text(tokenizer, rollout.ids[~rollout.own].tolist())
@@ -153,8 +154,8 @@ REAL = (
 def test_conversations_behind_published_templates_can_be_kept(tokenizer, name, say):
     folder = Path(pytest.importorskip("trl").__file__).parent / "chat_templates"
     template = (folder / f"{name}.jinja").read_text(encoding="utf-8")
-    engine = Puppet(tokenizer, template, [ids_of(tokenizer, say, ended=False)] * 3)
-    [dialogue] = play(engine, Scripted(["a?", "b?", "c"]), [TASK], 1, seed=0, temperature=1.0, turns=3, history="kept")
+    puppet = Puppet(tokenizer, template, [ids_of(tokenizer, say, ended=False)] * 3)
+    [dialogue] = play(puppet, Scripted(["a?", "b?", "c"]), [TASK], 1, seed=0, temperature=1.0, turns=3, history="kept")
     rollout = as_rollout(dialogue)
     (_, first), (second, _), _ = rollout.steps
     between = completion_text(tokenizer, rollout.ids[first:second].tolist())
@@ -165,8 +166,8 @@ def test_conversations_behind_published_templates_can_be_kept(tokenizer, name, s
 
 
 def test_a_rollout_holds_values_where_the_policy_spoke_and_none_elsewhere(tokenizer):
-    engine = Puppet(tokenizer, CHATML, [ids_of(tokenizer, "one"), ids_of(tokenizer, "two!")])
-    [dialogue] = play(engine, Scripted(["a", "b"]), [TASK], 1, seed=0, temperature=1.0, turns=2)
+    puppet = Puppet(tokenizer, CHATML, [ids_of(tokenizer, "one"), ids_of(tokenizer, "two!")])
+    [dialogue] = play(puppet, Scripted(["a", "b"]), [TASK], 1, seed=0, temperature=1.0, turns=2)
     r = as_rollout(dialogue)
     assert (np.isnan(r.signals["entropy"]) == ~r.own).all() and (r.logp[~r.own] == 0).all()
     (a, b), (c, d) = r.steps
@@ -206,8 +207,8 @@ class Moody(Scripted):
     ],
 )
 def test_how_a_conversation_ends_and_what_its_turns_earned(tokenizer, says, room, stop, rewards):
-    engine = Puppet(tokenizer, CHAT, [ids_of(tokenizer, s) for s in says], room)
-    [dialogue] = play(engine, Moody(), [TASK], 1, seed=0, temperature=1.0, turns=3)
+    puppet = Puppet(tokenizer, CHAT, [ids_of(tokenizer, s) for s in says], room)
+    [dialogue] = play(puppet, Moody(), [TASK], 1, seed=0, temperature=1.0, turns=3)
     assert (dialogue.stop, dialogue.rewards) == (stop, rewards)
     assert dialogue.verdict.scored == (stop != "lost")
     assert {"partner": "enough", "lost": "no key"}.get(stop, "") == dialogue.why
@@ -219,10 +220,10 @@ def test_futures_go_on_from_what_was_said_and_end_where_it_has_ended(tokenizer):
     [whole] = play(Puppet(tokenizer, CHAT, says), Moody(), [TASK], 1, seed=0, temperature=1.0, turns=8)
     assert (whole.stop, len(whole.turns)) == ("partner", 3)
     starts = [whole.turns[: t + 1] for t in range(3)]
-    engine = Puppet(tokenizer, CHAT, [ids_of(tokenizer, s) for s in ("c", "d", "e")])
-    futures = go_on(engine, Moody(), starts, 2, seed=1, temperature=1.0, ahead=2, turns=3)
+    puppet = Puppet(tokenizer, CHAT, [ids_of(tokenizer, s) for s in ("c", "d", "e")])
+    futures = go_on(puppet, Moody(), starts, 2, seed=1, temperature=1.0, ahead=2, turns=3)
     assert [len(f.turns) for f in futures] == [3, 3, 3, 3, 3, 3]
-    assert [f.stop for f in futures] == ["turns"] * 4 + ["partner"] * 2 and engine.turn == 2
+    assert [f.stop for f in futures] == ["turns"] * 4 + ["partner"] * 2 and puppet.turn == 2
     for start, pair in zip(starts, (futures[:2], futures[2:4], futures[4:]), strict=True):
         for future in pair:
             assert future.turns[: len(start)] == start and future.rewards == (1.0, 2.0, 3.0)
@@ -231,11 +232,11 @@ def test_futures_go_on_from_what_was_said_and_end_where_it_has_ended(tokenizer):
     assert [t.said.text for t in futures[0].turns] == ["a", "c", "d"]
 
 
-def test_a_future_is_that_of_the_conversation_itself(engine):
+def test_a_future_is_that_of_the_conversation_itself(learner):
     """A greedy policy and a partner by rules: going on from any turn gives what was said in fact."""
     partner = Scripted(["yes", "no", "so"])
-    [whole] = play(engine, partner, [TASK], 1, seed=3, temperature=1e-4, turns=3)
-    [again] = go_on(engine, partner, [whole.turns[:1]], 1, seed=9, temperature=1e-4, ahead=9, turns=3)
+    [whole] = play(learner.policy, partner, [TASK], 1, seed=3, temperature=1e-4, turns=3)
+    [again] = go_on(learner.policy, partner, [whole.turns[:1]], 1, seed=9, temperature=1e-4, ahead=9, turns=3)
     assert as_rollout(again).ids.tolist() == as_rollout(whole).ids.tolist()
 
 
@@ -261,32 +262,29 @@ def test_turns_are_compared_with_the_same_turn_of_the_group():
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory):
-    from frown.config import RunConfig
-    from frown.learner.engine import LocalEngine
-
+def learner(tmp_path_factory):
     folder = byte_model(tmp_path_factory.mktemp("model"))
     settings = {"model": {"path": str(folder), "device": "cpu"}, "sampling": {"max_new_tokens": 4},
                 "objective": {"distillation": 0.5, "kl_anchor": 0.1}}  # fmt: skip
-    engine = LocalEngine(parse(RunConfig, settings, "test"))
+    learner = parsed(settings)
     torch.manual_seed(0)
     with torch.no_grad():  # away from the start, for the anchor to pull
-        for p in engine.parameters:
+        for p in learner.parameters:
             p.add_(0.05 * torch.randn_like(p))
-    return engine
+    return learner
 
 
-def test_no_gradient_comes_from_what_others_said(engine):
+def test_no_gradient_comes_from_what_others_said(learner):
     """The gradient of a conversation is that of its turns trained one by one, whatever is written on other tokens."""
-    dialogues = play(engine, Scripted(["yes", "no", "so"]), [TASK] * 2, 2, seed=3, temperature=1.0, turns=3)
+    dialogues = play(learner.policy, Scripted(["yes", "no", "so"]), [TASK] * 2, 2, seed=3, temperature=1.0, turns=3)
     rollouts = [as_rollout(d) for d in dialogues]
     assert any(not r.own.all() for r in rollouts)
     by_turn = [np.arange(1.0, 1 + len(r.steps)) for r in rollouts]
 
     def gradients(batch, views, advantages):
-        engine.forward_backward(batch, views, advantages)
-        out = torch.cat([p.grad.flatten() for p in engine.parameters])
-        engine.optimiser.zero_grad(set_to_none=True)
+        learner.backward(batch, views, advantages, distillation=0.5)
+        out = torch.cat([p.grad.flatten() for p in learner.parameters])
+        learner.optimiser.zero_grad(set_to_none=True)
         return out
 
     def views(batch):
@@ -306,10 +304,13 @@ def test_no_gradient_comes_from_what_others_said(engine):
     assert not torch.allclose(taught, whole, atol=1e-6)
 
 
-def test_what_ranks_tokens_ranks_the_policys_own(engine):
+def test_what_ranks_tokens_ranks_the_policys_own(learner):
     """The tail, the reward for sureness and the doubt of a prompt are those of the turns laid end to end."""
-    [r] = [as_rollout(d) for d in play(engine, Scripted(["yes", "no"]), [TASK], 1, seed=3, temperature=1.0, turns=2)]
-    config = replace_objective(engine.config, policy="tail", distillation=0.0)
+    [r] = [
+        as_rollout(d)
+        for d in play(learner.policy, Scripted(["yes", "no"]), [TASK], 1, seed=3, temperature=1.0, turns=2)
+    ]
+    config = replace_objective(learner.config, policy="tail", distillation=0.0)
     [found] = credit.advantages([r], [], np.array([1.0]), config, np.random.default_rng(0))
     own = tail_advantages(r.logp[r.own], r.signals["entropy"][r.own])
     assert not found[~r.own].any() and np.allclose(found[r.own], own) and own.any()
@@ -321,25 +322,23 @@ def test_what_ranks_tokens_ranks_the_policys_own(engine):
     assert sum(sketch.seen for place in held for sketch in place) == r.own.sum()
 
 
-def test_the_distance_from_the_start_is_that_of_the_policys_own_tokens(engine):
+def test_the_distance_from_the_start_is_that_of_the_policys_own_tokens(learner):
     """None before training, though others speak; after it that of the turns one by one."""
-    from frown.learner.engine import LocalEngine
+    unmoved = learner_of(learner.config)
 
-    unmoved = LocalEngine(engine.config)
-
-    def talks(speaker):
-        return play(speaker, Scripted(["yes", "no", "so"]), [TASK] * 2, 2, seed=3, temperature=1.0, turns=3)
+    def talks(who):
+        return play(who.policy, Scripted(["yes", "no", "so"]), [TASK] * 2, 2, seed=3, temperature=1.0, turns=3)
 
     first = [as_rollout(d) for d in talks(unmoved)]
     assert any(not r.own.all() for r in first) and unmoved.kl_to_start(first) == pytest.approx(0.0, abs=1e-9)
-    moved = talks(engine)
-    turns = engine.kl_to_start([t for d in moved for t in as_turns(d)])
-    assert engine.kl_to_start([as_rollout(d) for d in moved]) == pytest.approx(turns, rel=1e-3) and turns > 1e-4
+    moved = talks(learner)
+    turns = learner.kl_to_start([t for d in moved for t in as_turns(d)])
+    assert learner.kl_to_start([as_rollout(d) for d in moved]) == pytest.approx(turns, rel=1e-3) and turns > 1e-4
 
 
-def test_the_mask_outlives_a_checkpoint(engine, tmp_path):
+def test_the_mask_outlives_a_checkpoint(learner, tmp_path):
     """A rehearsed conversation comes back with its mask, and another answer without one."""
-    [r] = [as_rollout(d) for d in play(engine, Scripted(["yes"]), [TASK], 1, seed=3, temperature=1.0, turns=2)]
+    [r] = [as_rollout(d) for d in play(learner.policy, Scripted(["yes"]), [TASK], 1, seed=3, temperature=1.0, turns=2)]
     view = TeacherView(0, r.prompt_ids, r.own.astype(np.float32))
     for rollout in (r, replace(r, sampled=None)):
         rehearsal.write([rehearsal.Kept(rehearsal.needed(rollout), view, 1.0)], tmp_path / "kept.parquet")
@@ -347,9 +346,9 @@ def test_the_mask_outlives_a_checkpoint(engine, tmp_path):
         assert np.array_equal(back.rollout.own, rollout.own) and (back.rollout.sampled is None) == (rollout is not r)
 
 
-def test_an_export_has_the_policys_own_log_probabilities(engine):
+def test_an_export_has_the_policys_own_log_probabilities(learner):
     pytest.importorskip("inspect_ai", reason="inspect_ai is not installed")
-    [r] = [as_rollout(d) for d in play(engine, Scripted(["yes"]), [TASK], 1, seed=3, temperature=1.0, turns=2)]
+    [r] = [as_rollout(d) for d in play(learner.policy, Scripted(["yes"]), [TASK], 1, seed=3, temperature=1.0, turns=2)]
     record = RolloutRecord(r, tokens=tuple(str(i) for i in r.ids))
     assert [entry.token for entry in exports._logprobs(record).content] == [str(i) for i in r.ids[r.own]]
     unmasked = replace(record, rollout=replace(r, sampled=None))
@@ -360,16 +359,16 @@ def replace_objective(config, **changes):
     return config.model_copy(update={"objective": config.objective.model_copy(update=changes)})
 
 
-def test_an_engine_of_conversations_is_one_process(engine):
+def test_a_policy_of_conversations_is_one_process(learner):
     from frown.dialogue.environment import DialogueEngine
 
     with pytest.raises(FrownError, match="conversations are trained in one process"):
-        DialogueEngine(engine.config, Scripted([]), turns=2, ranks=Ranks(0, 2))
+        DialogueEngine(learner.config, Scripted([]), turns=2, ranks=Ranks(0, 2))
 
 
-def test_conversations_are_played_again_from_their_seed(engine):
+def test_conversations_are_played_again_from_their_seed(learner):
     def ids(seed):
-        held = play(engine, Scripted(["yes"] * 3), [TASK], 3, seed=seed, temperature=1.0, turns=3)
+        held = play(learner.policy, Scripted(["yes"] * 3), [TASK], 3, seed=seed, temperature=1.0, turns=3)
         return [as_rollout(d).ids.tolist() for d in held]
 
     assert ids(1) == ids(1) != ids(2)
@@ -387,9 +386,10 @@ def test_conversations_are_trained_and_evaluated_by_the_loop(tmp_path, capsys):
     from frown.config import RunConfig
     from frown.dialogue.environment import Conversations, DialogueEngine
     from frown.interchange.measures import measure
+    from frown.learner.learner import Learner
     from frown.report.html import write_report
     from frown.store.run_directory import RunDirectory
-    from frown.train.loop import train
+    from frown.training.loop import train
     from frown.viewer.index import read_index
 
     class Counting(Scripted):
@@ -406,11 +406,12 @@ def test_conversations_are_trained_and_evaluated_by_the_loop(tmp_path, capsys):
         "eval": {"prompts": 2, "samples": 2, "heldout_prompts": 0, "every": 2},
     }  # fmt: skip
     config = parse(RunConfig, settings, "test")
-    engine, run = DialogueEngine(config, Counting([]), turns=3), RunDirectory(tmp_path / "run")
-    before = [p.detach().clone() for p in engine.parameters]
+    policy, run = DialogueEngine(config, Counting([]), turns=3), RunDirectory(tmp_path / "run")
+    learner = Learner(policy, config)
+    before = [p.detach().clone() for p in learner.parameters]
     run.begin(config, threads="1")
-    train(config, engine, Conversations("talk", [TASK] * 2, [TASK] * 2), run)
-    assert any(not torch.equal(p, b) for p, b in zip(engine.parameters, before, strict=True))
+    train(config, learner, Conversations("talk", [TASK] * 2, [TASK] * 2), run)
+    assert any(not torch.equal(p, b) for p, b in zip(learner.parameters, before, strict=True))
     steps = [m for m in run.metrics() if m.get("rows")]
     assert len(steps) == 2 and all(0 < m["train_accuracy"] <= 1 and m["unscored"] == 0 for m in steps)
     assert all(np.isfinite(m["policy_entropy"]) and abs(m["mismatch"]) < 1e-4 for m in steps)
@@ -428,4 +429,4 @@ def test_conversations_are_trained_and_evaluated_by_the_loop(tmp_path, capsys):
         assert (np.isnan(row["signal_entropy"]) == ~own).all() and not np.asarray(row["advantage"])[~own].any()
         assert all(own[s["start"] : s["end"]].all() for s in row["spans"])
     with pytest.raises(FrownError, match="distillation = 0"):
-        engine.sample([TASK], 1, seed=0, temperature=1.0, contexts=[engine.prompt(TASK.messages)])
+        policy.sample([TASK], 1, seed=0, temperature=1.0, contexts=[policy.prompt(TASK.messages)])

@@ -14,10 +14,10 @@ from frown.errors import FrownError
 from frown.evals.correlation import foretells, pearson, spearman
 from frown.evals.profile import Judged, judged_steps, profile
 from frown.inspect.probe import KINDS, advantage, headroom, judgement, localisation, probe
-from frown.learner.engine import LocalEngine
+from frown.policy.policy import policy_of
 from frown.report.probe import example_text, probe_table, profile_table, sentences
 from frown.store.run_directory import RunDirectory
-from frown.train.run import execute
+from frown.training.run import execute
 from frown.types import Rollout, Step, Task, Verdict
 from tiny import byte_model, gsm8k_rows, write_jsonl
 
@@ -215,11 +215,11 @@ def test_a_probe_moves_no_weight_and_repeats(lab):
     from frown.tasks.load import load_environment
 
     config = lab_config(lab, objective={"distillation": 0.0})  # probed as distillation all the same
-    engine, environment = LocalEngine(config), load_environment(config.task)
-    before = {k: v.clone() for k, v in engine.model.state_dict().items()}
-    first = examine(config, ["reference", "critique"], engine, environment, environment.critic)
-    assert examine(config, ["reference", "critique"], engine, environment, environment.critic) == first
-    assert all(torch.equal(v, before[k]) for k, v in engine.model.state_dict().items())
+    policy, environment = policy_of(config), load_environment(config.task)
+    before = {k: v.clone() for k, v in policy.model.state_dict().items()}
+    first = examine(config, ["reference", "critique"], policy, environment, environment.critic)
+    assert examine(config, ["reference", "critique"], policy, environment, environment.critic) == first
+    assert all(torch.equal(v, before[k]) for k, v in policy.model.state_dict().items())
     assert first["kinds"]["reference"]["coverage"] == 1.0
 
 

@@ -3,8 +3,6 @@
 import io
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -219,8 +217,3 @@ def test_shades_follow_the_probability() -> None:
     page = shown(result_of(["sure", "odd"], [0.0, 5.0]), force_terminal=True, color_system="standard")
     assert "\x1b[2msure" in page and "\x1b[1;31modd" in page
     assert visible("a\tb\n") == "a\\x09b⏎\n"
-
-
-def test_importing_read_is_cheap() -> None:
-    code = "import sys; import frown.inspect.read, frown.report.reading; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

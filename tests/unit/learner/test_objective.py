@@ -8,17 +8,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from frown.training.routing import routed
 from hypothesis import given
 from hypothesis import strategies as st
 
 from frown.config import RunConfig, parse
 from frown.errors import FrownError
-from frown.learner.engine import LocalEngine
+from frown.learner.learner import Learner
 from frown.losses.objectives import importance_weight, mismatch
 from frown.store.run_directory import RunDirectory
-from frown.train.routing import routed
-from frown.train.run import execute
+from frown.training.run import execute
 from frown.types import Rollout, Task, TeacherView, Verdict
+from learning import parsed
 from tiny import byte_model
 
 
@@ -27,20 +28,20 @@ def folder(tmp_path_factory):
     return byte_model(tmp_path_factory.mktemp("model"))
 
 
-def engine(folder, **changes) -> LocalEngine:
+def learner(folder, **changes) -> Learner:
     values = {
         "model": {"path": str(folder), **changes.pop("model", {})},
         "sampling": {"max_new_tokens": 10},
         "task": {"kind": "exact"},
         **changes,
     }
-    return LocalEngine(parse(RunConfig, values, "test"))
+    return parsed(values)
 
 
 TASKS = [Task(id=t, messages=({"role": "user", "content": t},), answer="") for t in ("Hi", "How many?")]
 
 
-def disturb(e: LocalEngine) -> None:
+def disturb(e: Learner) -> None:
     torch.manual_seed(5)
     with torch.no_grad():
         for p in e.parameters:
@@ -78,19 +79,19 @@ def test_the_mismatch_estimates_the_divergence_of_sampler_and_trainer() -> None:
 
 @pytest.mark.parametrize("cap", [None, 1.3])
 def test_the_correction_multiplies_each_tokens_losses(folder, cap) -> None:
-    e = engine(folder, objective={"distillation": 0.4, "importance_cap": cap}, teacher={"weights": "frozen"})
-    rollouts = e.sample(TASKS, 2, seed=0, temperature=1.0)
+    e = learner(folder, objective={"distillation": 0.4, "importance_cap": cap}, teacher={"weights": "frozen"})
+    rollouts = e.policy.sample(TASKS, 2, seed=0, temperature=1.0)
     # As if another policy had sampled them.
     rng = np.random.default_rng(0)
     rollouts = [replace(r, logp=(r.logp + 0.5 * rng.standard_normal(len(r.ids))).astype(np.float32)) for r in rollouts]
     disturb(e)
     views = [TeacherView(i, r.prompt_ids, np.ones(len(r.ids), np.float32)) for i, r in enumerate(rollouts)]
     advantages = [np.full(len(r.ids), 0.5 - i % 2, np.float32) for i, r in enumerate(rollouts)]
-    learnt = e.forward_backward(rollouts, views, advantages)
+    update = e.backward(rollouts, views, advantages, distillation=0.4)
 
     tokens = sum(len(r.ids) for r in rollouts)
     total, off = torch.zeros(()), []
-    plain = copy.deepcopy(e.model)
+    plain = copy.deepcopy(e.policy.model)
     plain.zero_grad()
     for i, r in enumerate(rollouts):
         logp = logp_of(plain, r)
@@ -104,20 +105,20 @@ def test_the_correction_multiplies_each_tokens_losses(folder, cap) -> None:
         w = ratio.clamp(max=cap) if cap else torch.ones_like(ratio)
         total = total + (w * (0.4 * d / tokens - 0.6 * (0.5 - i % 2) * (at - at.detach()).exp() / tokens)).sum()
     total.backward()
-    assert learnt.averages["loss"] == pytest.approx(total.item(), rel=1e-4)
-    assert learnt.averages["mismatch"] == pytest.approx(torch.cat(off).mean().item(), rel=1e-3)
+    assert update.averages["loss"] == pytest.approx(total.item(), rel=1e-4)
+    assert update.averages["mismatch"] == pytest.approx(torch.cat(off).mean().item(), rel=1e-3)
     for p, q in zip(e.parameters, plain.parameters(), strict=True):
         torch.testing.assert_close(p.grad, q.grad, rtol=1e-3, atol=1e-6)
 
 
-def test_the_engines_own_sampler_agrees_and_rehearsed_answers_do_not_count(folder) -> None:
-    e = engine(folder, teacher={"weights": "frozen"})
-    rollouts = e.sample(TASKS, 2, seed=0, temperature=1.0)
+def test_the_policys_own_sampler_agrees_and_rehearsed_answers_do_not_count(folder) -> None:
+    e = learner(folder, teacher={"weights": "frozen"})
+    rollouts = e.policy.sample(TASKS, 2, seed=0, temperature=1.0)
     stale = replace(rollouts[0], policy_step=7, logp=rollouts[0].logp - 3)
     batch = [stale, *rollouts[1:]]
     views = [TeacherView(i, r.prompt_ids, np.ones(len(r.ids), np.float32)) for i, r in enumerate(batch)]
-    learnt = e.forward_backward(batch, views, [np.zeros(len(r.ids), np.float32) for r in batch])
-    assert learnt.averages["mismatch"] < 1e-8
+    update = e.backward(batch, views, [np.zeros(len(r.ids), np.float32) for r in batch], distillation=1.0)
+    assert update.averages["mismatch"] < 1e-8
 
 
 # -- the anchor
@@ -127,23 +128,23 @@ def test_the_engines_own_sampler_agrees_and_rehearsed_answers_do_not_count(folde
 def test_the_anchor_is_the_divergence_from_the_start(folder, lora) -> None:
     if lora:
         pytest.importorskip("peft")
-    e = engine(folder, model={"lora": lora}, objective={"distillation": 1.0, "kl_anchor": 0.3})
-    start = copy.deepcopy(e.model)
+    e = learner(folder, model={"lora": lora}, objective={"distillation": 1.0, "kl_anchor": 0.3})
+    start = copy.deepcopy(e.policy.model)
     disturb(e)
-    rollouts = e.sample(TASKS, 2, seed=0, temperature=1.0)
+    rollouts = e.policy.sample(TASKS, 2, seed=0, temperature=1.0)
     none = [np.zeros(len(r.ids), np.float32) for r in rollouts]
-    learnt = e.forward_backward(rollouts, [], none)  # nothing to learn from, and yet held
+    update = e.backward(rollouts, [], none, distillation=1.0)  # nothing to learn from, and yet held
     tokens = sum(len(r.ids) for r in rollouts)
-    plain = copy.deepcopy(e.model)
+    plain = copy.deepcopy(e.policy.model)
     plain.zero_grad()
     total = torch.zeros(())
     for r in rollouts:
         logp, before = logp_of(plain, r), logp_of(start, r).detach()
         total = total + 0.3 * (logp.exp() * (logp - before)).sum() / tokens
     total.backward()
-    assert learnt.averages["loss"] == pytest.approx(total.item(), rel=1e-4)
-    assert learnt.averages["kl_to_start"] == pytest.approx(total.item() / 0.3, rel=1e-4)
-    found = {n: p.grad for n, p in e.model.named_parameters() if p.requires_grad}
+    assert update.averages["loss"] == pytest.approx(total.item(), rel=1e-4)
+    assert update.averages["kl_to_start"] == pytest.approx(total.item() / 0.3, rel=1e-4)
+    found = {n: p.grad for n, p in e.policy.model.named_parameters() if p.requires_grad}
     for name, p in plain.named_parameters():
         if p.requires_grad:
             torch.testing.assert_close(found[name], p.grad, rtol=1e-3, atol=1e-6)
@@ -151,14 +152,13 @@ def test_the_anchor_is_the_divergence_from_the_start(folder, lora) -> None:
 
 def test_the_anchor_acts(folder) -> None:
     """Descending on the anchor alone brings a disturbed policy back to where it was."""
-    e = engine(folder, objective={"kl_anchor": 1.0}, optimiser={"lr": 3e-3})
+    e = learner(folder, objective={"kl_anchor": 1.0}, optimiser={"lr": 3e-3})
     disturb(e)
     seen = []
     for step in range(12):
-        rollouts = e.sample(TASKS, 4, seed=step, temperature=1.0)
+        rollouts = e.policy.sample(TASKS, 4, seed=step, temperature=1.0)
         none = [np.zeros(len(r.ids), np.float32) for r in rollouts]
-        seen.append(e.forward_backward(rollouts, [], none).averages["kl_to_start"])
-        e.step()
+        seen.append(e.learn(rollouts, [], none, distillation=1.0).averages["kl_to_start"])
     assert seen[-1] < 0.3 * seen[0]
 
 
@@ -166,8 +166,8 @@ def test_the_anchor_acts(folder) -> None:
 
 
 def test_right_answers_go_to_the_reward_and_taught_ones_to_the_teacher(folder) -> None:
-    e = engine(folder)
-    rollouts = e.sample(TASKS, 2, seed=0, temperature=1.0)
+    e = learner(folder)
+    rollouts = e.policy.sample(TASKS, 2, seed=0, temperature=1.0)
     verdicts = [Verdict(1.0), Verdict(0.0), Verdict(0.0), Verdict.unscored("?")]
     rollouts = [replace(r, verdict=v) for r, v in zip(rollouts, verdicts, strict=True)]
     views = [TeacherView(i, r.prompt_ids, np.ones(len(r.ids), np.float32)) for i, r in enumerate(rollouts) if i != 2]

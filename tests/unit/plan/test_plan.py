@@ -1,12 +1,8 @@
-"""The plan against what is: the engine's micro-batches, the model's own sizes, the memory of a process, the disk."""
+"""The plan against what is: the learner's micro-batches, the model's own sizes, the memory of a process, the disk."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,12 +14,12 @@ from families import family_model
 from frown.cli.app import main
 from frown.config import ModelConfig, RunConfig, parse
 from frown.errors import FrownError
-from frown.learner.engine import Row, micro_batches
 from frown.plan import plan
 from frown.plan.sizes import shapes
 from frown.policy import load as models
-from frown.train.run import execute
-from paths import HELPERS, ROOT
+from frown.policy.rows import Row, micro_batches
+from frown.training.run import execute
+from paths import ROOT
 from tiny import byte_model
 
 LENGTHS = plan.Lengths(prompt=50, answer=30, context=70, measured=True)
@@ -40,7 +36,7 @@ def config(**changes) -> RunConfig:
     tokens=st.integers(1, 3000),
     rehearsed=st.integers(0, 20),
 )
-def test_the_arithmetic_is_that_of_the_engine(prompts, answers, processes, tokens, rehearsed):
+def test_the_arithmetic_is_that_of_the_learner(prompts, answers, processes, tokens, rehearsed):
     settings = config(
         sampling={"prompts_per_step": prompts, "responses_per_prompt": answers},
         feedback={"parts": ["reference"]},
@@ -56,7 +52,7 @@ def test_the_arithmetic_is_that_of_the_engine(prompts, answers, processes, token
     assert bool(batch.faults) == bool(prompts % processes)
     if processes == 1:
         ids = np.zeros(30, np.int64)
-        row = Row(np.zeros(50, np.int64), np.zeros(70, np.int64), ids, np.ones(30), np.zeros(30))
+        row = Row(np.zeros(50, np.int64), ids, np.zeros(70, np.int64))
         made = micro_batches([row] * batch.total, tokens)
         assert len(made) == batch.accumulation and len(made[0]) == batch.rows
 
@@ -94,26 +90,6 @@ def test_shapes_from_the_configuration_alone_are_those_of_the_model(name, lora, 
     assert found.kept == pytest.approx(true, rel=0.02)  # what attention keeps is aligned differently
     cache = models.backbone(model)(input_ids=ids[:1, :20]).past_key_values
     assert found.cache_of_token == sum(x.keys.nbytes + x.values.nbytes for x in cache.layers) // 20
-
-
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the kernel's account of memory is Linux's")
-def test_the_peak_is_what_a_process_holds_within_a_half(tmp_path):
-    """Full fine-tuning, and LoRA with layers computed again."""
-    pytest.importorskip("peft")
-    folder = byte_model(tmp_path / "model", layers=3, hidden=192)
-    kinds = [{}, {"gradient_checkpointing": True, "lora": {"rank": 8}}]
-    done = subprocess.run(
-        [sys.executable, str(HELPERS / "measure_memory.py"), str(folder), json.dumps(kinds)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ
-        | {"MALLOC_MMAP_THRESHOLD_": "262144", "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    found = json.loads(done.stdout)
-    for kind, seen in zip(kinds, found, strict=True):
-        assert 1 / 1.5 < seen["planned"] / seen["measured"] < 1.5, (kind, seen)
-    assert found[1]["measured"] < 0.6 * found[0]["measured"]
 
 
 def test_the_disk_is_what_a_run_writes_at_most(tmp_path):
@@ -172,7 +148,7 @@ def test_a_model_is_planned_from_its_configuration_alone(tmp_path, capsys):
 
 
 def test_sharding_deals_out_the_layers_alone(tmp_path):
-    """By flag and by setting; of two processes beside the bytes they hold in tests/test_distributed.py."""
+    """By flag and by setting; of two processes beside the bytes they hold in tests/processes/test_distributed.py."""
     folder = byte_model(tmp_path / "model")
     parameters = models.load(ModelConfig(path=str(folder))).model.named_parameters()
     layers, rest = 0, 0

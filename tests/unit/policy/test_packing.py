@@ -14,14 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frown.config import RunConfig, parse
-from frown.learner.engine import LocalEngine
-from frown.learner.rows import Row, arranged, micro_batches
+from frown.learner.learner import Learner
 from frown.policy import trunk
 from frown.policy.load import takes_masks
 from frown.policy.packing import attention_blocks, lay_out
+from frown.policy.rows import Row, arranged, micro_batches
 from frown.policy.trunk import Choice, choose, hidden_states
-from frown.train.run import execute
+from frown.training.run import execute
 from frown.types import Rollout, Task, TeacherView
+from learning import parsed
 from tiny import byte_model, gsm8k_rows, write_jsonl
 
 SIZE = {
@@ -282,7 +283,7 @@ def test_a_model_that_does_more_than_attend_is_found_out(way):
     assert found.way == "padded" and "gives other hidden states" in found.notes[0]
 
 
-# -- the engine ------------------------------------------------------------------------------------------------------
+# -- the learner ------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -290,9 +291,9 @@ def folder(tmp_path_factory):
     return byte_model(tmp_path_factory.mktemp("model"))
 
 
-def engine(folder, **changes) -> LocalEngine:
+def learner(folder, **changes) -> Learner:
     model = {"path": str(folder), **changes.pop("model", {})}
-    return LocalEngine(parse(RunConfig, {"model": model, "task": {"kind": "exact"}, **changes}, "test"))
+    return parsed({"model": model, "task": {"kind": "exact"}, **changes})
 
 
 def batch(rng=None, prompts: int = 3, answers: int = 4):
@@ -312,27 +313,26 @@ def batch(rng=None, prompts: int = 3, answers: int = 4):
     return rollouts, views, [rng.normal(size=len(r.ids)).astype(np.float32) for r in rollouts]
 
 
-def learnt(e: LocalEngine, way: str, most: int):
-    e.trunk = Choice(way)
-    e.config = e.config.model_copy(update={"micro_batch_tokens": most})
+def learnt(e: Learner, way: str, most: int):
+    e.policy.packing = e.policy.packing._replace(choice=Choice(way), most_tokens=most)
     e.optimiser.zero_grad()
-    seen = e.forward_backward(*batch())
-    return seen, [p.grad.clone() for p in e.parameters if p.grad is not None]
+    update = e.backward(*batch(), distillation=e.config.objective.distillation)
+    return update, [p.grad.clone() for p in e.parameters if p.grad is not None]
 
 
 @pytest.mark.parametrize("lora", [None, {"rank": 4}])
 @pytest.mark.parametrize("weights", ["ema", "frozen", "live"])
-def test_the_engine_learns_the_same_from_packed_rows(folder, lora, weights):
+def test_the_learner_learns_the_same_from_packed_rows(folder, lora, weights):
     if lora:
         pytest.importorskip("peft")
-    e = engine(
+    e = learner(
         folder,
         model={"lora": lora},
         teacher={"weights": weights},
         objective={"distillation": 0.6},
         feedback={"parts": ["reference"]},
     )
-    assert e.trunk == Choice("blocks")
+    assert e.policy.packing.choice == Choice("blocks")
     with torch.no_grad():  # student and teacher differ, and adapters are not zero
         for i, p in enumerate(e.parameters):
             p.add_(0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(i)))
@@ -351,18 +351,18 @@ def test_the_engine_learns_the_same_from_packed_rows(folder, lora, weights):
 
 def test_a_bfloat16_base_with_adapters_learns_from_packed_rows(folder):
     pytest.importorskip("peft")
-    e = engine(folder, model={"lora": {"rank": 4}, "dtype": "bfloat16"}, feedback={"parts": ["reference"]})
-    assert e.trunk == Choice("blocks")
+    e = learner(folder, model={"lora": {"rank": 4}, "dtype": "bfloat16"}, feedback={"parts": ["reference"]})
+    assert e.policy.packing.choice == Choice("blocks")
     assert np.isfinite(learnt(e, "blocks", 1000)[0].averages["loss"]) and e.step() > 0
 
 
 def test_score_and_variance_are_the_same_and_in_the_order_asked(folder):
-    e = engine(folder, micro_batch_tokens=150)
+    e = learner(folder, micro_batch_tokens=150)
     rollouts, views, _ = batch()
     views = [views[i] for i in np.random.default_rng(1).permutation(len(views))]
-    mine = e.score(rollouts, views), e.prediction_variance(rollouts, copies=2, seed=0)
-    e.trunk = Choice("padded")
-    plain = e.score(rollouts, views), e.prediction_variance(rollouts, copies=2, seed=0)
+    mine = e.score(rollouts, views), e.policy.prediction_variance(rollouts, copies=2, seed=0)
+    e.policy.packing = e.policy.packing._replace(choice=Choice("padded"))
+    plain = e.score(rollouts, views), e.policy.prediction_variance(rollouts, copies=2, seed=0)
     for a, b in zip(mine[0], plain[0], strict=True):
         for name in b:
             np.testing.assert_allclose(a[name], b[name], atol=2e-5)
@@ -371,9 +371,9 @@ def test_score_and_variance_are_the_same_and_in_the_order_asked(folder):
 
 
 def test_only_tokens_that_differ_and_count_reach_the_trunk(folder):
-    e = engine(folder, teacher={"weights": "live"})
+    e = learner(folder, teacher={"weights": "live"})
     counted = []
-    e.model.get_input_embeddings().register_forward_hook(lambda m, inputs, out: counted.append(inputs[0].shape))
+    e.policy.model.get_input_embeddings().register_forward_hook(lambda m, inputs, out: counted.append(inputs[0].shape))
     rng = np.random.default_rng(3)
     prompt, context = rng.integers(0, 250, 30), rng.integers(0, 250, 80)
     lengths, ends = (12, 9, 20, 7), (12, 4, 1)  # the last one carries no weight
@@ -385,7 +385,7 @@ def test_only_tokens_that_differ_and_count_reach_the_trunk(folder):
         weight = np.zeros(n, np.float32)
         weight[: ends[i] if i < 3 else 0] = 1.0
         views.append(TeacherView(i, context, weight))
-    e.forward_backward(rollouts, views, [np.zeros(n, np.float32) for n in lengths])
+    e.backward(rollouts, views, [np.zeros(n, np.float32) for n in lengths], distillation=1.0)
     answers = sum(end - 1 for end in ends)
     assert counted == [(1, 30 + answers), (1, 80 + answers)]
 
@@ -393,17 +393,13 @@ def test_only_tokens_that_differ_and_count_reach_the_trunk(folder):
 @given(trees(longest=40), trees(longest=40), st.integers(20, 200))
 @settings(max_examples=150, deadline=None)
 def test_batches_of_packed_rows_keep_to_their_budget_and_to_their_prompts(prompts, contexts, most):
-    ones = np.ones(4, np.float32)
-    rows = [
-        Row(prompts[i % len(prompts)], context, np.array([0, 1, i, 1]), ones, ones, i)
-        for i, context in enumerate(contexts * 2)
-    ]
+    rows = [Row(prompts[i % len(prompts)], np.array([0, 1, i, 1]), context) for i, context in enumerate(contexts * 2)]
     order = arranged(rows, shared=True)
     assert sorted(order) == list(range(len(rows)))
     families = [rows[i].prompt_ids.tobytes() for i in order]
     assert len(list(itertools.groupby(families))) == len(set(families))
     batches = micro_batches([rows[i] for i in order], most, shared=True)
-    assert [r.view for b in batches for r in b] == [rows[i].view for i in order]
+    assert [r for b in batches for r in b] == [rows[i] for i in order]
     for members in batches:
         sides = ([np.concatenate([r.prompt_ids, r.ids[:-1]]) for r in members],
                  [np.concatenate([r.context_ids, r.ids[:-1]]) for r in members])  # fmt: skip

@@ -22,12 +22,12 @@ from trl.generation import vllm_client, vllm_generation
 
 from frown.config import RunConfig, parse
 from frown.errors import FrownError, NotFinite
-from frown.learner.engine import LocalEngine
 from frown.policy import vllm
 from frown.policy.load import load, resolve
+from frown.policy.policy import Policy, policy_of
 from frown.policy.sampling import Decoding, sample
 from frown.store.run_directory import RunDirectory
-from frown.train.run import execute
+from frown.training.run import execute
 from frown.types import Task
 from tiny import byte_model
 from vllm_server import VLLMServer
@@ -76,7 +76,7 @@ def wire(monkeypatch):
     return ends
 
 
-def engine(path, url, *, vllm=None, model=None, **sampling) -> LocalEngine:
+def policy(path, url, *, vllm=None, model=None, **sampling) -> Policy:
     values = {
         "model": {"path": str(path), **(model or {})},
         "task": {"kind": "exact"},
@@ -86,17 +86,17 @@ def engine(path, url, *, vllm=None, model=None, **sampling) -> LocalEngine:
             **sampling,
         },
     }
-    return LocalEngine(parse(RunConfig, values, "test"))
+    return policy_of(parse(RunConfig, values, "test"))
 
 
-def synced(e: LocalEngine) -> LocalEngine:
+def synced(e: Policy) -> Policy:
     """As after a sync: for tests of what is asked, not of weights."""
     e.vllm._synced = e.steps_taken
     return e
 
 
 def plain_logp(model, r) -> np.ndarray:
-    """By a plain forward pass of one answer, without anything of the engine's."""
+    """By a plain forward pass of one answer, without anything of the policy's."""
     ids = torch.as_tensor(np.concatenate([r.prompt_ids, r.ids]))[None]
     with torch.no_grad():
         logits = model(ids).logits[0, len(r.prompt_ids) - 1 : -1].double() / r.temperature
@@ -105,7 +105,7 @@ def plain_logp(model, r) -> np.ndarray:
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 def test_answers_are_the_servers_verbatim(folder, server, temperature):
-    e = synced(engine(folder, server.url))
+    e = synced(policy(folder, server.url))
     said = []
     server.acts["/v1/completions"].extend([lambda answer: said.append(answer) or answer] * 2)
     rollouts = e.sample(TASKS, 4, seed=7, temperature=temperature)
@@ -128,7 +128,7 @@ def test_answers_are_the_servers_verbatim(folder, server, temperature):
 
 def test_signals_are_the_local_samplers(folder, server):
     """The forward that reads another's answers sees what the sampler that wrote them would have seen."""
-    e = synced(engine(folder, server.url))
+    e = synced(policy(folder, server.url))
     local = e.sample(TASKS, 3, seed=1, temperature=0.8, model=e.model)
     assert "/v1/completions" not in server.paths()
     read = e.read([r.prompt_ids for r in local], [r.ids for r in local], 0.8)
@@ -140,7 +140,7 @@ def test_signals_are_the_local_samplers(folder, server):
 
 
 def test_signals_that_are_not_finite_are_divergence(folder, server):
-    e = synced(engine(folder, server.url))
+    e = synced(policy(folder, server.url))
     with torch.no_grad():
         e.model.model.norm.weight.fill_(float("nan"))
     with pytest.raises(NotFinite):
@@ -148,7 +148,7 @@ def test_signals_that_are_not_finite_are_divergence(folder, server):
 
 
 def test_an_end_token_ends_and_the_limit_cuts(folder, server):
-    e = synced(engine(folder, server.url))
+    e = synced(policy(folder, server.url))
     end = e.eos_ids[0]
 
     def ended(answer):
@@ -177,7 +177,7 @@ def test_an_end_token_ends_and_the_limit_cuts(folder, server):
 )
 def test_log_prob_modes(folder, server, mode, temperature, fine):
     server.config["model_config"]["logprobs_mode"] = mode
-    e = synced(engine(folder, server.url))
+    e = synced(policy(folder, server.url))
     if fine:
         e.sample(TASKS, 1, seed=0, temperature=temperature)
         return
@@ -239,7 +239,7 @@ def logp(answer, value):
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_server_gets_one_line(folder, server, name):
     act, said = HOSTILE[name]
-    e = synced(engine(folder, server.url, vllm={"timeout": 0.5 if act == "hang" else 20}))
+    e = synced(policy(folder, server.url, vllm={"timeout": 0.5 if act == "hang" else 20}))
     server.acts["/v1/completions"].extend([act] * 4)
     with pytest.raises(FrownError, match=said) as caught:
         e.sample(TASKS, 2, seed=0, temperature=1.0)
@@ -248,7 +248,7 @@ def test_a_hostile_server_gets_one_line(folder, server, name):
 
 @pytest.mark.parametrize("value", [float("nan"), float("-inf")])
 def test_a_log_probability_that_is_no_number_is_divergence(folder, server, value):
-    e = synced(engine(folder, server.url))
+    e = synced(policy(folder, server.url))
     server.acts["/v1/completions"].append(lambda a: logp(a, value))
     with pytest.raises(NotFinite):
         e.sample(TASKS[:1], 2, seed=0, temperature=1.0)
@@ -256,7 +256,7 @@ def test_a_log_probability_that_is_no_number_is_divergence(folder, server, value
 
 def test_a_server_that_goes_away(folder, server, monkeypatch):
     monkeypatch.setattr(vllm.Retry, "sleep", lambda self, response=None: None)
-    e = synced(engine(folder, server.url))
+    e = synced(policy(folder, server.url))
     server.close()
     e.vllm._vllm.vllm_client.session.close()  # and the connections that were kept
     with pytest.raises(
@@ -266,14 +266,14 @@ def test_a_server_that_goes_away(folder, server, monkeypatch):
 
 
 def test_a_gateway_that_stumbles_is_asked_again(folder, server):
-    e = synced(engine(folder, server.url))
+    e = synced(policy(folder, server.url))
     server.acts["/v1/completions"].extend([503, 502])
     assert len(e.sample(TASKS[:1], 2, seed=0, temperature=1.0)) == 2
     assert server.paths().count("/v1/completions") == 3
 
 
 def test_prompts_are_asked_side_by_side_and_come_back_in_order(folder, server):
-    e = synced(engine(folder, server.url, vllm={"concurrency": 2}))
+    e = synced(policy(folder, server.url, vllm={"concurrency": 2}))
     both = threading.Barrier(2)
     server.acts["/v1/completions"].extend([lambda answer: (both.wait(20), answer)[1]] * 4)
     rollouts = e.sample([*TASKS, *TASKS], 2, seed=0, temperature=1.0)
@@ -284,7 +284,7 @@ def test_prompts_are_asked_side_by_side_and_come_back_in_order(folder, server):
 
 def test_prompts_that_do_not_fit_the_server_are_not_sent(folder, server):
     server.room = 24
-    e = synced(engine(folder, server.url))
+    e = synced(policy(folder, server.url))
     with pytest.raises(FrownError, match=r"do not fit the 24 of vLLM at .*--max-model-len"):
         e.sample(TASKS, 1, seed=0, temperature=1.0)
     assert "/v1/completions" not in server.paths()
@@ -292,51 +292,51 @@ def test_prompts_that_do_not_fit_the_server_are_not_sent(folder, server):
 
 def test_a_server_that_is_not_there(folder):
     with pytest.raises(FrownError, match=r"cannot be reached .*refused.*vllm serve"):
-        engine(folder, "http://127.0.0.1:9")
+        policy(folder, "http://127.0.0.1:9")
 
 
 @pytest.mark.parametrize("act", [500, "hang"])
 def test_a_server_that_does_not_come_up(folder, server, act):
     server.acts["/health"].extend([act] * 3)
     with pytest.raises(FrownError, match="500" if act == 500 else "silent too long"):
-        engine(folder, server.url, vllm={"timeout": 0.3})
+        policy(folder, server.url, vllm={"timeout": 0.3})
 
 
 def test_a_server_that_comes_up_late(folder, server, monkeypatch):
     monkeypatch.setattr(vllm.time, "sleep", lambda seconds: None)
     server.acts["/health"].extend([503, "reset"])
-    engine(folder, server.url, vllm={"wait": 60})
+    policy(folder, server.url, vllm={"wait": 60})
     assert server.paths().count("/health") == 3
 
 
 def test_a_server_without_development_endpoints(folder, server):
     server.acts["/server_info"].append(404)
     with pytest.raises(FrownError, match="VLLM_SERVER_DEV_MODE=1"):
-        engine(folder, server.url)
+        policy(folder, server.url)
 
 
 def test_another_model_is_refused_before_anything_is_sent(server):
     with pytest.raises(FrownError, match=r"serves 'student', whose tokenizer is not the student's.*model\.path"):
-        engine(resolve("lab:chains-0"), server.url)
+        policy(resolve("lab:chains-0"), server.url)
     assert not {"/v1/completions", "/update_weights"} & set(server.paths())
 
 
 def test_without_cuda_there_is_no_way_for_weights(folder, server, monkeypatch):
     monkeypatch.setattr(vllm_client, "get_ip", lambda: "127.0.0.1", raising=False)
     with pytest.raises(FrownError, match=r"NCCL.*CUDA.*model\.device.*leave sampling\.vllm out"):
-        engine(folder, server.url).sample(TASKS, 1, seed=0, temperature=1.0)
+        policy(folder, server.url).sample(TASKS, 1, seed=0, temperature=1.0)
 
 
 def test_a_server_without_weight_transfer(folder, server):
     server.config["weight_transfer_config"] = None
     with pytest.raises(FrownError, match="no weight-transfer engine.*--weight-transfer-config"):
-        engine(folder, server.url).sample(TASKS, 1, seed=0, temperature=1.0)
+        policy(folder, server.url).sample(TASKS, 1, seed=0, temperature=1.0)
 
 
 def test_without_vllm_one_line_says_what_to_install(folder, server, monkeypatch):
     monkeypatch.setattr(vllm_client, "is_vllm_available", lambda min_version=None: False)
     with pytest.raises(FrownError, match=r'pip install "frown\[vllm\]"'):
-        engine(folder, server.url)
+        policy(folder, server.url)
 
 
 def test_without_trl_one_line_says_what_to_install(monkeypatch):
@@ -365,7 +365,7 @@ def test_weights_are_announced_sent_and_in_place_before_answers(folder, server, 
                 group.put((item[0], post_iter_func(item).detach().clone()))
 
         monkeypatch.setattr(vllm_client, "packed_nccl_broadcast_producer", send, raising=False)
-    e = engine(folder, server.url, vllm={"sync_every": 2})
+    e = policy(folder, server.url, vllm={"sync_every": 2})
     with torch.no_grad():
         for p in e.model.parameters():
             p.add_(0.02 * torch.randn_like(p))
@@ -400,7 +400,7 @@ def test_weights_are_announced_sent_and_in_place_before_answers(folder, server, 
 def test_adapters_are_sent_merged_and_the_student_stays_as_it_is(folder, server, wire, dtype):
     pytest.importorskip("peft")
     wire[server.url] = server.wire
-    e = engine(folder, server.url, model={"lora": {"rank": 2}, "dtype": dtype})
+    e = policy(folder, server.url, model={"lora": {"rank": 2}, "dtype": dtype})
     torch.manual_seed(0)
     with torch.no_grad():
         for name, p in e.model.named_parameters():
@@ -424,7 +424,7 @@ def test_an_adapter_on_a_tied_head_is_refused_before_anything_is_sent(folder, se
     """vLLM leaves out the head of a tied model, and would sample from another policy without a word."""
     pytest.importorskip("peft")
     wire[server.url] = server.wire
-    e = engine(folder, server.url, model={"lora": {"rank": 2, "targets": ["lm_head", "q_proj"]}})
+    e = policy(folder, server.url, model={"lora": {"rank": 2, "targets": ["lm_head", "q_proj"]}})
     with pytest.raises(FrownError, match=r"vLLM has no lm_head\.weight.*model\.lora\.targets"):
         e.sync()
     assert "/start_weight_update" not in server.paths()
@@ -433,7 +433,7 @@ def test_an_adapter_on_a_tied_head_is_refused_before_anything_is_sent(folder, se
 def test_a_server_that_refuses_weights(folder, server, wire):
     wire[server.url] = server.wire
     server.acts["/update_weights"].append(500)
-    e = engine(folder, server.url)
+    e = policy(folder, server.url)
     with pytest.raises(FrownError, match="failed when it was sent the policy's weights: Request failed: 500"):
         e.sample(TASKS, 1, seed=0, temperature=1.0)
     assert e.vllm.due(0)  # nothing was taken over
@@ -490,7 +490,7 @@ def test_colocated_with_the_trainer(folder, monkeypatch):
         monkeypatch.setenv(name, "0")  # TRL sets them; what they were before comes back
     monkeypatch.setattr(vllm_generation, "LLM", ColocatedLLM, raising=False)
     monkeypatch.setattr(vllm_generation, "SamplingParams", dict, raising=False)
-    e = engine(folder, "http://unused", vllm={"mode": "colocate", "memory_share": 0.4})
+    e = policy(folder, "http://unused", vllm={"mode": "colocate", "memory_share": 0.4})
     with torch.no_grad():
         for p in e.model.parameters():
             p.add_(0.02 * torch.randn_like(p))
@@ -509,7 +509,7 @@ def test_colocated_with_the_trainer(folder, monkeypatch):
 
 
 def test_one_vllm_serves_one_run_at_a_time(tmp_path):
-    from frown.compare.cells import Cell, run_all
+    from frown.comparison.cells import Cell, run_all
 
     cells = [Cell("a", seed, run_config("http://127.0.0.1:9"), tmp_path / str(seed)) for seed in (0, 1)]
     with pytest.raises(FrownError, match="one run at a time"):
@@ -570,7 +570,7 @@ def test_two_steps_with_the_weights_sent_each_time(lab_server, wire, tmp_path):
 
 
 def test_two_steps_with_old_weights_show_a_mismatch_that_the_cap_bounds(lab_server, wire, tmp_path, monkeypatch):
-    from frown.learner import engine as local
+    from frown.learner import objective as local
 
     seen = []
     real = local.importance_weight

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from frown.training.credit import advantages
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,8 +18,7 @@ from frown.practice import prompts as curriculum
 from frown.practice.difficulty import Candidate, Difficulty, worth
 from frown.practice.replay import Kept, choose, remember, unresolved
 from frown.store.run_directory import RunDirectory
-from frown.train.credit import advantages
-from frown.train.run import execute
+from frown.training.run import execute
 from frown.types import Appraisal, Rollout, Signals, Task, TeacherView, Verdict
 
 TASK = Task("t", ({"role": "user", "content": "q"},), "a")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pyarrow.dataset as ds
 import pytest
-from test_resume import SMALL
 
 from frown.config import RunConfig, load
 from frown.losses.advantages import group_advantages
 from frown.store.run_directory import RunDirectory
-from frown.train.run import execute
+from frown.training.run import execute
+from small_run import SMALL
 
 STEPS, ROLLOUTS = 3, 8
 """Rollouts of each step."""

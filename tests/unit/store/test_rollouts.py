@@ -45,7 +45,9 @@ LENGTH = st.integers(0, 5)
 MESSAGES = tuples(
     st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant"]), "content": TEXT}), most=3
 )
-TASKS = st.builds(Task, TEXT, MESSAGES, TEXT, st.none() | TEXT, st.dictionaries(TEXT, JSON, max_size=3))
+TASKS = st.builds(
+    Task, TEXT, MESSAGES, TEXT, st.none() | TEXT, st.dictionaries(TEXT, JSON, max_size=3), st.none() | tuples(PLACE)
+)
 VERDICT_PARTS = {
     "message": TEXT,
     "answer": st.none() | TEXT,
@@ -83,7 +85,7 @@ def rollouts(draw):
         steps=draw(tuples(st.builds(Step, PLACE, PLACE))), signals=draw(st.none() | signals()),
         verdict=draw(st.none() | VERDICTS), policy_step=draw(NUMBER), alternative=draw(st.none() | ints(n)),
         sampled=draw(st.none() | st.lists(st.booleans(), min_size=n, max_size=n).map(lambda v: np.array(v, np.bool_))),
-        earned=draw(st.none() | tuples(REAL)),
+        earned=draw(st.none() | tuples(REAL)), episode=draw(st.none() | NUMBER),
     )  # fmt: skip
 
 
@@ -148,9 +150,9 @@ def test_the_comparison_knows_every_field_and_sees_a_difference():
     changed = dataclasses.replace(a, rollout=dataclasses.replace(a.rollout, logp=np.array([-1, -3], np.float32)))
     assert differences(a, changed) == ["record.rollout.logp"]
     drawn = {
-        Task: "id messages answer solution data",
+        Task: "id messages answer solution data expert_steps",
         Rollout: "task group prompt_ids ids logp temperature stop text steps signals verdict policy_step alternative "
-        "sampled earned",
+        "sampled earned episode",
         Verdict: "score scored message answer well_formed step_right step_state",
         Span: "start end label intensity evidence step valence arousal dominance",
         Appraisal: "spans step_doubt unread",

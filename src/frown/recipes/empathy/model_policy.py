@@ -1,4 +1,4 @@
-"""GRPO over conversations with a language model: play, reward, credit each turn, one step of frown's own engine."""
+"""GRPO over conversations with a language model: play, reward, credit each turn, one step of frown's own learner."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from frown.recipes.empathy.user import SCEPTIC, Manner, SentientUser
 from frown.recipes.empathy.wording import LAB, Wording
 
 if TYPE_CHECKING:
-    from frown.learner.engine import LocalEngine
+    from frown.learner.learner import Learner
 
 
 class Training(NamedTuple):
@@ -47,21 +47,23 @@ class Training(NamedTuple):
     """and how many turns long."""
 
 
-def engine_of(folder: Path, rate: float, seed: int) -> LocalEngine:
-    """frown's engine for policy gradient alone, on the model of a folder."""
+def learner_of(folder: Path, rate: float, seed: int) -> Learner:
+    """frown's learner for policy gradient alone, on the model of a folder."""
     import torch
 
-    from frown.learner.engine import LocalEngine
+    from frown.learner.learner import Learner
+    from frown.policy.policy import policy_of
 
     torch.manual_seed(seed)
     settings: dict[str, Any] = {
         "model": {"path": str(folder), "device": "cpu"},
         "sampling": {"max_new_tokens": 4},
-        "objective": {"distillation": 0.0},
+        "method": "grpo",
         "optimiser": {"lr": rate, "warmup_steps": 5},
         "seed": seed,
     }
-    return LocalEngine(parse(RunConfig, settings, "empathy"))
+    config = parse(RunConfig, settings, "empathy")
+    return Learner(policy_of(config), config)
 
 
 def scores(dialogue: Dialogue, preset: Preset) -> list[int]:
@@ -83,15 +85,15 @@ def exchanges(dialogue: Dialogue, wording: Wording = LAB) -> list[Exchange]:
 
 
 def step(
-    engine: LocalEngine, user: SentientUser, people: Sequence[Profile], arm: Arm, how: Training, seed: int
+    learner: Learner, user: SentientUser, people: Sequence[Profile], arm: Arm, how: Training, seed: int
 ) -> tuple[list[Dialogue], int, dict[str, float]]:
     """One step: conversations with some people, and one update from all their turns. Nobody's words but the policy's
     are learnt. Returns the conversations, the turns taken (futures included), and what the pass saw."""
     tasks = [task_of(in_words(p)) for p in people]
-    held = play(engine, user, tasks, how.each, seed=seed, temperature=1.0, turns=user.preset.turns)
+    held = play(learner.policy, user, tasks, how.each, seed=seed, temperature=1.0, turns=user.preset.turns)
     taken = sum(len(d.turns) for d in held)
     if arm.kind == "forward":
-        values, more = _futures(engine, user, held, arm, how, seed)
+        values, more = _futures(learner, user, held, arm, how, seed)
         taken += more
     else:
         values = [
@@ -100,14 +102,13 @@ def step(
         ]
     by_turn = turn_advantages(values, [d.group for d in held], std=True)
     rollouts = [as_rollout(d) for d in held]
-    learnt = engine.forward_backward(rollouts, [], [on_tokens(r, a) for r, a in zip(rollouts, by_turn, strict=True)])
-    if learnt.averages["rows"]:
-        engine.step()
-    return held, taken, learnt.averages
+    advantages = [on_tokens(r, a) for r, a in zip(rollouts, by_turn, strict=True)]
+    update = learner.learn(rollouts, [], advantages, distillation=0.0)
+    return held, taken, update.averages
 
 
 def _futures(
-    engine: LocalEngine, user: SentientUser, held: Sequence[Dialogue], arm: Arm, how: Training, seed: int
+    learner: Learner, user: SentientUser, held: Sequence[Dialogue], arm: Arm, how: Training, seed: int
 ) -> tuple[list[list[float]], int]:
     """The forward-sampled value of every turn, and how many turns that took."""
     taken = 0
@@ -117,7 +118,7 @@ def _futures(
     def sample(starts: Sequence[Sequence[Turn]], k: int) -> list[float]:
         nonlocal taken
         most = user.preset.turns
-        ahead = go_on(engine, user, starts, k, seed=other, temperature=1.0, ahead=how.horizon, turns=most)
+        ahead = go_on(learner.policy, user, starts, k, seed=other, temperature=1.0, ahead=how.horizon, turns=most)
         taken += sum(len(d.turns) for d in ahead) - k * sum(len(s) for s in starts)
         return [
             (1.0 - arm.task_weight) * emotion(d.turns[-1].heard.state.score) + arm.task_weight * on_topic(d)
@@ -137,26 +138,28 @@ def train(
     preset: Preset,
     how: Training,
     seed: int,
-    look: Look[LocalEngine] = lambda engine, taken: None,
-) -> tuple[LocalEngine, int]:
-    """Train the model of a folder until the turns are spent; the engine then, and the turns taken.
+    look: Look[Learner] = lambda learner, taken: None,
+) -> tuple[Learner, int]:
+    """Train the model of a folder until the turns are spent; the learner then, and the turns taken.
 
     `look` is told both after each step.
     """
-    engine, rng, taken = engine_of(folder, how.rate, seed), np.random.default_rng(seed), 0
+    learner, rng, taken = learner_of(folder, how.rate, seed), np.random.default_rng(seed), 0
     user = SentientUser(manner, preset)
     while taken < how.turns:
         some = [people[i] for i in rng.integers(len(people), size=how.people)]
-        _, more, _ = step(engine, user, some, arm, how, int(rng.integers(2**31)))
+        _, more, _ = step(learner, user, some, arm, how, int(rng.integers(2**31)))
         taken += more
-        look(engine, taken)
-    return engine, taken
+        look(learner, taken)
+    return learner, taken
 
 
-def measured(engine: LocalEngine, people: Sequence[Profile], manner: Manner, preset: Preset) -> Measured:
+def measured(learner: Learner, people: Sequence[Profile], manner: Manner, preset: Preset) -> Measured:
     """What becomes of conversations with each person; the same draws for every policy."""
     tasks, user = [task_of(in_words(p)) for p in people], SentientUser(manner, preset)
-    held = play(engine, user, tasks, experiment.EACH, seed=experiment.EVAL_SEED, temperature=1.0, turns=preset.turns)
+    held = play(
+        learner.policy, user, tasks, experiment.EACH, seed=experiment.EVAL_SEED, temperature=1.0, turns=preset.turns
+    )
     audited = [(d.task.data["profile"], scores(d, preset)[-1], exchanges(d)) for d in held]
     return experiment.audit(audited, experiment.EACH, manner.candour)
 
@@ -177,11 +180,11 @@ def run(
     loss = base_model(first, train_people, manner, preset, how.first, seed=0)
     say(f"first model: {loss:.3f} nats a token")
 
-    def trained(arm: Arm, seed: int, look: Look[LocalEngine]) -> tuple[LocalEngine, int]:
+    def trained(arm: Arm, seed: int, look: Look[Learner]) -> tuple[Learner, int]:
         return train(arm, first, train_people, manner, preset, how, seed, look)
 
-    def judge(engine: LocalEngine, people: Sequence[Profile], manner: Manner) -> Measured:
-        return measured(engine, people, manner, preset)
+    def judge(learner: Learner, people: Sequence[Profile], manner: Manner) -> Measured:
+        return measured(learner, people, manner, preset)
 
     about = {
         "policy": "a lab-size language model", "start": "mixed", "trained_on": manner.name, "preset": preset.name,
@@ -189,5 +192,5 @@ def run(
     }  # fmt: skip
     return experiment.over_arms(
         arms, seeds, about, {m.name: m for m in (manner, SCEPTIC)}, how.turns, test_people,
-        {"before": engine_of(first, how.rate, 0)}, trained, judge, folder / manner.name, say, (*MEASURES, "on_topic"),
+        {"before": learner_of(first, how.rate, 0)}, trained, judge, folder / manner.name, say, (*MEASURES, "on_topic"),
     )  # fmt: skip

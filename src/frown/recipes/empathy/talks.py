@@ -42,7 +42,7 @@ SPOKEN = "spoken"
 """The person that a model plays."""
 DEFAULTS: dict[str, Any] = {
     "sampling": {"prompts_per_step": 4, "responses_per_prompt": 8, "max_new_tokens": 128},
-    "objective": {"distillation": 0.0, "divide_by_std": True},
+    "method": {"type": "grpo", "divide_by_std": True},
     "eval": {"prompts": 20, "samples": 2, "heldout_prompts": 0},
 }
 """Where a run's settings differ from `frown train`'s: GRPO as published, short turns, a small evaluation."""
@@ -126,8 +126,8 @@ def settings(name: str, overrides: Iterable[str], model: str | None, given: Pers
     config = load(RunConfig, None, [*shown, *rest, f"task.kind={json.dumps(f'empathy:{name}')}"], base)
     if name == SPOKEN and given.task_weight:
         raise FrownError("--task-weight is for a person by rules, whose topics are known")
-    if config.objective.distillation:
-        raise FrownError("conversations are trained by their reward alone; leave objective.distillation = 0")
+    if config.method.share:
+        raise FrownError('conversations are trained by their reward alone: method = "grpo"')
     if config.eval.prompts > 100:
         raise FrownError(f"there are 100 people to be judged by; eval.prompts = {config.eval.prompts}")
     options = json.loads(given.model_dump_json())
@@ -165,7 +165,7 @@ def train(
 ) -> None:
     """Train in a run directory by frown's own loop; a conversation's reward is the person's feeling at its end, in
     [0, 1]. `tell` is given the statistics of the person's model, where it was asked, however the run ends."""
-    from frown.train.run import execute
+    from frown.training.run import train as execute
 
     with person_of(config) as person:
         weight = person.settings.task_weight
@@ -174,7 +174,7 @@ def train(
             task = model_policy.on_topic(d, person.wording)
             return replace(d.verdict, score=(1.0 - weight) * d.verdict.score + weight * task)
 
-        def engine(config: RunConfig, ranks: Any) -> DialogueEngine:
+        def policy(config: RunConfig, ranks: Any) -> DialogueEngine:
             mixed = judge if weight else None
             made = DialogueEngine(
                 *(config, person.user),
@@ -185,7 +185,7 @@ def train(
 
         environment = Conversations("empathy", person.train, person.test)
         try:
-            execute(config, out, warn, resume=resume, environment=environment, engine=engine)
+            execute(config, out, warn, resume=resume, environment=environment, policy=policy)
         finally:
             statistics = person.statistics()
             if statistics is not None and statistics["asked"]:
@@ -225,8 +225,8 @@ def _held(config: RunConfig, person: Person, out: Path) -> tuple[dict[str, Any],
     """One model's conversations, kept: what became of them, and each measure by person."""
     from frown.affect.appraisal import appraise
     from frown.store.run_directory import RunDirectory
-    from frown.train.evaluation import EVAL_SEED
-    from frown.train.record import records_of
+    from frown.training.evaluation import EVAL_SEED
+    from frown.training.record import records_of
 
     engine = DialogueEngine(config, person.user, turns=person.preset.turns, history=person.settings.history)
     _refuse_unknown_words(engine, person)

@@ -31,7 +31,7 @@ from frown.types import Rollout
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from frown.learner.engine import LocalEngine
+    from frown.learner.learner import Learner
 
 EMOTIONS = cards("ekman7")
 """The listener knows words for these."""
@@ -170,7 +170,7 @@ def once(
     """One seed: first model, sweep, every arm from the same start, held-out judging, play."""
     here, there = (spoken.Stage(tuple(s), config.tactics, EMOTIONS, RULES, config.inert) for s in (train, test))
     first, loss = _first(config, here, there, folder / "first", seed)
-    speaker = expresser.speaker_of(first)
+    speaker = expresser.speaker_of(first.policy)
     sweep = sweep_of(first, here, max(1, config.dialogues // len(train)), config.reward, seed)
     moments = held_out(speaker, there, config.repeats, seed)
     say(f"seed {seed}: {len(sweep.said)} turns of the first model judged {sweep.scores.mean():.2f}")
@@ -190,13 +190,13 @@ def once(
         play(by, who, list(policies), there)
 
     def teach_arms(
-        first: LocalEngine, sweep: Sweep, arms: Sequence[str], moments: Sequence[Moment], where: spoken.Stage
+        first: Learner, sweep: Sweep, arms: Sequence[str], moments: Sequence[Moment], where: spoken.Stage
     ) -> None:
-        for arm, engine, taught, snapshot in trained(config, first, sweep, arms, seed):
+        for arm, learner, taught, snapshot in trained(config, first, sweep, arms, seed):
             who = arm if where.cards else f"{arm}, emotion-free"
-            seen[who], trainings[who] = _judged(arm, engine, snapshot, moments, seed), taught
-            play(expresser.speaker_of(engine), who, PLAYED.get(arm, ()) if where.cards else ["neutral"], where)
-            engine.save(folder / who.replace(", ", "-").replace(" ", "-"))
+            seen[who], trainings[who] = _judged(arm, learner, snapshot, moments, seed), taught
+            play(expresser.speaker_of(learner.policy), who, PLAYED.get(arm, ()) if where.cards else ["neutral"], where)
+            learner.save(folder / who.replace(", ", "-").replace(" ", "-"))
             say(f"seed {seed}: {who}, {taught.steps} steps, judged {seen[who].score.mean():.2f}")
 
     teach_arms(first, sweep, config.arms, moments, there)
@@ -208,15 +208,15 @@ def once(
     return Expressed(seen, played, trainings, about, loss)
 
 
-def _judged(arm: str, engine: LocalEngine, snapshot: Sequence[Tensor], moments: Sequence[Moment], seed: int) -> Judged:
-    said = expresser.sampled(engine, moments, seed)
-    away = expresser.distance(engine, snapshot, said) if arm.startswith(("jpo", "dpo")) else None
+def _judged(arm: str, learner: Learner, snapshot: Sequence[Tensor], moments: Sequence[Moment], seed: int) -> Judged:
+    said = expresser.sampled(learner.policy, moments, seed)
+    away = expresser.distance(learner, snapshot, said) if arm.startswith(("jpo", "dpo")) else None
     return judged([expresser.aloud(r) for r in said], moments, away)
 
 
 def trained(
-    config: ExpressConfig, first: LocalEngine, sweep: Sweep, arms: Sequence[str], seed: int
-) -> Iterator[tuple[str, LocalEngine, teach.Taught, list[Tensor]]]:
+    config: ExpressConfig, first: Learner, sweep: Sweep, arms: Sequence[str], seed: int
+) -> Iterator[tuple[str, Learner, teach.Taught, list[Tensor]]]:
     """SFT and then every other arm, each from fresh adapters on the first model: its name, the model, what became of
     the training, and the weights after SFT. JPO and DPO go on from those."""
     how = config.learning
@@ -231,27 +231,27 @@ def trained(
         if arm.startswith("sft"):
             which = best if arm == "sft" else rng.choice(len(sweep.said), len(best), replace=False)
             steps = teach.steps_of(len(which), how.batch, how.sft_epochs)
-            engine = expresser.engine_of(path, config.lora, how.sft_rate, steps, seed, config.most_tokens)
-            taught = teach.sft(engine, [sweep.said[i] for i in which], how, seed)
-            snapshot = expresser.weights(engine) if arm == "sft" else snapshot
+            learner = expresser.learner_of(path, config.lora, how.sft_rate, steps, seed, config.most_tokens)
+            taught = teach.sft(learner, [sweep.said[i] for i in which], how, seed)
+            snapshot = expresser.weights(learner) if arm == "sft" else snapshot
         elif arm == "dpo":
-            engine = _after_sft(config, path, how.dpo_rate, len(pairs), snapshot, seed)
-            taught = teach.dpo(engine, sweep.said, pairs, how, watched, seed)
+            learner = _after_sft(config, path, how.dpo_rate, len(pairs), snapshot, seed)
+            taught = teach.dpo(learner, sweep.said, pairs, how, watched, seed)
         else:
-            engine = _after_sft(config, path, how.rate, len(sweep.said), snapshot, seed)
+            learner = _after_sft(config, path, how.rate, len(sweep.said), snapshot, seed)
             mixed = teach.by_group(sweep.groups, rng.permutation(sweep.scores)) if "shuffled" in arm else advantages
             alone = how.model_copy(update={"negative": 0.0}) if "good turns" in arm else how
-            taught = teach.jpo(engine, sweep.said, mixed, alone, watched, seed)
-        yield arm, engine, taught, snapshot
+            taught = teach.jpo(learner, sweep.said, mixed, alone, watched, seed)
+        yield arm, learner, taught, snapshot
 
 
 def _after_sft(
     config: ExpressConfig, path: str, rate: float, count: int, snapshot: Sequence[Tensor], seed: int
-) -> LocalEngine:
+) -> Learner:
     steps = teach.steps_of(count, config.learning.batch, config.learning.epochs)
-    engine = expresser.engine_of(path, config.lora, rate, steps, seed, config.most_tokens)
-    expresser.put(engine, snapshot)
-    return engine
+    learner = expresser.learner_of(path, config.lora, rate, steps, seed, config.most_tokens)
+    expresser.put(learner, snapshot)
+    return learner
 
 
 def _about(sweep: Sweep, share: float) -> dict[str, float]:
@@ -268,14 +268,14 @@ def _about(sweep: Sweep, share: float) -> dict[str, float]:
 
 def _first(
     config: ExpressConfig, here: spoken.Stage, there: spoken.Stage, folder: Path, seed: int
-) -> tuple[LocalEngine, float | None]:
+) -> tuple[Learner, float | None]:
     """The model that everything begins with, and the loss at which it was made, if it was."""
     loss, path = None, config.model
     if path is None:
         everywhere = (*here.scenarios, *there.scenarios)
         loss = language.base_model(folder, everywhere, EMOTIONS, config.first, seed, cards=here.cards)
         path = str(folder)
-    return expresser.engine_of(path, None, config.learning.rate, 1, seed, config.most_tokens), loss
+    return expresser.learner_of(path, None, config.learning.rate, 1, seed, config.most_tokens), loss
 
 
 def _policies(
@@ -304,12 +304,12 @@ def _policies(
     }
 
 
-def sweep_of(engine: LocalEngine, where: spoken.Stage, repeats: int, reward: Reward, seed: int) -> Sweep:
+def sweep_of(learner: Learner, where: spoken.Stage, repeats: int, reward: Reward, seed: int) -> Sweep:
     """Dialogues with random emotions, judged turn by turn."""
     said: list[Rollout] = []  # in the order of turns
 
     def speak(moments: Sequence[Moment], seed: int) -> list[str]:
-        new = expresser.sampled(engine, moments, seed)
+        new = expresser.sampled(learner.policy, moments, seed)
         said.extend(new)
         return [expresser.aloud(r) for r in new]
 

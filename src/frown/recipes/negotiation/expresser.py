@@ -1,8 +1,8 @@
-"""A chat model that says it, on frown's own engine: sampling, imitation, and one step on an objective of utterances.
+"""A chat model that says it, on frown's own learner: sampling, imitation, and one step on an objective of utterances.
 
-The objectives of JPO and DPO (`frown.losses.preference`) are of whole utterances, and the engine's pass through the
+The objectives of JPO and DPO (`frown.losses.preference`) are of whole utterances, and the learner's pass through the
 head is of single tokens. So each step reads the log-probabilities first, takes the gradient of the objective by them,
-and hands its negative to the engine as the tokens' advantages: the chain rule, at the cost of one forward pass without
+and hands its negative to the learner as the tokens' advantages: the chain rule, at the cost of one forward pass without
 gradients. Whatever the model packs or shares, it does so here, too.
 """
 
@@ -23,7 +23,8 @@ from frown.types import Ints, Rollout, Task
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from frown.learner.engine import LocalEngine
+    from frown.learner.learner import Learner
+    from frown.policy.policy import Policy
 
 MOST_TOKENS = 32
 """Of an utterance of the lab-size model."""
@@ -38,13 +39,14 @@ class Line(NamedTuple):
     answer: Ints
 
 
-def engine_of(
+def learner_of(
     model: str, lora: LoraConfig | None, rate: float, steps: int, seed: int, most_tokens: int = MOST_TOKENS
-) -> LocalEngine:
-    """frown's engine for policy gradient alone, with a warm-up of 3 % and half a cosine over `steps` (EmoDistill)."""
+) -> Learner:
+    """frown's learner for policy gradient alone, with a warm-up of 3 % and half a cosine over `steps` (EmoDistill)."""
     import torch
 
-    from frown.learner.engine import LocalEngine
+    from frown.learner.learner import Learner
+    from frown.policy.policy import policy_of
     from frown.runtime.threads import settle
 
     torch.manual_seed(seed)
@@ -56,24 +58,25 @@ def engine_of(
         "optimiser": {"lr": rate, "steps": steps, "warmup_steps": max(1, round(0.03 * steps)), "schedule": "cosine"},
         "seed": seed,
     }
-    engine = LocalEngine(parse(RunConfig, settings, "expression"))
-    settle(engine.model)
-    return engine
+    config = parse(RunConfig, settings, "expression")
+    learner = Learner(policy_of(config), config)
+    settle(learner.policy.model)
+    return learner
 
 
-def lines(engine: LocalEngine, moments: Sequence[Moment], texts: Sequence[str]) -> list[Line]:
+def lines(policy: Policy, moments: Sequence[Moment], texts: Sequence[str]) -> list[Line]:
     """What somebody else said as the model's tokens, each text with an end."""
     return [
         Line(
-            engine.prompt(messages(m)), np.array([*engine.encode(text), engine.tokenizer.eos_token_id], dtype=np.int64)
+            policy.prompt(messages(m)), np.array([*policy.encode(text), policy.tokenizer.eos_token_id], dtype=np.int64)
         )
         for m, text in zip(moments, texts, strict=True)
     ]
 
 
-def speaker_of(engine: LocalEngine, temperature: float = 1.0) -> Speaker:
+def speaker_of(policy: Policy, temperature: float = 1.0) -> Speaker:
     """The model as a speaker, as it is whenever it is asked."""
-    return lambda moments, seed: [aloud(r) for r in sampled(engine, moments, seed, temperature)]
+    return lambda moments, seed: [aloud(r) for r in sampled(policy, moments, seed, temperature)]
 
 
 def aloud(said: Rollout) -> str:
@@ -86,38 +89,36 @@ def as_said(said: Rollout) -> Line:
     return Line(said.prompt_ids, said.ids)
 
 
-def sampled(engine: LocalEngine, moments: Sequence[Moment], seed: int, temperature: float = 1.0) -> list[Rollout]:
+def sampled(policy: Policy, moments: Sequence[Moment], seed: int, temperature: float = 1.0) -> list[Rollout]:
     """One utterance for each moment, with its tokens."""
     tasks = [Task(f"turn-{i}", messages(m), "") for i, m in enumerate(moments)]
-    return engine.sample(tasks, 1, seed=seed, temperature=temperature)
+    return policy.sample(tasks, 1, seed=seed, temperature=temperature)
 
 
-def imitate(engine: LocalEngine, said: Sequence[Line]) -> float:
+def imitate(learner: Learner, said: Sequence[Line]) -> float:
     """One step of supervised learning on the answers' tokens: their loss before it, nats a token."""
-    learnt = engine.forward_backward(_rollouts(said), [], [np.ones(len(x.answer), np.float32) for x in said])
-    engine.step()
-    return learnt.averages["surprisal"]
+    advantages = [np.ones(len(x.answer), np.float32) for x in said]
+    return learner.learn(_rollouts(said), [], advantages, distillation=0.0).averages["surprisal"]
 
 
-def learn(engine: LocalEngine, said: Sequence[Line], which: Sequence[int], objective: Objective) -> float:
+def learn(learner: Learner, said: Sequence[Line], which: Sequence[int], objective: Objective) -> float:
     """One step on an objective of whole utterances: its value before it."""
     import torch
 
-    logp, mask = padded(log_probabilities(engine, said))
+    logp, mask = padded(log_probabilities(learner.policy, said))
     logp.requires_grad_()
     loss = objective(logp, mask, which)
     by_logp = torch.autograd.grad(loss, logp)[0].numpy()
-    # The engine divides by the number of tokens, and descends minus the advantage times the log-probability.
+    # The learner divides by the number of tokens, and descends minus the advantage times the log-probability.
     tokens = sum(len(x.answer) for x in said)
     advantages = [(-g[: len(x.answer)] * tokens).astype(np.float32) for g, x in zip(by_logp, said, strict=True)]
-    if engine.forward_backward(_rollouts(said), [], advantages).averages["rows"]:
-        engine.step()
+    learner.learn(_rollouts(said), [], advantages, distillation=0.0)
     return float(loss.detach())
 
 
-def log_probabilities(engine: LocalEngine, said: Sequence[Line]) -> list[Tensor]:
+def log_probabilities(policy: Policy, said: Sequence[Line]) -> list[Tensor]:
     """Of each answer's tokens, in nats: [T] each, without gradients."""
-    read = engine.read([x.prompt for x in said], [x.answer for x in said], 1.0)
+    read = policy.read([x.prompt for x in said], [x.answer for x in said], 1.0)
     return [-signals["surprisal"].double() for signals, _ in read]
 
 
@@ -129,40 +130,40 @@ def padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return pad_sequence(list(rows), True), pad_sequence([torch.ones_like(r) for r in rows], True)
 
 
-def weights(engine: LocalEngine) -> list[Tensor]:
+def weights(learner: Learner) -> list[Tensor]:
     """A copy of what is learnt (of LoRA the adapters)."""
-    return [p.detach().clone() for p in engine.parameters]
+    return [p.detach().clone() for p in learner.parameters]
 
 
-def put(engine: LocalEngine, held: Sequence[Tensor]) -> None:
+def put(learner: Learner, held: Sequence[Tensor]) -> None:
     """Give the model such weights back."""
     import torch
 
     with torch.no_grad():
-        for p, w in zip(engine.parameters, held, strict=True):
+        for p, w in zip(learner.parameters, held, strict=True):
             p.copy_(w)
 
 
 @contextmanager
-def as_before(engine: LocalEngine, held: Sequence[Tensor]) -> Iterator[None]:
+def as_before(learner: Learner, held: Sequence[Tensor]) -> Iterator[None]:
     """The model with other weights for a while."""
-    now = weights(engine)
-    put(engine, held)
+    now = weights(learner)
+    put(learner, held)
     try:
         yield
     finally:
-        put(engine, now)
+        put(learner, now)
 
 
-def distance(engine: LocalEngine, snapshot: Sequence[Tensor], said: Sequence[Rollout]) -> NDArray[np.float64]:
+def distance(learner: Learner, snapshot: Sequence[Tensor], said: Sequence[Rollout]) -> NDArray[np.float64]:
     """How far the model has gone from a snapshot: of each of its present answers, the mean over its tokens of the K3
     estimate of KL(model || snapshot) (`objectives.mismatch`), [B] nats a token."""
     import torch
 
     from frown.losses.objectives import mismatch
 
-    with as_before(engine, snapshot):
-        before = log_probabilities(engine, [as_said(r) for r in said])
+    with as_before(learner, snapshot):
+        before = log_probabilities(learner.policy, [as_said(r) for r in said])
     return np.array(
         [float(mismatch(b, torch.from_numpy(r.logp).double()).mean()) for r, b in zip(said, before, strict=True)]
     )

@@ -1,7 +1,7 @@
 """A model of the lab's size that speaks the language of `speech`: a word a token, two layers, made in about a minute.
 
 It has read turns of speakers of mixed skill and speaks like them, so there is something to improve, and how much is
-known. Any chat model can take its place (`expresser.engine_of`).
+known. Any chat model can take its place (`expresser.learner_of`).
 """
 
 from __future__ import annotations
@@ -113,14 +113,14 @@ def base_model(
     )  # fmt: skip
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    engine = expresser.engine_of(str(folder), None, 3e-3, steps, seed)
+    learner = expresser.learner_of(str(folder), None, 3e-3, steps, seed)
     rng, loss = np.random.default_rng(seed), None
     for _ in range(steps):
         some = moments(scenarios, emotions if cards else None, 32, int(rng.integers(2**31)))
         texts = speech.mixed(some, int(rng.integers(2**31)))
-        value = expresser.imitate(engine, expresser.lines(engine, some, texts))
+        value = expresser.imitate(learner, expresser.lines(learner.policy, some, texts))
         loss = value if loss is None else 0.95 * loss + 0.05 * value
-    engine.save(folder)
+    learner.save(folder)
     assert loss is not None
     return loss
 

@@ -3,8 +3,8 @@
 Rules, no model. The last offer of a text is the one that stands (EmoDistill). A range is its middle. Not an offer:
 what a clause refuses ("can't", "won't", "impossible"), what it says of the past ("overdue", "ago", "has been"), and a
 number of other things ("2 children", "the 2nd floor", "invoice 4711"). How often that is right is measured by
-tests/test_negotiation_offers.py on two sets of sentences, one of which was written after the rules. A reader of one's
-own dialogues should be measured on them.
+tests/unit/recipes/negotiation/test_offers.py on two sets of sentences, one of which was written after the rules. A
+reader of one's own dialogues should be measured on them.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ from frown.recipes.negotiation.speech import Moment
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from frown.learner.engine import LocalEngine
+    from frown.learner.learner import Learner
 
 LEAST_IN_GROUP = 4
 """Judged turns of a scenario, fewer of which say nothing of each other."""
@@ -132,16 +132,16 @@ def steps_of(count: int, batch: int, epochs: int) -> int:
     return epochs * -(-count // batch)
 
 
-def sft(engine: LocalEngine, said: Sequence[Line], settings: TeachSettings, seed: int) -> Taught:
+def sft(learner: Learner, said: Sequence[Line], settings: TeachSettings, seed: int) -> Taught:
     """Supervised learning on some turns."""
     rng, losses = np.random.default_rng(seed), []
     for some in _batches(len(said), settings.batch, settings.sft_epochs, rng):
-        losses.append(imitate(engine, [said[i] for i in some]))
+        losses.append(imitate(learner, [said[i] for i in some]))
     return Taught(len(losses), False, losses)
 
 
 def jpo(
-    engine: LocalEngine,
+    learner: Learner,
     said: Sequence[Line],
     advantages: NDArray[np.float64],
     settings: TeachSettings,
@@ -159,7 +159,7 @@ def jpo(
             f"no scenario has {LEAST_IN_GROUP} judged turns with different scores, so there is nothing to prefer: make "
             "more dialogues (dialogues=...)"
         )
-    reference = log_probabilities(engine, said)
+    reference = log_probabilities(learner.policy, said)
     weight = torch.from_numpy(advantages)
 
     def objective(logp: Tensor, mask: Tensor, which: Sequence[int]) -> Tensor:
@@ -170,11 +170,11 @@ def jpo(
 
     rng = np.random.default_rng(seed)
     batches = _batches(len(said), settings.batch, settings.epochs, rng)
-    return _descend(engine, said, batches, objective, settings, watched, seed)
+    return _descend(learner, said, batches, objective, settings, watched, seed)
 
 
 def dpo(
-    engine: LocalEngine,
+    learner: Learner,
     said: Sequence[Line],
     pairs: Sequence[tuple[int, int]],
     settings: TeachSettings,
@@ -182,7 +182,7 @@ def dpo(
     seed: int,
 ) -> Taught:
     """Direct preference optimisation from the model as it is, on pairs of `pairs_of`."""
-    reference = [float(r.sum()) for r in log_probabilities(engine, said)]
+    reference = [float(r.sum()) for r in log_probabilities(learner.policy, said)]
 
     def objective(logp: Tensor, mask: Tensor, which: Sequence[int]) -> Tensor:
         now, before = (logp * mask).sum(dim=1), logp.new_tensor([reference[i] for i in which])
@@ -194,11 +194,11 @@ def dpo(
         [pairs[i][side] for side in (0, 1) for i in some]
         for some in _batches(len(pairs), settings.batch, settings.epochs, rng)
     ]
-    return _descend(engine, said, batches, objective, settings, watched, seed)
+    return _descend(learner, said, batches, objective, settings, watched, seed)
 
 
 def _descend(
-    engine: LocalEngine,
+    learner: Learner,
     said: Sequence[Line],
     batches: Sequence[Sequence[int]],
     objective: Objective,
@@ -207,15 +207,15 @@ def _descend(
     seed: int,
 ) -> Taught:
     """Step after step on batches of lines, until the KL bound is passed."""
-    start = inside = expresser.weights(engine)
+    start = inside = expresser.weights(learner)
     losses: list[float] = []
     for step, which in enumerate(batches, start=1):
-        losses.append(learn(engine, [said[i] for i in which], which, objective))
+        losses.append(learn(learner, [said[i] for i in which], which, objective))
         if step % settings.watch == 0 or step == len(batches):
-            if distance(engine, start, sampled(engine, watched, seed + step)).mean() > settings.kl_bound:
-                expresser.put(engine, inside)
+            if distance(learner, start, sampled(learner.policy, watched, seed + step)).mean() > settings.kl_bound:
+                expresser.put(learner, inside)
                 return Taught(step, True, losses)
-            inside = expresser.weights(engine)
+            inside = expresser.weights(learner)
     return Taught(len(losses), False, losses)
 
 

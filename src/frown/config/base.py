@@ -1,0 +1,69 @@
+"""The base of all settings, and tables whose keys depend on their `type`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+AnyClass = type[Any]
+
+
+class Config(BaseModel):
+    """Base of all: frozen, unknown keys forbidden, the docstring under a field is its help."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Variant(Config):
+    """A table whose keys depend on its `type`: a discriminated union that other packages extend by an entry point.
+
+    A subclass of this class is such a union; it names its `group` of entry points and its own members.
+    """
+
+    type: str
+    """Which member of the union this is."""
+    group: ClassVar[str]
+
+    @classmethod
+    def builtin(cls) -> Mapping[str, AnyClass]:
+        """The members that frown itself has, by type."""
+        raise NotImplementedError
+
+    @classmethod
+    def members(cls) -> dict[str, AnyClass]:
+        """All members by type: frown's own, then those of installed packages, which cannot take the place of one.
+
+        An entry point of `group` is called like its type and names the class.
+        """
+        members: dict[str, AnyClass] = dict(cls.builtin())
+        for point in entry_points(group=cls.group):
+            if point.name not in members:
+                members[point.name] = point.load()
+        return members
+
+
+VariantT = TypeVar("VariantT", bound=Variant)
+
+
+def member_of(union: type[VariantT], value: Any) -> Any:
+    """A given table, or the bare name of a type, as the member of a union that it names.
+
+    Made for a pydantic BeforeValidator: what is wrong with the table is said with the place of each key in it. Raises
+    ValueError for a type that does not exist, or none.
+    """
+    from frown.config.load import nearest
+
+    if isinstance(value, union):
+        return value
+    if isinstance(value, str):
+        value = {"type": value}
+    members = union.members()
+    name = value.get("type") if isinstance(value, Mapping) else None
+    if not isinstance(name, str):
+        raise ValueError(f"give its type: one of {', '.join(members)}")
+    if name not in members:
+        raise ValueError(f"there is no type {name!r}{nearest(name, members)}")
+    return members[name].model_validate(value)

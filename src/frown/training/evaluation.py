@@ -1,0 +1,125 @@
+"""Measure a policy: sample k answers to each prompt of a fixed split and judge them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from frown.config import EvalConfig
+from frown.evals.samples import GradedSamples, StepRecord
+from frown.policy.policy import Policy
+from frown.policy.text import token_steps
+from frown.tasks.base import Environment
+from frown.types import Rollout, Task, Verdict
+
+EVAL_SEED = 271_828
+"""The same for all arms and seeds, so that they differ by what was learnt and not by the draw."""
+
+
+class Cost(NamedTuple):
+    """What training has cost so far."""
+
+    train_rollouts: int = 0
+    train_tokens: int = 0
+    """Tokens generated."""
+    train_comments: int = 0
+    """Steps a critic commented on."""
+    train_seconds: float = 0.0
+    """Evaluations left out."""
+
+
+def evaluate(
+    policy: Policy,
+    environment: Environment,
+    tasks: Sequence[Task],
+    settings: EvalConfig,
+    *,
+    step: int,
+    split: str,
+    cost: Cost,
+    keep: Callable[[list[Rollout]], None] = lambda answers: None,
+) -> GradedSamples:
+    """Grade `settings.samples` answers to each task at `settings.temperature`; `keep` is handed the judged answers."""
+    policy.sync()
+    rollouts = policy.sample(tasks, settings.samples, seed=EVAL_SEED, temperature=settings.temperature)
+    judged = judge(rollouts, environment, policy)
+    keep(judged)
+    return graded(judged, [t.id for t in tasks], step=step, split=split, cost=cost)
+
+
+def judge(rollouts: Sequence[Rollout], environment: Environment, policy: Policy) -> list[Rollout]:
+    """The rollouts with their verdicts and their written-out steps. Conversations have both: their partner judged them,
+    and their steps are their turns."""
+    if all(r.verdict is not None for r in rollouts):
+        return list(rollouts)
+    mine = rollouts[policy.ranks.share(len(rollouts))]
+    verdicts = policy.ranks.gather(lambda: environment.verify([r.task for r in mine], [r.text for r in mine]))
+    return judged(rollouts, verdicts, environment, policy.tokenizer)
+
+
+def judged(
+    rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], environment: Environment, tokenizer: Any
+) -> list[Rollout]:
+    """The rollouts with verdicts that are known already, and their written-out steps."""
+    return [
+        replace(r, verdict=v, steps=token_steps(tokenizer, r.ids, r.text, environment.steps(r.text)))
+        for r, v in zip(rollouts, verdicts, strict=True)
+    ]
+
+
+def graded(
+    rollouts: Sequence[Rollout],
+    task_ids: Sequence[str],
+    *,
+    step: int,
+    split: str,
+    cost: Cost,
+) -> GradedSamples:
+    """Judged rollouts, task after task, as arrays [N, k]."""
+    verdicts = [r.verdict if r.verdict is not None else Verdict.unscored("not judged") for r in rollouts]
+    shape = (len(task_ids), len(rollouts) // len(task_ids))
+    records = [step_record(r) for r in rollouts]
+
+    def table(values: Sequence[object], kind: type = float) -> np.ndarray:
+        flat: np.ndarray = np.empty(len(values), dtype=kind)
+        flat[:] = values
+        return flat.reshape(shape)
+
+    process = [np.nan if v.process_right is None else float(v.process_right) for v in verdicts]
+    return GradedSamples(
+        step=step,
+        split=split,
+        task_ids=tuple(task_ids),
+        score=table([v.score for v in verdicts]),
+        well_formed=table([v.well_formed for v in verdicts], bool),
+        process_right=table(process),
+        answer=table([v.answer for v in verdicts], object),
+        min_probability=table([float(np.exp(r.logp[r.own].min())) for r in rollouts]),
+        mean_probability=table([float(np.exp(r.logp[r.own].mean())) for r in rollouts]),
+        tokens=table([int(r.own.sum()) for r in rollouts], int),
+        entropy=table([float(r.signals["entropy"][r.own].mean()) if r.signals else np.nan for r in rollouts]),
+        surprisal=table([float(-r.logp[r.own].mean()) for r in rollouts]),
+        truncated=table([r.truncated for r in rollouts], bool),
+        steps=table(records, object) if any(records) else None,
+        **cost._asdict(),
+    )
+
+
+def step_record(rollout: Rollout) -> StepRecord | None:
+    """What the policy doubted at each written-out step; None where nobody looks for steps.
+
+    Where a step has no token of its own, tokens and verdicts cannot be told apart step by step: then the doubt is
+    kept, and nobody knows which steps were right. An answer without steps, where steps are judged, has none of them.
+    """
+    verdict, count = rollout.verdict, len(rollout.steps)
+    right = verdict.step_right if verdict is not None else None
+    state = verdict.step_state if verdict is not None else None
+    known = right is not None and len(right) == count
+    if not count and not known:
+        return None
+    doubt = tuple(float(-rollout.logp[a:b].min()) for a, b in rollout.steps)
+    states = state if known and state is not None and len(state) == count else None
+    return StepRecord(doubt, right if known else None, states)

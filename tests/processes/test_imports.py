@@ -1,0 +1,40 @@
+"""What an import brings along: heavy packages are imported where they are used, and not before."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+PRINT_LOADED = """
+import importlib, json, sys
+for name in {modules!r}:
+    importlib.import_module(name)
+print(json.dumps(sorted(set({heavy!r}) & set(sys.modules))))
+"""
+
+
+@pytest.mark.parametrize(
+    ("modules", "heavy"),
+    [
+        (["frown", "frown.cli.app", "frown.config"], ["torch", "transformers", "matplotlib", "trl", "frown.trl"]),
+        (["frown.signals.token", "frown.inspect.read", "frown.report.reading"], ["torch"]),
+        (["frown.report.html", "frown.report.table"], ["torch", "matplotlib", "jinja2", "pyarrow", "rich"]),
+        (
+            ["frown.tasks.load", "frown.tasks.gym", "frown.inspect.grade"],
+            ["torch", "transformers", "sympy", "math_verify", "reasoning_gym", "matplotlib"],
+        ),
+        (["frown.lab.card", "frown.lab.environment", "frown.lab.build"], ["torch", "transformers"]),
+        (["frown.feedback.compose", "frown.critics.model", "frown.critics.endpoint"], ["openai", "httpx2", "torch"]),
+        (["frown.training.loop", "frown.training.lesson"], ["frown.trl", "trl"]),
+    ],
+    ids=lambda names: names[0],
+)
+def test_heavy_packages_are_imported_where_they_are_used(modules, heavy):
+    code = PRINT_LOADED.format(modules=modules, heavy=heavy)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert json.loads(done.stdout) == []
