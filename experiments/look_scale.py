@@ -40,12 +40,8 @@ def make(folder: Path, count: int, tokens: int, files: int) -> None:
     for step in range(1, files + 1):
         n = count // files
         table = _table(schema, step, n, tokens, vocabulary, rng)
-        pq.write_table(
-            table,
-            folder / "rollouts" / f"step={step:06d}.parquet",
-            compression="zstd",
-            row_group_size=rollouts.ROW_GROUP,
-        )
+        file = folder / "rollouts" / f"step={step:06d}.parquet"
+        pq.write_table(table, file, compression="zstd", row_group_size=rollouts.ROW_GROUP)
     size = sum(f.stat().st_size for f in (folder / "rollouts").iterdir())
     print(f"{files} files, {count // files * files} rollouts of {tokens} tokens, {size / 1e9:.2f} GB")
 
@@ -71,6 +67,7 @@ def _table(
         np.arange(0, n * STEPS + 1, STEPS, dtype=np.int32),
         pa.ListArray.from_arrays(np.arange(0, n * STEPS * 2 + 1, 2, dtype=np.int32), pairs.flatten()),
     )
+    part = {"kind": "critique", "text": "look at step 3", "steps": [2], "verdict": False, "attempt": False}
     spans = [
         [
             {"start": int(a), "end": int(a) + 2, "step": int(a) // length, "label": "doubt", "intensity": 0.9,
@@ -107,8 +104,7 @@ def _table(
         "spans": spans,
         "tokens": pa.ListArray.from_arrays(np.arange(0, n * tokens + 1, tokens, dtype=np.int32), words),
         "teacher_prompt": [f"<user>question {t}\nA colleague says: look at step 3.<assistant>" for t in tasks],
-        "feedback": [[{"kind": "critique", "text": "look at step 3", "steps": [2], "verdict": False, "attempt": False}]]
-        * n,
+        "feedback": [[part]] * n,
         "signal_surprisal": lists(surprisal, pa.float32()),
         **{f"signal_{s}": lists(rng.random(n * tokens, np.float32), pa.float32()) for s in SIGNALS[1:]},
         **{s: lists(rng.standard_normal(n * tokens, np.float32), pa.float32()) for s in TEACHER},

@@ -4,9 +4,8 @@ A file is Parquet, a row a rollout, in groups of `ROW_GROUP` rows, so that one a
 metadata names `VERSION`; a file of another version is refused by one line. What a row has no value for is null.
 
     task, question          the task's id and its last user turn
-    task_messages, task_answer, task_solution, task_data, expert_steps      the rest of `Task`; messages and data as
-                            JSON
-    group, episode, policy_step, text, stop, temperature, length      of `Rollout`; `length` is T, the tokens of the answer
+    task_messages, task_answer, task_solution, task_data, expert_steps      the rest of `Task`; messages, data as JSON
+    group, episode, policy_step, text, stop, temperature, length      of `Rollout`; `length` is T, tokens of the answer
     prompt_ids, ids, logp, sampled, alternative               of `Rollout`, token by token; logp in nats
     steps, step_reward      `Rollout.steps` as [start, end) of tokens, and `Rollout.earned`
     verdict, score, answer, well_formed, step_right, step_state      `Verdict`; `verdict` is its message, null where
