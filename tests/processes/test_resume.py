@@ -210,7 +210,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins(whole, tmp_path):
 
 
 def test_as_many_checkpoints_are_kept_as_asked_for_and_the_link_is_the_newest(whole):
-    assert [c.step for c in checkpoint.held(whole / "checkpoints")] == [6, 4]
+    assert [c.step for c in checkpoint.existing(whole / "checkpoints")] == [6, 4]
     assert (whole / "checkpoint").resolve() == (whole / "checkpoints" / "step=000006" / "model").resolve()
     assert [p.name for p in whole.rglob(".*")] == [".lock"]
 
@@ -287,13 +287,13 @@ def test_lessons_are_kept_exactly(tmp_path):
 
     kept = [lesson(n) for n in (0, 1, 40)]
     replay.write(kept, tmp_path / "kept.parquet")
-    for one, other in zip(kept, replay.read(tmp_path / "kept.parquet"), strict=True):
+    for place, (one, other) in enumerate(zip(kept, replay.read(tmp_path / "kept.parquet"), strict=True)):
         assert one.unresolved == other.unresolved and one.rollout.task == other.rollout.task
         for name in ("prompt_ids", "ids", "logp"):
             a, b = getattr(one.rollout, name), getattr(other.rollout, name)
             assert a.dtype == b.dtype and a.tobytes() == b.tobytes()
         assert one.view.weight.tobytes() == other.view.weight.tobytes()
-        assert one.view.context_ids.tobytes() == other.view.context_ids.tobytes() and other.view.rollout == 2
+        assert one.view.context_ids.tobytes() == other.view.context_ids.tobytes() and other.view.rollout == place
         assert (other.rollout.stop, other.rollout.temperature, other.rollout.policy_step) == ("length", 0.7, 5)
     replay.write([], tmp_path / "none.parquet")
     assert replay.read(tmp_path / "none.parquet") == ()
@@ -322,7 +322,7 @@ def test_a_checkpoint_whose_writing_fails_leaves_nothing(tmp_path):
     for step in (1, 2):
         with pytest.raises(OSError):
             checkpoint.write(tmp_path / "c", step, fails)
-    assert [(c.step, (c.path / "a").read_text()) for c in checkpoint.held(tmp_path / "c")] == [(1, "1")]
+    assert [(c.step, (c.path / "a").read_text()) for c in checkpoint.existing(tmp_path / "c")] == [(1, "1")]
     assert [p.name for p in (tmp_path / "c").iterdir()] == ["step=000001"]
     assert checkpoint.fault(tmp_path / "c" / "step=000001") is None
     (tmp_path / "c" / "step=000001" / "stray").write_text("")

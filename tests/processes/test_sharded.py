@@ -120,7 +120,7 @@ def test_a_checkpoint_of_two_is_resumed_by_one_and_by_two(runs, tmp_path, proces
     names = ("frozen", "ema", "live")
     for name in names:
         shutil.copytree(two / name, tmp_path / name, symlinks=True)
-        for held in checkpoint.held(tmp_path / name / "checkpoints"):
+        for held in checkpoint.existing(tmp_path / name / "checkpoints"):
             if held.step > 2:
                 checkpoint.remove(held.path)
         RunDirectory(tmp_path / name).mark("interrupted", "stopped by hand")

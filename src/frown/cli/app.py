@@ -353,9 +353,10 @@ def probe(
     found = probe_feedback(settings, kinds.split(",") if kinds else None, prompts=prompts)
     if out is not None:
         from frown.report.html import write_report
-        from frown.store.run_directory import environment, write_text
+        from frown.store.files import write_text
+        from frown.store.machine import machine_record
 
-        made = {"config": settings.model_dump(mode="json"), "environment": {**environment(), "command": _command()}}
+        made = {"config": settings.model_dump(mode="json"), "environment": {**machine_record(), "command": _command()}}
         write_text(out, json.dumps({**found, **made}, allow_nan=False) + "\n")
         write_report(out)
     if json_:

@@ -18,7 +18,9 @@ from frown.errors import FrownError, first_line
 from frown.evals.summary import RunResult, summarise
 from frown.evals.summary import to_json as summary_json
 from frown.policy.load import resolve
-from frown.store.run_directory import RunDirectory, environment, write_text
+from frown.store.files import write_text
+from frown.store.machine import machine_record
+from frown.store.run_directory import RunDirectory
 from frown.tasks.load import load_environment
 
 
@@ -142,7 +144,7 @@ def summary(config: CompareConfig, todo: Sequence[Cell], out: Path, command: str
         threshold=config.threshold,
         pairs=config.pairs,
         config=config.model_dump(mode="json"),
-        environment={**environment(), "command": command},
+        environment={**machine_record(), "command": command},
     )
     write_text(out / "summary.json", summary_json(found))
     return found

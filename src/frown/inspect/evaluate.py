@@ -24,7 +24,9 @@ from frown.errors import FrownError, first_line
 from frown.evals.samples import GradedSamples
 from frown.evals.summary import RunResult, summarise, to_json
 from frown.inspect.subjects import Subject, fingerprint
-from frown.store.run_directory import environment, write_samples, write_text
+from frown.store.files import write_text
+from frown.store.machine import machine_record
+from frown.store.samples import read_samples, write_samples
 from frown.tasks.base import Environment
 from frown.tasks.load import load_environment
 from frown.types import Rollout, Task
@@ -74,7 +76,7 @@ def assess(
         _paired(results, say),
         baseline=list(sides)[-1],
         config=settings,
-        environment={**environment(), "command": command},
+        environment={**machine_record(), "command": command},
     )
     summary["compared"] = _compared(list(sides), results, config)
     write_text(out / "config.json", json.dumps(settings, indent=2) + "\n")
@@ -104,7 +106,7 @@ def key(model: str, tasks: Sequence[Task], config: EvaluationConfig) -> str:
     """Under which name samples are kept: the same model, prompts, settings and versions give the same."""
     settings = config.model_dump(mode="json", exclude={"prompts", "sampling_batch_tokens", "task"})
     grader = config.task.model_dump(mode="json", exclude={"data", "test_data"})
-    made_of = [fingerprint(model), [t.id for t in tasks], settings, grader, environment()["packages"]]
+    made_of = [fingerprint(model), [t.id for t in tasks], settings, grader, machine_record()["packages"]]
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:24]
 
 
@@ -120,12 +122,11 @@ def _samples(
 ) -> GradedSamples:
     """The graded samples of one model, read back where they are kept already."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     file = out / "samples" / f"{key(subject.model, tasks, config)}.parquet"
     if file.is_file():
         try:
-            kept = GradedSamples.from_table(pq.read_table(file), str(file))
+            kept = read_samples(file)
         except (FrownError, pa.ArrowException, OSError) as error:
             say(f"{file} cannot be read and is made again: {first_line(error)}")
         else:

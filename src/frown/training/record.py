@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ from frown.learner.learner import Update
 from frown.methods.base import Lesson
 from frown.policy.policy import Policy
 from frown.policy.text import completion_text, token_texts
+from frown.store.record import RolloutRecord, TeacherReading
 from frown.training.evaluation import Cost, evaluate
 from frown.training.session import Session
 from frown.training.state import LoopState
-from frown.types import Feedback, Floats, Rollout, TeacherView
+from frown.types import Appraisal, Feedback, Floats, Rollout, TeacherView
 
 
 def record_step(
@@ -120,23 +122,38 @@ def keep_rollouts(
     """Write the rollouts of a step with their signals, spans, feedback and advantages, and what the teacher made of
     each token."""
     tokenizer = session.policy.tokenizer
-    teacher = {
-        v.rollout: {
-            "teacher_prompt": completion_text(tokenizer, v.context_ids),
-            "weight": v.weight,
-            **{name: values[name] for name in ("log_ratio", "teacher_entropy", "divergence")},
-        }
-        for v, values in zip(lesson.views, update.views[: len(lesson.views)], strict=True)
+    teachers = {
+        view.rollout: TeacherReading(
+            context_ids=view.context_ids,
+            weight=view.weight,
+            prompt=completion_text(tokenizer, view.context_ids),
+            log_ratio=values["log_ratio"],
+            entropy=values["teacher_entropy"],
+            divergence=values["divergence"],
+        )
+        for view, values in zip(lesson.views, update.views[: len(lesson.views)], strict=True)
     }
+    records = records_of(answers, lesson.appraisals, session.policy)
     session.run.add_rollouts(
-        step, answers, lesson.appraisals, lesson.feedback, credit, *readable(answers, session.policy), teacher
+        step,
+        [
+            replace(record, feedback=feedback, advantage=advantage, teacher=teachers.get(i))
+            for i, (record, feedback, advantage) in enumerate(zip(records, lesson.feedback, credit, strict=True))
+        ],
     )
 
 
-def readable(rollouts: Sequence[Rollout], policy: Policy) -> tuple[list[list[str]], list[str]]:
-    """Each answer token by token, and the prompt that the student was shown, as text."""
-    tokens = [token_texts(policy.tokenizer, r.ids.tolist()) for r in rollouts]
-    return tokens, [completion_text(policy.tokenizer, r.prompt_ids) for r in rollouts]
+def records_of(rollouts: Sequence[Rollout], appraisals: Sequence[Appraisal], policy: Policy) -> list[RolloutRecord]:
+    """Appraised answers with their prompt and their tokens as text."""
+    return [
+        RolloutRecord(
+            rollout,
+            appraisal,
+            prompt=completion_text(policy.tokenizer, rollout.prompt_ids),
+            tokens=tuple(token_texts(policy.tokenizer, rollout.ids.tolist())),
+        )
+        for rollout, appraisal in zip(rollouts, appraisals, strict=True)
+    ]
 
 
 def evaluate_splits(session: Session, state: LoopState) -> dict[str, float]:
@@ -153,7 +170,7 @@ def evaluate_splits(session: Session, state: LoopState) -> dict[str, float]:
         if split == "test" and config.keep_rollouts:
             rules = rules_named(config.affect.rules)
             appraisals = [appraise(r, rules, normaliser=state.normaliser) for r in answers]
-            run.add_answers(step, split, answers, appraisals, *readable(answers, session.policy))
+            run.add_answers(step, split, records_of(answers, appraisals, session.policy))
 
     for split, n in splits.items():
         if not n:

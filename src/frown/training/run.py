@@ -12,7 +12,7 @@ from frown.config.defaults import learning_rate_warning
 from frown.critics.base import Critic
 from frown.errors import first_line
 from frown.runtime.processes import Ranks, joined
-from frown.store.run_directory import RunDirectory, Unwritten
+from frown.store.run_directory import RunDirectory, SilentRunDirectory
 from frown.tasks.base import Environment
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def train(
     with joined(config) as ranks:
         run = RunDirectory(path)
         if not ranks.first:  # it writes nothing, tells nobody and asks no critic
-            run, warn, config = Unwritten(path), lambda line: None, config.model_copy(update={"track": ()})
+            run, warn, config = SilentRunDirectory(path), lambda line: None, config.model_copy(update={"track": ()})
         ranks.from_first(run.claim)
         with ExitStack() as ending:
             ending.callback(run.release)

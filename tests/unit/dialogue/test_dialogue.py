@@ -26,6 +26,8 @@ from frown.policy.text import completion_text
 from frown.practice import prompts as curriculum
 from frown.practice import replay
 from frown.runtime.processes import Ranks
+from frown.store.record import RolloutRecord
+from frown.methods import OPSA
 from frown.types import Message, TeacherView, Verdict
 from frown.viewer.page import page
 from learning import learner_of, parsed
@@ -346,9 +348,10 @@ def test_the_mask_outlives_a_checkpoint(learner, tmp_path):
 def test_an_export_has_the_policys_own_log_probabilities(learner):
     pytest.importorskip("inspect_ai", reason="inspect_ai is not installed")
     [r] = [as_rollout(d) for d in play(learner.policy, Scripted(["yes"]), [TASK], 1, seed=3, temperature=1.0, turns=2)]
-    row = {"tokens": [str(i) for i in r.ids], "logp": r.logp.tolist(), "sampled": r.sampled.tolist()}
-    assert [entry.token for entry in exports._logprobs(row).content] == [str(i) for i in r.ids[r.own]]
-    assert len(exports._logprobs(row | {"sampled": None}).content) == len(r.ids)
+    record = RolloutRecord(r, tokens=tuple(str(i) for i in r.ids))
+    assert [entry.token for entry in exports._logprobs(record).content] == [str(i) for i in r.ids[r.own]]
+    unmasked = replace(record, rollout=replace(r, sampled=None))
+    assert len(exports._logprobs(unmasked).content) == len(r.ids)
 
 
 def test_a_policy_of_conversations_is_one_process(learner):

@@ -19,12 +19,7 @@ STEPS, ROLLOUTS = 3, 8
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rollouts") / "run"
-    mixed = [
-        "method.type=sdpo",
-        "method.distillation=0.5",
-        f"optimiser.steps={STEPS}",
-        "sampling.responses_per_prompt=4",
-    ]
+    mixed = ["method=sdpo", "method.distillation=0.5", f"optimiser.steps={STEPS}", "sampling.responses_per_prompt=4"]
     train(load(RunConfig, None, [*SMALL, *mixed]), folder)
     return folder
 

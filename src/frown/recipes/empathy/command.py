@@ -191,7 +191,8 @@ def train(
     from frown.recipes.empathy import talks
     from frown.report.live import LiveView, Watched
     from frown.runtime.processes import refuse_several
-    from frown.store.run_directory import RunDirectory, write_text
+    from frown.store.files import write_text
+    from frown.store.run_directory import RunDirectory
 
     refuse_several("empathy train")
     more = {"preset": preset, "profiles": profiles, "wording": wording, "history": history, "task_weight": task_weight}
@@ -260,7 +261,7 @@ def eval_(
     from frown.dialogue.environment import nobody_answered
     from frown.recipes.empathy import talks
     from frown.runtime.processes import refuse_several
-    from frown.store.run_directory import write_text
+    from frown.store.files import write_text
 
     refuse_several("empathy eval")
     given = talks.PersonConfig(preset=preset, profiles=profiles, wording=wording, history=history)
@@ -293,7 +294,7 @@ def fit(
     """
     from frown.recipes.empathy.learned import leave_one_out, table
     from frown.runtime.processes import refuse_several
-    from frown.store.run_directory import write_text
+    from frown.store.files import write_text
 
     refuse_several("empathy fit")
     found = leave_one_out(files)

@@ -226,7 +226,7 @@ def _held(config: RunConfig, person: Person, out: Path) -> tuple[dict[str, Any],
     from frown.affect.appraisal import appraise
     from frown.store.run_directory import RunDirectory
     from frown.training.evaluation import EVAL_SEED
-    from frown.training.record import readable
+    from frown.training.record import records_of
 
     engine = DialogueEngine(config, person.user, turns=person.preset.turns, history=person.settings.history)
     _refuse_unknown_words(engine, person)
@@ -234,7 +234,7 @@ def _held(config: RunConfig, person: Person, out: Path) -> tuple[dict[str, Any],
     talks = engine.talks(tasks, each, seed=EVAL_SEED, temperature=config.eval.temperature)
     rollouts = [as_rollout(d) for d in talks]
     (out / "answers").mkdir(parents=True, exist_ok=True)
-    RunDirectory(out).add_answers(0, "test", rollouts, [appraise(r) for r in rollouts], *readable(rollouts, engine))
+    RunDirectory(out).add_answers(0, "test", records_of(rollouts, [appraise(r) for r in rollouts], engine))
 
     def audited(d: Dialogue) -> experiment.Held | None:
         if d.stop == "lost":
