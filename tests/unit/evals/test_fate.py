@@ -337,7 +337,7 @@ def test_an_evaluation_keeps_the_doubt_of_each_step(tmp_path):
 
     judged = next(r for r in judge(rollouts, environment, policy) if len(r.steps) > 1)
     short = replace(judged, verdict=Verdict(0.0, step_right=(True,)))
-    assert step_record(short).right is None and len(step_record(short).surprisal) == len(judged.steps)
-    assert step_record(replace(judged, steps=())) is None
+    assert step_record([short]).right is None and len(step_record([short]).surprisal) == len(judged.steps)
+    assert step_record([replace(judged, steps=())]) is None
     silent = replace(judged, steps=(), verdict=Verdict(0.0, step_right=(), step_state=()))
-    assert step_record(silent) == StepRecord((), (), ())
+    assert step_record([silent]) == StepRecord((), (), ())

@@ -267,9 +267,7 @@ def test_notes_in_the_words_of_the_lab():
     assert chains.wording.weighed({2: ("7@3=4;", "7@3=9;"), 0: ("1+1=2;", "1+1=3")}) == "W?1+1=2/3?7@3=4/9"
     assert columns.wording.weighed({1: ("03@5=17;", "03@5=07;")}) == "W?03@5=17/07"
     assert chains.wording.weighed({0: ("7@3=4;", "7@4=9;")}) == ""  # not the same step
-    assert (
-        chains.wording.weighed({0: ("7@3=4;",), 2: ("1+1=2",)}) == "C!7@3=4!1+1=2"
-    )  # what may be right there
+    assert chains.wording.weighed({0: ("7@3=4;",), 2: ("1+1=2",)}) == "C!7@3=4!1+1=2"  # what may be right there
     assert chains.wording.weighed({0: ("7@3=;",)}) == ""
     assert chains.wording.weighed({0: ("7@3=4;",), 2: ("1+1=2", "1+1=3")}) == "W?1+1=2/3"
     assert chains.wording.weighed({0: ("7@3=4;", "7@3=;")}) == "" and chains.wording.weighed({}) == ""
