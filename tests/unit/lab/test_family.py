@@ -253,7 +253,7 @@ def test_a_quoting_critic_quotes_errors_alone():
     wrong = f"{steps[0][:-1]}{(int(steps[0][-1]) + 1) % 10}"
     text = ";".join([wrong, *steps[1:]])
     request = Request(t, text, (f"{wrong};", *steps[1:]), (0, 1))
-    [plain], [quoting] = env.critic.review([request]), Quoting(env.critic, env.quoted).review([request])
+    [plain], [quoting] = env.critic.review([request]), Quoting(env.critic, env.wording.quoted).review([request])
     assert quoting.comments[0].text == f"!{wrong}{plain.comments[0].text}"
     assert [c.text for c, p in zip(quoting.comments, plain.comments, strict=True) if c.right] == [
         p.text for p in plain.comments if p.right
