@@ -27,13 +27,13 @@ class LabWording:
                 comments of one critique.
         """
         if any(p.attempt for p in feedback.parts):
-            raise FrownError('the lab\'s models read comments: use feedback.critique.write = "comments"')
+            raise FrownError('the lab\'s models read comments: use critic.write = "comments"')
         parts = [p for p in feedback.parts if p.kind != "outcome"]
         kinds = [p.kind for p in parts]
         if len(parts) > 1 and set(kinds) != {"critique"}:
             raise FrownError(
                 f"the lab's models read one kind of feedback at a time, not {' and '.join(dict.fromkeys(kinds))}: "
-                "name them apart in feedback.parts"
+                "name them apart in method.feedback"
             )
         context = _context(parts) if parts else words.RETRY if feedback.parts else ""
         return [

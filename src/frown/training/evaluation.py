@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from frown.config import EvalConfig
 from frown.evals.samples import GradedSamples, StepRecord
 from frown.policy.policy import Policy
-from frown.policy.text import token_steps
 from frown.tasks.base import Environment
 from frown.types import Floats, Rollout, Task, Verdict, episodes
 
@@ -44,30 +42,9 @@ def evaluate(
 ) -> GradedSamples:
     """Grade `settings.samples` answers to each task at `settings.temperature`; `keep` is handed the judged answers."""
     policy.sync()
-    rollouts = policy.sample(tasks, settings.samples, seed=EVAL_SEED, temperature=settings.temperature)
-    judged = judge(rollouts, environment, policy)
-    keep(judged)
-    return graded(judged, [t.id for t in tasks], step=step, split=split, cost=cost)
-
-
-def judge(rollouts: Sequence[Rollout], environment: Environment, policy: Policy) -> list[Rollout]:
-    """The rollouts with their verdicts and their written-out steps. Conversations have both: their partner judged them,
-    and their steps are their turns."""
-    if all(r.verdict is not None for r in rollouts):
-        return list(rollouts)
-    mine = rollouts[policy.ranks.share(len(rollouts))]
-    verdicts = policy.ranks.gather(lambda: environment.verify([r.task for r in mine], [r.text for r in mine]))
-    return judged(rollouts, verdicts, environment, policy.tokenizer)
-
-
-def judged(
-    rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], environment: Environment, tokenizer: Any
-) -> list[Rollout]:
-    """The rollouts with verdicts that are known already, and their written-out steps."""
-    return [
-        replace(r, verdict=v, steps=token_steps(tokenizer, r.ids, r.text, environment.steps(r.text)))
-        for r, v in zip(rollouts, verdicts, strict=True)
-    ]
+    answers = environment.rollouts(policy, tasks, settings.samples, seed=EVAL_SEED, temperature=settings.temperature)
+    keep(answers)
+    return graded(answers, [t.id for t in tasks], step=step, split=split, cost=cost)
 
 
 def graded(

@@ -313,7 +313,8 @@ def test_an_evaluation_keeps_the_doubt_of_each_step(tmp_path):
     from frown.lab.base import new_model, save
     from frown.policy.policy import policy_of
     from frown.tasks.load import load_environment
-    from frown.training.evaluation import EVAL_SEED, Cost, evaluate, judge, step_record
+    from frown.tasks.rollouts import judge
+    from frown.training.evaluation import EVAL_SEED, Cost, evaluate, step_record
     from frown.types import Verdict
 
     save(new_model(0), tmp_path)
