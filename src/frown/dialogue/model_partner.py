@@ -37,9 +37,9 @@ class ModelPartner:
     """Says what a model says under a brief; implements `frown.dialogue.partner.Partner`.
 
     `brief`: what the model is told of the person it plays in a task. A conversation scores 1 where the person ends it,
-    and 0 where it has to be ended: the brief says when the person would. The conversation travels as data in one user turn, so that nothing the policy says is taken
-    for an instruction, and no template stumbles over who speaks first; and what the model says cannot end its turn in
-    the policy's template.
+    and 0 where it has to be ended: the brief says when the person would. The conversation travels as data in one user
+    turn, so that nothing the policy says is taken for an instruction, and no template stumbles over who speaks first;
+    and what the model says cannot end its turn in the policy's template.
     """
 
     def __init__(self, voice: Voice, brief: Callable[[Task], str]) -> None:
