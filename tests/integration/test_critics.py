@@ -16,7 +16,7 @@ from frown.policy.policy import policy_of
 from frown.policy.text import prompt_ids
 from frown.store.run_directory import RunDirectory
 from frown.tasks.load import load_environment
-from frown.training.evaluation import judge
+from frown.tasks.rollouts import judge
 from frown.training.run import train
 from frown.types import Rollout, Signals
 from parrot import parrot

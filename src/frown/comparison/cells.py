@@ -48,7 +48,7 @@ def begin(config: CompareConfig, out: Path) -> list[Cell]:
     todo = cells(config, out)
     for cell in todo:  # what every worker would stumble over is said now, once
         resolve(cell.config.model.path)
-    load_environment(todo[0].config.task).close()
+    load_environment(todo[0].config.task, conversation=todo[0].config.conversation).close()
     held = out / "config.json"
     if held.is_file() and held.read_text(encoding="utf-8") != to_json(config):
         raise FrownError(f"{out} holds another comparison; choose another --out or delete it")

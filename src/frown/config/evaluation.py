@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from frown.config.base import Config
+from frown.config.conversation import ConversationConfig
 from frown.config.task import TaskConfig
 
 
@@ -30,6 +31,8 @@ class EvaluationConfig(Config):
 
     task: TaskConfig = TaskConfig()
     """The test split of it, or all of `task.test_data`."""
+    conversation: ConversationConfig | None = None
+    """Who the model talks to where `task.kind` is "conversation"."""
     split: Literal["test", "dev", "heldout"] = "test"
     prompts: int = Field(60, ge=1)
     samples: int = Field(12, ge=1)

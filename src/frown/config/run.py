@@ -18,6 +18,7 @@ from pydantic import (
 from frown.config import defaults
 from frown.config.affect import AffectConfig
 from frown.config.base import Config, member_of
+from frown.config.conversation import ConversationConfig
 from frown.config.critic import CriticConfig
 from frown.config.distributed import DistributedConfig
 from frown.config.evaluation import EvalConfig
@@ -51,6 +52,8 @@ class RunConfig(Config):
     """How the policy learns; `frown methods` lists what there is."""
     model: ModelConfig = ModelConfig()
     task: TaskConfig = TaskConfig()
+    conversation: ConversationConfig | None = None
+    """Who the policy talks to where `task.kind` is "conversation"."""
     sampling: SamplingConfig = Field(default_factory=lambda: SamplingConfig(max_new_tokens=LARGEST.max_new_tokens))
     critic: CriticConfig = CriticConfig()
     feedback: FeedbackConfig = FeedbackConfig()
@@ -115,6 +118,18 @@ class RunConfig(Config):
             raise ValueError(
                 "affect.weight.teacher_beta goes with self-distillation alone (method.distillation = 1) and "
                 "loss.kl_anchor = 0: what it weighs is known only when all losses are already added up"
+            )
+        if (self.task.kind == "conversation") != (self.conversation is not None):
+            raise ValueError(
+                'task.kind = "conversation" and the section conversation go together: give conversation.partner.type '
+                "and the partner's settings"
+                if self.conversation is None
+                else 'the section conversation is for task.kind = "conversation"'
+            )
+        if self.conversation is not None and self.method.share > 0:
+            raise ValueError(
+                "a conversation is trained by its reward alone, without a teacher: choose a method that has none, "
+                'e.g. method = "grpo"'
             )
         self.method.check(self)
         return self

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def assess(
     """
     _refuse_unless_free(out)
     sides = dict(_named(models, against))
-    task_environment = load_environment(config.task)
+    task_environment = load_environment(config.task, conversation=config.conversation)
     try:
         tasks = task_environment.test_tasks(config.split, config.prompts)
         if not tasks:
@@ -94,6 +95,7 @@ def settings(models: Sequence[Subject], overrides: Sequence[str], *, new_task: b
     if run is not None:
         base = EvaluationConfig(
             task=TaskConfig() if new_task else run.task,
+            conversation=None if new_task else run.conversation,
             temperature=run.eval.temperature,
             max_new_tokens=run.sampling.max_new_tokens,
         )
@@ -146,7 +148,7 @@ def sample(
 ) -> GradedSamples:
     """Graded samples of one model. The draws for a prompt do not depend on how many prompts follow."""
     from frown.policy.policy import Policy
-    from frown.training.evaluation import Cost, graded, judge
+    from frown.training.evaluation import Cost, graded
 
     policy = Policy(
         ModelConfig(path=model, device=config.device),
@@ -158,8 +160,9 @@ def sample(
         watch(first)
         some = tasks[first : first + AT_ONCE]
         seed = int(np.random.SeedSequence([config.seed, first]).generate_state(1)[0])
-        answers = policy.sample(some, config.samples, seed=seed, temperature=config.temperature)
-        rollouts += judge(answers, task_environment, policy)
+        answers = task_environment.rollouts(policy, some, config.samples, seed=seed, temperature=config.temperature)
+        before = len(rollouts)  # more than the episodes before: no number comes twice
+        rollouts += [r if r.episode is None else replace(r, episode=before + r.episode) for r in answers]
     watch(len(tasks))
     return graded(rollouts, [t.id for t in tasks], step=0, split=config.split, cost=Cost())
 

@@ -115,7 +115,7 @@ def _of_run(path: Path) -> dict[str, Any]:
         environment = dict(read_json(path / "environment.json", ""))
     except FrownError:
         environment = {}
-    environment["command"] = command(path, config)
+    environment["command"] = command(path)
     return summarise([result_of(name, _seed(path), path)], baseline=name, config=config, environment=environment)
 
 

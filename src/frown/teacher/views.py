@@ -32,7 +32,7 @@ def look(
     `own_reasoning`: whether the student's own <think> block is to "learn" from, or to "skip".
     """
     informed = [i for i, f in enumerate(feedback) if f.parts]
-    messages = [environment.teacher_messages(rollouts[i].task, feedback[i]) for i in informed]
+    messages = [environment.wording.teacher_messages(rollouts[i].task, feedback[i]) for i in informed]
     ids = {i: policy.prompt(m) for i, m in zip(informed, messages, strict=True)}
     contexts = {i: context for i, context in ids.items() if policy.fits(context)}
     each = [contexts.get(i) for i in range(len(rollouts))]

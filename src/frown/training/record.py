@@ -21,7 +21,7 @@ from frown.store.record import RolloutRecord, TeacherReading
 from frown.training.evaluation import Cost, evaluate
 from frown.training.session import Session
 from frown.training.state import LoopState
-from frown.types import Appraisal, Feedback, Floats, Rollout, TeacherView
+from frown.types import Appraisal, Feedback, Floats, Rollout, TeacherView, episodes
 
 
 def record_step(
@@ -62,11 +62,15 @@ def weighted_tokens(views: Sequence[TeacherView]) -> int:
 
 
 def answer_metrics(rollouts: Sequence[Rollout]) -> dict[str, Any]:
-    """What a person, or the guard, wants to know of the answers of a training step."""
-    scores = np.array([r.verdict.score if r.verdict else np.nan for r in rollouts])
+    """What a person, or the guard, wants to know of the answers of a training step; a conversation whose turns are
+    rollouts of their own counts as one answer."""
+    answers = [[rollouts[i] for i in turns] for turns in episodes(rollouts)]
+    firsts = [turns[0] for turns in answers]
+    scores = np.array([r.verdict.score if r.verdict else np.nan for r in firsts])
     scored = np.isfinite(scores)
+    own_ids = [[i for r in turns for i in r.ids[r.own].tolist()] for turns in answers]
     entropy = [r.signals["entropy"][r.own] for r in rollouts if r.signals is not None]
-    verdicts = [r.verdict for r in rollouts if r.verdict is not None]
+    verdicts = [r.verdict for r in firsts if r.verdict is not None]
     process = [v.process_right for v in verdicts if v.process_right is not None]
     tokens = sum(int(r.own.sum()) for r in rollouts)
     return {
@@ -74,12 +78,12 @@ def answer_metrics(rollouts: Sequence[Rollout]) -> dict[str, Any]:
         "unscored": int((~scored).sum()),
         "well_formed": float(np.mean([v.well_formed for v in verdicts])),
         "process_accuracy": float(np.mean(process)) if process else None,
-        "truncated": float(np.mean([r.truncated for r in rollouts])),
+        "truncated": float(np.mean([any(r.truncated for r in turns) for turns in answers])),
         "doubt": float(sum(-r.logp.sum() for r in rollouts) / tokens),
-        "length": tokens / len(rollouts),
+        "length": tokens / len(answers),
         "policy_entropy": float(np.concatenate(entropy).mean(dtype=np.float64)) if entropy else None,
-        "repetition": float(np.mean([repetition(r.ids[r.own].tolist()) for r in rollouts])),
-        "flat_groups": flat_groups([scores[members] for members in groups(rollouts).values()]),
+        "repetition": float(np.mean([repetition(ids) for ids in own_ids])),
+        "flat_groups": flat_groups([scores[members] for members in groups(firsts).values()]),
     }
 
 
@@ -104,7 +108,7 @@ def flat_groups(scores: Sequence[np.ndarray]) -> float | None:
 def spend(cost: Cost, rollouts: Sequence[Rollout], feedback: Sequence[Feedback], seconds: float) -> Cost:
     """What training has cost after one more step."""
     return Cost(
-        cost.train_rollouts + len(rollouts),
+        cost.train_rollouts + len(episodes(rollouts)),
         cost.train_tokens + sum(int(r.own.sum()) for r in rollouts),
         cost.train_comments + sum(p.kind == "critique" for f in feedback for p in f.parts),
         cost.train_seconds + seconds,

@@ -51,6 +51,8 @@ def train(
     is closed at the end.
     """
     from frown.critics.load import open_critic
+    from frown.dialogue.environment import Conversations
+    from frown.dialogue.statistics import keep_statistics
     from frown.tasks.load import load_environment
     from frown.training.session import Hooks
 
@@ -64,8 +66,10 @@ def train(
             ranks.from_first(lambda: run.refuse_unless_free(config, resume=resume))
             if ranks.from_first(lambda: run.status[0]) == "finished":
                 return
-            environment = environment or load_environment(config.task)
+            environment = environment or load_environment(config.task, conversation=config.conversation)
             ending.callback(environment.close)
+            if isinstance(environment, Conversations) and ranks.first:
+                ending.callback(keep_statistics, environment, path, warn)
             if critic is None and ranks.first:
                 critic = ending.enter_context(open_critic(config.critic, environment))
             hooks = Hooks(feedback, signal, objective)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from frown.tasks.environment import DataEnvironment
+from frown.tasks.wording import English
 from frown.types import Feedback, Message, Task, Verdict
 
 
@@ -38,6 +39,13 @@ class FreeText(DataEnvironment):
 
     def __init__(self, templates: Templates) -> None:
         super().__init__("trl", (), {}, _RewardsJudge())
+        self.wording = TemplateWording(templates)
+
+
+class TemplateWording(English):
+    """English in TRL's templates; implements `frown.tasks.wording.Wording`."""
+
+    def __init__(self, templates: Templates) -> None:
         self._templates = templates
 
     def teacher_messages(self, task: Task, feedback: Feedback) -> list[Message]:

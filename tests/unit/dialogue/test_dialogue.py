@@ -17,18 +17,24 @@ from frown.affect.reward import affect_reward
 from frown.config import parse
 from frown.dialogue.conversation import affect, as_rollout, as_turns
 from frown.dialogue.credit import on_tokens, outcome_advantages, potential_changes, returns, turn_advantages
-from frown.dialogue.partner import Hearing, Reply, Scripted
+from frown.dialogue.environment import Conversations
+from frown.dialogue.partner import Hearing, Reply
 from frown.dialogue.play import go_on, play
+from frown.dialogue.scripted import Scripted
+from frown.dialogue.session import PartnerSession
 from frown.errors import FrownError
 from frown.interchange import exports
 from frown.losses.advantages import tail_advantages
+from frown.methods import OPSA
+from frown.methods.base import episode_rewards
 from frown.policy.text import completion_text
 from frown.practice import prompts as curriculum
 from frown.practice import replay
 from frown.runtime.processes import Ranks
 from frown.store.record import RolloutRecord
-from frown.methods import OPSA
-from frown.types import Message, TeacherView, Verdict
+from frown.training.evaluation import Cost, graded
+from frown.training.record import answer_metrics
+from frown.types import Message, TeacherView, Verdict, episodes
 from frown.viewer.page import page
 from learning import learner_of, parsed
 from puppet import CHATML, FORGETS, PLAIN, TASK, TRIMS, Puppet, ids_of, merging_tokenizer
@@ -354,11 +360,16 @@ def test_an_export_has_the_policys_own_log_probabilities(learner):
     assert len(exports._logprobs(unmasked).content) == len(r.ids)
 
 
-def test_a_policy_of_conversations_is_one_process(learner):
-    from frown.dialogue.environment import DialogueEngine
+def talking(partner, **more):
+    return Conversations(PartnerSession("talk", partner, [TASK] * 2, [TASK] * 2, turns=3), **more)
+
+
+def test_conversations_are_one_process(learner):
+    class Two:
+        ranks = Ranks(0, 2)
 
     with pytest.raises(FrownError, match="conversations are trained in one process"):
-        DialogueEngine(learner.config, Scripted([]), turns=2, ranks=Ranks(0, 2))
+        talking(Scripted([])).rollouts(Two(), [TASK], 1, seed=0, temperature=1.0)
 
 
 def test_conversations_are_played_again_from_their_seed(learner):
@@ -379,12 +390,10 @@ def test_conversations_are_trained_and_evaluated_by_the_loop(tmp_path, capsys):
     from pyarrow.parquet import read_table
 
     from frown.config import RunConfig
-    from frown.dialogue.environment import Conversations, DialogueEngine
     from frown.interchange.measures import measure
-    from frown.learner.learner import Learner
     from frown.report.html import write_report
     from frown.store.run_directory import RunDirectory
-    from frown.training.loop import train
+    from frown.training.run import train
     from frown.viewer.index import read_index
 
     class Counting(Scripted):
@@ -400,13 +409,8 @@ def test_conversations_are_trained_and_evaluated_by_the_loop(tmp_path, capsys):
         "method": "grpo", "optimiser": {"steps": 2, "lr": 1e-3}, "keep_rollouts": True,
         "eval": {"prompts": 2, "samples": 2, "heldout_prompts": 0, "every": 2},
     }  # fmt: skip
-    config = parse(RunConfig, settings, "test")
-    policy, run = DialogueEngine(config, Counting([]), turns=3), RunDirectory(tmp_path / "run")
-    learner = Learner(policy, config)
-    before = [p.detach().clone() for p in learner.parameters]
-    run.begin(config, threads="1")
-    train(config, learner, Conversations("talk", [TASK] * 2, [TASK] * 2), run)
-    assert any(not torch.equal(p, b) for p, b in zip(learner.parameters, before, strict=True))
+    run = RunDirectory(tmp_path / "run")
+    train(parse(RunConfig, settings, "test"), run.path, environment=talking(Counting([])))
     steps = [m for m in run.metrics() if m.get("rows")]
     assert len(steps) == 2 and all(0 < m["train_accuracy"] <= 1 and m["unscored"] == 0 for m in steps)
     assert all(np.isfinite(m["policy_entropy"]) and abs(m["mismatch"]) < 1e-4 for m in steps)
@@ -423,5 +427,26 @@ def test_conversations_are_trained_and_evaluated_by_the_loop(tmp_path, capsys):
         assert row["sampled"] == own.tolist() and row["step_reward"] == [0.5] * len(row["steps"])
         assert (np.isnan(row["signal_entropy"]) == ~own).all() and not np.asarray(row["advantage"])[~own].any()
         assert all(own[s["start"] : s["end"]].all() for s in row["spans"])
-    with pytest.raises(FrownError, match="distillation = 0"):
-        policy.sample([TASK], 1, seed=0, temperature=1.0, contexts=[policy.prompt(TASK.messages)])
+
+
+def test_a_conversation_counts_once_whatever_its_turns(learner):
+    """Turn by turn as in one rollout: one reward, one sample of an evaluation, one answer of the metrics."""
+    lines = ["yes", "no", "so"]
+    by_turns, whole = (talking(Scripted(lines, "e"), history=h) for h in ("template", "verbatim"))
+    dialogues = whole.dialogues(learner.policy, [TASK] * 2, 3, seed=3, temperature=1.0)
+    turns, joined = by_turns.as_rollouts(dialogues), whole.as_rollouts(dialogues)
+    of_turns, of_joined = episodes(turns), episodes(joined)
+    assert len(of_turns) == len(of_joined) == 6 < len(turns)
+    assert [len(t) for t in of_turns] == [len(r.steps) for r in joined]
+    scores = [np.array([r.verdict.score for r in rollouts]) for rollouts in (turns, joined)]
+    np.testing.assert_allclose(
+        episode_rewards(turns, of_turns, scores[0], 0.5), episode_rewards(joined, of_joined, scores[1], 0.5), rtol=1e-5
+    )
+    a, b = answer_metrics(turns), answer_metrics(joined)
+    assert {k: v for k, v in a.items() if v is not None} == pytest.approx(
+        {k: v for k, v in b.items() if v is not None}, rel=1e-5
+    )
+    one, other = (graded(r, ["a", "b"], step=0, split="test", cost=Cost()) for r in (turns, joined))
+    assert one.score.shape == other.score.shape == (2, 3) and (one.tokens == other.tokens).all()
+    np.testing.assert_allclose(one.mean_probability, other.mean_probability, rtol=1e-5)
+    assert [len(s.surprisal) for s in one.steps.ravel()] == [len(s.surprisal) for s in other.steps.ravel()]

@@ -15,8 +15,8 @@ from frown.methods.base import look, prepare
 from frown.policy.policy import policy_of
 from frown.policy.text import prompt_ids
 from frown.tasks.load import load_environment
-from frown.tasks.template import teacher_messages
-from frown.training.evaluation import judge
+from frown.tasks.rollouts import judge
+from frown.tasks.wording import English
 from frown.types import Feedback, Part, Rollout, Task
 from tiny import byte_model
 
@@ -120,9 +120,9 @@ def test_student_and_teacher_differ_in_the_last_user_turn_alone(folder, name, te
     policy = policy_of(parse(RunConfig, {"model": {"path": str(folder)}, "task": {"kind": "exact"}}, "test"))
     task = Task("t", CONVERSATIONS[name], "42")
     student = prompt_ids(policy.tokenizer, task.messages)
-    same = prompt_ids(policy.tokenizer, teacher_messages(task, Feedback()))
+    same = prompt_ids(policy.tokenizer, English().teacher_messages(task, Feedback()))
     assert same.tolist() == student.tolist()
-    teacher = prompt_ids(policy.tokenizer, teacher_messages(task, Feedback((Part("critique", text, (0,)),))))
+    teacher = prompt_ids(policy.tokenizer, English().teacher_messages(task, Feedback((Part("critique", text, (0,)),))))
     before = policy.decode(student).rpartition("What is 40 + 2?")
     after = policy.decode(teacher)
     # The same beginning, the same end with the mark behind which the answer stands.

@@ -14,7 +14,7 @@ from frown.policy.policy import policy_of
 from frown.policy.text import completion_text
 from frown.signals.variance import mutual_information, weight_noise
 from frown.tasks.load import load_environment
-from frown.training.evaluation import judge
+from frown.tasks.rollouts import judge
 from learning import learner_of
 
 GROUPS = {"sampling": {"prompts_per_step": 6, "responses_per_prompt": 4, "max_new_tokens": 48}}

@@ -19,8 +19,8 @@ from frown.training.guard import Guard, Trip, bounds, watch
 from frown.training.record import flat_groups, repetition
 from frown.training.run import train
 from kill_loop import differences
-from small_run import stop_in
 from learning import learner_of
+from small_run import stop_in
 
 HEALTHY = {"length": 30.0, "policy_entropy": 0.4, "repetition": 0.1, "truncated": 0.0, "flat_groups": 0.3,
            "well_formed": 0.98}  # fmt: skip
