@@ -24,7 +24,8 @@ ACCELERATE = (
 
 SETTINGS = (
     "model.device=cpu", "distributed.timeout=60", "sampling.prompts_per_step=3", "sampling.responses_per_prompt=4",
-    "sampling.max_new_tokens=48", 'method.feedback=["sibling", "critique"]', "method.type=sdpo", "method.distillation=0.7",
+    "sampling.max_new_tokens=48", "method.type=sdpo", 'method.feedback=["sibling", "critique"]',
+    "method.distillation=0.7",
     "practice.replay=2", "practice.candidates=2", "practice.choose=doubt",
     "loss.kl_anchor=0.1", "optimiser.steps=4", "optimiser.lr=1e-4", "optimiser.max_grad_norm=0.01",
     "eval.every=4", "eval.prompts=5",

@@ -1,6 +1,6 @@
 """frown's command line in as many processes as this is launched with; weights go to `vllm_server` over HTTP, not NCCL.
 
-python -m torch.distributed.run --standalone --nproc_per_node 2 tests/helpers/two_vllm.py train ... (or accelerate launch)
+python -m torch.distributed.run --standalone --nproc_per_node 2 tests/helpers/two_vllm.py train ... (or accelerate)
 """
 
 import base64
