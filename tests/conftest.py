@@ -16,9 +16,10 @@ TESTS = Path(__file__).parent
 
 
 def pytest_configure(config):
-    from hypothesis import settings
+    from hypothesis import HealthCheck, settings
 
-    settings.register_profile("frown", deadline=None)  # the first example pays for imports and compilation
+    # The first example pays for imports and compilation, and drawing examples is slow where the machine is.
+    settings.register_profile("frown", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("frown")
     try:
         import torch

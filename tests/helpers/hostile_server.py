@@ -22,6 +22,8 @@ CALLS: Counter[str] = Counter()
 LOCK = threading.Lock()
 BUSY = [0, 0]
 """Calls under way, and the most there were at once."""
+FOUR, EIGHT = threading.Barrier(4), threading.Barrier(8)
+"""Calls that are answered when so many are under way."""
 MEGABYTE = 1 << 20
 
 
@@ -89,6 +91,9 @@ class Handler(BaseHTTPRequestHandler):
             self.say(judgements(said, True))
         elif act == "wrong":
             self.say(judgements(said, False))
+        elif act == "four_at_once":
+            FOUR.wait()
+            self.say(judgements(said, True))
         elif act == "slowly":
             time.sleep(0.15)
             self.say(judgements(said, True))
@@ -137,9 +142,10 @@ class Handler(BaseHTTPRequestHandler):
                 self.wfile.write(b" " * MEGABYTE)
         elif act == "packed":  # ten megabytes in ten kilobytes
             self.reply(200, gzip.compress(b" " * (10 * MEGABYTE)), Content_Encoding="gzip")
-        elif act == "no_schema":
+        elif act in ("no_schema", "no_schema_to_eight"):
             if "response_format" in body:
-                time.sleep(0.0 if "x = 100" in said else 0.3)  # the others hear of it late
+                if act == "no_schema_to_eight":
+                    EIGHT.wait()
                 self.error(400, "'response_format.type' must be 'text'")
             else:
                 self.say(judgements(said, True))
@@ -171,7 +177,7 @@ class Handler(BaseHTTPRequestHandler):
         elif act.isdigit():
             self.error(int(act), "as told")
         elif act == "hang":
-            time.sleep(20)
+            time.sleep(3600)
         elif act == "drip":  # never silent for long, and never done
             self.send_response(200)
             self.send_header("Content-Length", "1000000")

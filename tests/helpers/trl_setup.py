@@ -87,7 +87,7 @@ def train_quietly(made) -> list[dict[str, float]]:
     return [line for line in made.state.log_history if "loss" in line]
 
 
-def launched(command: list[str], seconds: int, **environment: str) -> str:
+def launched(command: list[str], *, seconds: int = 1500, **environment: str) -> str:
     """Run a command with all its children, none of which outlives it; what it said where it failed."""
     path = [str(ROOT / "src"), str(HELPERS), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), **environment}

@@ -1,6 +1,7 @@
 """Short runs of `FrownSDPOTrainer` in two processes, under DDP or DeepSpeed; the first writes what came of each.
 
-accelerate launch --config_file examples/launch/deepspeed_zero2.yaml --num_processes 2 tests/helpers/trl_zero.py MODEL FOLDER 2
+accelerate launch --config_file examples/launch/deepspeed_zero2.yaml --num_processes 2 \\
+    tests/helpers/trl_zero.py MODEL FOLDER 2
 python -m torch.distributed.run --standalone --nproc_per_node 2 tests/helpers/trl_zero.py MODEL FOLDER ddp (or 1)
 """
 

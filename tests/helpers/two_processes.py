@@ -23,7 +23,7 @@ ACCELERATE = (
 """--cpu would start one process: accelerate leaves several of them on CPUs to MPI."""
 
 SETTINGS = (
-    "model.device=cpu", "distributed.timeout=60", "sampling.prompts_per_step=3", "sampling.responses_per_prompt=4",
+    "model.device=cpu", "distributed.timeout=600", "sampling.prompts_per_step=3", "sampling.responses_per_prompt=4",
     "sampling.max_new_tokens=48", 'feedback.parts=["sibling", "critique"]', "objective.distillation=0.7",
     "affect.practice.rehearse=2", "affect.practice.candidates=2", "affect.practice.choose=doubt",
     "objective.kl_anchor=0.1", "optimiser.steps=4", "optimiser.lr=1e-4", "optimiser.max_grad_norm=0.01",

@@ -17,7 +17,7 @@ from frown.policy.parts import is_part, whole
 from frown.policy.policy import policy_of
 from frown.runtime.processes import Ranks, joined
 
-ALIKE = {"distributed": {"sharding": "fsdp2", "timeout": 60}}
+ALIKE = {"distributed": {"sharding": "fsdp2", "timeout": 600}}
 MODELS = ({}, {"dtype": "bfloat16", "lora": {"rank": 3}})
 """Whole, and with adapters whose three rows two processes share: one more or less."""
 
