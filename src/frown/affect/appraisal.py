@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from frown.affect.normalise import Normaliser
 from frown.affect.rules import DEFAULT, Condition, Rule
 from frown.affect.spikes import Scores, flags, form, score
-from frown.signals.steps import step_values
-from frown.types import Appraisal, Floats, Rollout, Span, Step, Verdict
+from frown.signals.steps import step_peaks
+from frown.types import Appraisal, Rollout, Span, Step, Verdict
 
 DEFAULT_RULES = DEFAULT
 
@@ -59,11 +59,6 @@ def appraise(
     spans.sort(key=lambda s: (s.start, s.end))
     doubt = tuple(step_peaks(rollout.signals["surprisal"], rollout.steps))
     return Appraisal(tuple(spans), doubt, tuple(unread))
-
-
-def step_peaks(values: Floats, steps: Sequence[Step]) -> list[float]:
-    """The largest value of a token signal within each step."""
-    return step_values(values, steps).tolist()
 
 
 def step_at(steps: Sequence[Step], token: int) -> int | None:

@@ -109,17 +109,6 @@ class Probe:
         return probe
 
 
-def layer_at(depth: float, layers: int) -> int:
-    """The hidden state nearest to a relative depth: 0 for 0.0 (the embeddings), `layers` for 1.0 (the last).
-
-    Raises:
-        ValueError: a depth outside [0, 1].
-    """
-    if not 0.0 <= depth <= 1.0:
-        raise ValueError(f"a relative depth lies in [0, 1], got {depth}")
-    return int(np.floor(depth * layers + 0.5))
-
-
 @torch.no_grad()
 def hidden_states(backbone: Any, ids: Tensor, rows: Tensor, positions: Tensor) -> Tensor:
     """All hidden states at N places: [layers + 1, N, H], the embeddings first. Cost: one forward.

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from frown.errors import FrownError
 from frown.inspect.sweep import held_out_rows, layer_sweep
-from frown.signals.probe import Probe, Reads, fit, hidden_states, layer_at
+from frown.signals.probe import Probe, Reads, fit, hidden_states
 
 
 def planted(n: int = 240, width: int = 6, seed: int = 0) -> tuple[torch.Tensor, np.ndarray]:
@@ -107,13 +107,6 @@ def test_what_cannot_be_fitted_or_read_is_refused() -> None:
         fit(x[:-1], y, reads())
     with pytest.raises(FrownError, match="width 6"):
         fit(x, y, reads()).predict(x[:, :4])
-
-
-def test_relative_depths() -> None:
-    assert [layer_at(d, 4) for d in (0.0, 0.1, 0.125, 0.5, 0.9, 1.0)] == [0, 0, 1, 2, 4, 4]
-    for broken in (-0.1, 1.1, float("nan")):
-        with pytest.raises(ValueError):
-            layer_at(broken, 4)
 
 
 def test_a_sweep_finds_the_layer_that_knows_and_the_control_finds_none() -> None:
