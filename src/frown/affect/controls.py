@@ -22,7 +22,6 @@ Control = Literal[
     "position_only",
     "oracle",
 ]
-CONTROLS: tuple[Control, ...] = get_args(Control)
 LABELS: tuple[Label, ...] = get_args(Label)
 
 

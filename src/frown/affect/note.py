@@ -10,14 +10,13 @@ wrong one, what else was considered.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from frown.types import Appraisal, Label, Rollout, Span
 
 Mode = Literal["emotion", "plain", "numbers", "paraphrase", "content_free"]
-MODES: tuple[Mode, ...] = get_args(Mode)
 TROUBLE: tuple[Label, ...] = ("frustration", "doubt", "confusion", "ambivalence")
 """Labels that a note may carry. Confidence and overconfidence are made with the verdict, so telling them would be a
 verdict in disguise."""
