@@ -2,7 +2,7 @@
 
 A probe is named for the label it was trained to read ("step_wrong"), never for a feeling: that it can be read off
 says that the information is there, not that the model uses it. So a probe's figure is worth what it beats:
-`frown.inspect.sweep` sets it beside the same under shuffled labels.
+`frown.inspect.layers` sets it beside the same under shuffled labels.
 
 Hidden states are [N, H], one row a token or a step.
 Cost: one forward with hidden states kept, which is none extra where the answers are scored anyway.
@@ -10,10 +10,8 @@ Cost: one forward with hidden states kept, which is none extra where the answers
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,8 +20,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from frown.errors import FrownError
-
-_FORMAT = "frown-probe-1"
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ class Reads:
     @property
     def depth(self) -> float:
         """Relative depth, in [0, 1]."""
-        return self.layer / self.layers
+        return self.layer / self.layers if self.layers else 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,46 +63,6 @@ class Probe:
             )
         x = (hidden.double().cpu() - self.mean) / self.scale
         return torch.sigmoid(_readout(x, self.matrices))
-
-    def save(self, folder: Path) -> None:
-        """Write probe.safetensors, and probe.json, which says what it reads."""
-        from safetensors.torch import save_file
-
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {"mean": self.mean, "scale": self.scale}
-        for i, (weight, bias) in enumerate(self.matrices):
-            tensors |= {f"weight_{i}": weight, f"bias_{i}": bias}
-        save_file({k: t.contiguous() for k, t in tensors.items()}, folder / "probe.safetensors")
-        record = {"format": _FORMAT, **asdict(self.reads), "depth": self.reads.depth}
-        (folder / "probe.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-
-    @classmethod
-    def load(cls, folder: Path) -> Probe:
-        """Read what `save` wrote.
-
-        Raises:
-            FrownError: a file that is missing or is not a probe, by name.
-        """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        file, weights = folder / "probe.json", folder / "probe.safetensors"
-        try:
-            record = json.loads(file.read_text(encoding="utf-8"))
-            if not isinstance(record, dict) or record.get("format") != _FORMAT:
-                raise FrownError(f"{file} is not a probe of this version ({_FORMAT})")
-            reads = Reads(**{k: record[k] for k in ("label", "layer", "layers", "width")})
-            tensors = load_file(weights)
-            depth = sum(name.startswith("weight_") for name in tensors)
-            matrices = tuple((tensors[f"weight_{i}"], tensors[f"bias_{i}"]) for i in range(depth))
-            probe = cls(reads, tensors["mean"], tensors["scale"], matrices)
-        except FileNotFoundError as error:
-            raise FrownError(f"no probe in {folder}: {Path(str(error.filename or weights)).name} is missing") from None
-        except (ValueError, KeyError, SafetensorError) as error:
-            raise FrownError(f"the probe in {folder} cannot be read: {str(error).splitlines()[0]}") from None
-        if not matrices or probe.mean.shape != (reads.width,) or matrices[0][0].shape[1] != reads.width:
-            raise FrownError(f"the probe in {folder}: its weights do not fit the width of {reads.width} in {file.name}")
-        return probe
 
 
 @torch.no_grad()
