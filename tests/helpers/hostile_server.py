@@ -86,26 +86,26 @@ class Handler(BaseHTTPRequestHandler):
         self.reply(200, completion(json.dumps({"steps": steps}), **more))
 
     def act(self, act, body):
-        said = body["messages"][1]["content"]
+        prompt = body["messages"][1]["content"]
         if act == "right":
-            self.say(judgements(said, True))
+            self.say(judgements(prompt, True))
         elif act == "wrong":
-            self.say(judgements(said, False))
+            self.say(judgements(prompt, False))
         elif act == "four_at_once":
             FOUR.wait()
-            self.say(judgements(said, True))
+            self.say(judgements(prompt, True))
         elif act == "slowly":
             time.sleep(0.15)
-            self.say(judgements(said, True))
+            self.say(judgements(prompt, True))
         elif act == "repeats":  # the correction is what the student wrote
-            wrote = re.findall(r"begin step \d+\]\n(.*?)\n\[", said, re.S)
-            self.say([j | {"correction": f"No, {wrote[j['step'] - 1]}"} for j in judgements(said, False)])
+            wrote = re.findall(r"begin step \d+\]\n(.*?)\n\[", prompt, re.S)
+            self.say([j | {"correction": f"No, {wrote[j['step'] - 1]}"} for j in judgements(prompt, False)])
         elif act == "stray":
-            self.say([*judgements(said, True), {"step": 99, "reason": "", "right": True, "correction": ""}])
+            self.say([*judgements(prompt, True), {"step": 99, "reason": "", "right": True, "correction": ""}])
         elif act == "some":  # the first of the steps asked about, alone
-            self.say(judgements(said, True)[:1])
+            self.say(judgements(prompt, True)[:1])
         elif act == "chatty":
-            verdict = json.dumps({"steps": judgements(said, True)})
+            verdict = json.dumps({"steps": judgements(prompt, True)})
             self.reply(200, completion(f'<think>Is {{"a": [1]}} it?</think>Here:\n```json\n{verdict}\n```\nDone.'))
         elif act == "cut":
             self.reply(200, completion('{"steps": [{"step": 1, "reas', finish="length"))
@@ -118,9 +118,9 @@ class Handler(BaseHTTPRequestHandler):
         elif act == "surrogate":
             self.reply(200, completion('{"steps": [{"step": 1, "right": false, "correction": "\\ud800"}]}'))
         elif act == "usage_missing":
-            self.say(judgements(said, True), usage={})
+            self.say(judgements(prompt, True), usage={})
         elif act == "usage_absurd":
-            self.say(judgements(said, True), usage={"prompt_tokens": -5, "completion_tokens": True})
+            self.say(judgements(prompt, True), usage={"prompt_tokens": -5, "completion_tokens": True})
         elif act == "empty":
             self.reply(200, b"")
         elif act == "html":
@@ -148,7 +148,7 @@ class Handler(BaseHTTPRequestHandler):
                     EIGHT.wait()
                 self.error(400, "'response_format.type' must be 'text'")
             else:
-                self.say(judgements(said, True))
+                self.say(judgements(prompt, True))
         elif act == "redirect":
             self.reply(307, b"", Location=f"http://127.0.0.1:{self.server.server_port}/elsewhere")
         elif act == "leaks":  # the key in the status line, a header and, over and over, in the message
@@ -191,7 +191,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.wfile.write(b"X-A: b\r\n")
                 time.sleep(0.05)
         elif act == "drop":  # in the middle of the body
-            whole = completion(json.dumps({"steps": judgements(said, True)}))
+            whole = completion(json.dumps({"steps": judgements(prompt, True)}))
             self.send_response(200)
             self.send_header("Content-Length", str(len(whole)))
             self.end_headers()

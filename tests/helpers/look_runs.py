@@ -53,19 +53,19 @@ def conversation(folder: Path) -> Path:
     sampled = [True, True, False, False, False, True, True, True]
     surprisal = [0.1, 0.2, None, None, None, 2.0, 0.3, 0.1]
     (folder / "rollouts").mkdir(parents=True)
-    held = row(
+    hostile_row = row(
         "talk", tokens, steps=((0, 2), (5, 8)), doubt=(0.2, 2.0), right=None, sampled=sampled, step_reward=[7.0, -3.5],
         signal_surprisal=surprisal, signal_entropy=surprisal, signal_margin=None, score=0.4, text="assure\n\nask work",
         logp=[0.0 if s is None else -s for s in surprisal], advantage=[0.5, 0.5, 0.0, 0.0, 0.0, -0.5, -0.5, -0.5],
         spans=[span(5, 6, 1)], verdict="", answer=None,
     )  # fmt: skip
-    write_rollouts(folder / "rollouts" / "step=000001.parquet", [held, row("plain")])
+    write_rollouts(folder / "rollouts" / "step=000001.parquet", [hostile_row, row("plain")])
     return folder
 
 
 def span(start, end, step, label="doubt", evidence=None):
-    held = json.dumps({"surprisal": 2.0} if evidence is None else evidence)
-    return {"start": start, "end": end, "step": step, "label": label, "intensity": 0.8, "evidence": held,
+    evidence_json = json.dumps({"surprisal": 2.0} if evidence is None else evidence)
+    return {"start": start, "end": end, "step": step, "label": label, "intensity": 0.8, "evidence": evidence_json,
             "valence": -0.6, "arousal": 0.6, "dominance": -0.4}  # fmt: skip
 
 
@@ -101,9 +101,9 @@ def hostile(folder: Path) -> Path:
     (folder / "rollouts").mkdir(parents=True)
     tokens = [*TAGS, *UNSEEN, *WORDS]
     n = len(tokens)
-    said = [{"kind": "critique", "text": t, "steps": [0]} for t in TAGS[:3]]
+    parts = [{"kind": "critique", "text": t, "steps": [0]} for t in TAGS[:3]]
     bad = row(
-        TAGS[0], tokens, steps=((0, n),), doubt=(2.0,), right=(False,), feedback=said, question="".join(TAGS),
+        TAGS[0], tokens, steps=((0, n),), doubt=(2.0,), right=(False,), feedback=parts, question="".join(TAGS),
         prompt="".join(TAGS), teacher_prompt="".join(TAGS) + "\u202e", verdict=TAGS[1], answer=TAGS[2],
         unread=[TAGS[0]],
         spans=[span(0, 2, 0, evidence={TAGS[0]: 1.0}), span(3, 5, 0, label="confusion")], stop="length",

@@ -93,10 +93,10 @@ def hysteresis(scores: Scores, enter: float, leave: float) -> NDArray[np.bool_]:
     high, low = scores > enter, scores > leave
     if leave == enter or not high.any():
         return high
-    found = np.zeros(len(scores), np.bool_)
+    mask = np.zeros(len(scores), np.bool_)
     for a, b in runs(low):
-        found[a:b] = high[a:b].any()
-    return found
+        mask[a:b] = high[a:b].any()
+    return mask
 
 
 def robust_z(values: Scores) -> Scores:

@@ -70,8 +70,9 @@ def layers(
 
     Args:
         model_path: as everywhere: a folder, a hub name, or lab:NAME.
-        data: rows; `columns` says where `text` and `label` stand, and `group` where rows belong together (answers to
-            one question): whole groups are tested on. Without it rows with the same text are a group.
+        data: rows.
+        columns: where `text` and `label` stand, and `group` where rows belong together (answers to one question): whole
+            groups are tested on. Without it rows with the same text are a group.
         positive: the label to be read; may be left out where there are two labels.
         readout: None for a linear probe with three controls.
 
@@ -125,7 +126,7 @@ def layer_scores(
     """
     import torch
 
-    from frown.signals.probe import Reads, fit
+    from frown.signals.probe import ProbeTarget, fit
 
     rng = np.random.default_rng(readout.seed)
     trials = [y, *(rng.permutation(y) for _ in range(readout.controls))]
@@ -133,15 +134,15 @@ def layer_scores(
     count = hidden.shape[0] - 1
     scores = []
     for layer, states in enumerate(hidden):
-        reads = Reads(label, layer, count, states.shape[1])
+        target = ProbeTarget(label, layer, count, states.shape[1])
         areas = []
         for trial in trials:
             if len(set(trial[~test])) < 2:  # a shuffle may leave one label alone
                 areas.append(float("nan"))
                 continue
-            probe = fit(states[fit_on], trial[~test], reads, units=readout.units, l2=readout.l2, seed=readout.seed)
+            probe = fit(states[fit_on], trial[~test], target, units=readout.units, l2=readout.l2, seed=readout.seed)
             areas.append(_auroc(probe.predict(states[test_on]).numpy(), trial[test]))
-        scores.append(LayerScore(layer, reads.depth, areas[0], tuple(areas[1:])))
+        scores.append(LayerScore(layer, target.depth, areas[0], tuple(areas[1:])))
     return scores
 
 

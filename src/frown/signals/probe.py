@@ -23,7 +23,7 @@ from frown.errors import FrownError
 
 
 @dataclass(frozen=True)
-class Reads:
+class ProbeTarget:
     """What a probe reads: `label`, the name of what it predicts, from hidden state `layer` of a model of `layers`
     layers and `width` hidden units (0 is the embeddings, `layers` the last state, after the final norm)."""
 
@@ -42,7 +42,7 @@ class Reads:
 class Probe:
     """A fitted probe. `matrices`: one (weight [out, in], bias [out]) a layer, float64, out of the last is 1."""
 
-    reads: Reads
+    target: ProbeTarget
     mean: Tensor
     """[H] of the rows it was fitted on."""
     scale: Tensor
@@ -56,9 +56,9 @@ class Probe:
         Raises:
             FrownError: hidden states of another width than the probe reads.
         """
-        if hidden.ndim != 2 or hidden.shape[1] != self.reads.width:
+        if hidden.ndim != 2 or hidden.shape[1] != self.target.width:
             raise FrownError(
-                f"the probe for {self.reads.label!r} reads hidden states of width {self.reads.width}, "
+                f"the probe for {self.target.label!r} reads hidden states of width {self.target.width}, "
                 f"got {tuple(hidden.shape)}; it belongs to another model"
             )
         x = (hidden.double().cpu() - self.mean) / self.scale
@@ -79,7 +79,7 @@ def hidden_states(backbone: Any, ids: Tensor, rows: Tensor, positions: Tensor) -
 def fit(
     hidden: Tensor,
     labels: NDArray[Any],
-    reads: Reads,
+    target: ProbeTarget,
     *,
     units: int = 0,
     l2: float = 1e-2,
@@ -93,9 +93,9 @@ def fit(
     `units` > 0 a layer of that many tanh units comes between, started from `seed`.
 
     Args:
-        hidden: [N, H], the hidden state that `reads` names.
+        hidden: [N, H], the hidden state that `target` names.
         labels: [N], 1 or True where the label holds.
-        reads: what the probe will say that it reads.
+        target: what the probe will say that it reads.
         units: width of the layer between; 0 is linear.
         l2: >= 0.
         seed: of the start of the two-layer readout; the linear one starts from zero.
@@ -105,15 +105,17 @@ def fit(
         ValueError: labels that are not 0 and 1, both; shapes that do not fit.
     """
     y = torch.as_tensor(np.asarray(labels), dtype=torch.float64)
-    if hidden.ndim != 2 or y.shape != hidden.shape[:1] or hidden.shape[1] != reads.width:
-        raise ValueError(f"hidden is [N, {reads.width}] with N labels, got {tuple(hidden.shape)} and {tuple(y.shape)}")
+    if hidden.ndim != 2 or y.shape != hidden.shape[:1] or hidden.shape[1] != target.width:
+        raise ValueError(f"hidden is [N, {target.width}] with N labels, got {tuple(hidden.shape)} and {tuple(y.shape)}")
     if set(y.tolist()) != {0.0, 1.0}:
-        raise ValueError(f"a probe for {reads.label!r} needs rows with the label (1) and without it (0), and no others")
+        raise ValueError(
+            f"a probe for {target.label!r} needs rows with the label (1) and without it (0), and no others"
+        )
     x = hidden.detach().double().cpu()
     mean, scale = x.mean(0), x.std(0, correction=0)
     scale = torch.where(scale > 1e-8 * (1.0 + mean.abs()), scale, torch.ones_like(scale))
     x = (x - mean) / scale
-    matrices = _start(reads.width, units, seed)
+    matrices = _start(target.width, units, seed)
     parameters = [p for pair in matrices for p in pair]
     optimiser = torch.optim.LBFGS(
         parameters, max_iter=iterations, tolerance_grad=1e-9, tolerance_change=1e-12, line_search_fn="strong_wolfe"
@@ -128,7 +130,7 @@ def fit(
 
     with torch.enable_grad():
         optimiser.step(loss)
-    return Probe(reads, mean, scale, tuple((w.detach(), b.detach()) for w, b in matrices))
+    return Probe(target, mean, scale, tuple((w.detach(), b.detach()) for w, b in matrices))
 
 
 def _start(width: int, units: int, seed: int) -> list[tuple[Tensor, Tensor]]:
