@@ -80,8 +80,8 @@ def key(monkeypatch):
 
 def spoken(url, how, *more):
     pytest.importorskip("openai", reason='needs pip install "frown[critics]"')
-    settings = {"base_url": url, "model": how, "key_variable": "FROWN_TEST_KEY", "backoff": 0.01, "timeout": 5.0,
-                "deadline": 5.0, "retries": 1, "breaker_after": 2}  # fmt: skip
+    settings = {"base_url": url, "model": how, "key_variable": "FROWN_TEST_KEY", "backoff": 0.01, "timeout": 300.0,
+                "deadline": 300.0, "retries": 1, "breaker_after": 2}  # fmt: skip
     return ["--person", "spoken", *(f"person.endpoint.{k}={json.dumps(v)}" for k, v in settings.items()), *more]
 
 

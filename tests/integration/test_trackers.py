@@ -72,7 +72,7 @@ def test_the_real_services_hear_of_a_run_offline(name, tmp_path):
     pytest.importorskip(name)
     own = {**environment(), "WANDB_MODE": "offline", "TRACKIO_DIR": str(tmp_path / "trackio"), "HOME": str(tmp_path)}
     done = subprocess.run(
-        command(tmp_path / "run", (*TINY, f'track=["{name}"]')), env=own, capture_output=True, text=True, timeout=300
+        command(tmp_path / "run", (*TINY, f'track=["{name}"]')), env=own, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert "no longer hears" not in done.stdout + done.stderr and "did not end well" not in done.stdout + done.stderr

@@ -231,7 +231,7 @@ def test_two_processes_learn_what_one_learns_from_the_same_batch(model, tmp_path
     """Also where one of them has nothing to learn from, and where a group is answered half here and half there."""
     (tmp_path / "two").mkdir()
     distributed = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    failed = launched([*distributed, str(HELPERS / "trl_two.py"), str(model), str(tmp_path / "two")], 200)
+    failed = launched([*distributed, str(HELPERS / "trl_two.py"), str(model), str(tmp_path / "two")])
     assert not failed, failed
     logs = json.loads((tmp_path / "two" / "log.json").read_text())
     assert set(logs) == set(trl_two.CASES)

@@ -36,7 +36,7 @@ def key(monkeypatch):
 
 def behind(server, script, **more):
     endpoint = EndpointConfig(base_url=server.url, model=script, key_variable="FROWN_TEST_KEY", backoff=0.01,
-                              timeout=5.0, deadline=5.0, retries=2)  # fmt: skip
+                              timeout=300.0, deadline=300.0, retries=2)  # fmt: skip
     return Voice(AskedModelConfig(endpoint=endpoint, max_new_tokens=100, **more))
 
 

@@ -230,7 +230,7 @@ main(sys.argv[1:])
 def no_room(out: Path, *flags: str) -> str:
     """What `frown train` says where no file may grow past 2 MB; it has to fail."""
     command = [sys.executable, "-c", LIMITED, "train", *SMALL, "--out", str(out), *flags]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
     return next(line for line in done.stderr.splitlines() if line.startswith("frown: "))
 

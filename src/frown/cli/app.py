@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 import frown
+from frown.cli.layers import layers
 from frown.errors import Elsewhere, FrownError
 from frown.recipes.empathy.command import app as empathy
 from frown.recipes.negotiation.command import express, negotiate
@@ -518,6 +519,9 @@ def look(
                     webbrowser.open(url)
 
             serve(index, port, ready)
+
+
+app.command(layers)
 
 
 @app.command(name="import")

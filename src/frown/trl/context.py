@@ -41,8 +41,8 @@ class TrainerReader:
 
     def prompt(self, messages: Sequence[Message]) -> Ints:
         """A conversation (of a plain prompt: its text) as ids, with the trainer's `chat_template_kwargs`."""
-        said = messages[-1]["content"] if self._plain else [dict(m) for m in messages]
-        return np.asarray(self._trainer._tokenize_prompts_untruncated([said])[0], np.int64)
+        conversation = messages[-1]["content"] if self._plain else [dict(m) for m in messages]
+        return np.asarray(self._trainer._tokenize_prompts_untruncated([conversation])[0], np.int64)
 
     def encode(self, text: str) -> list[int]:
         """A piece of text as tokens, without any that mark a beginning or an end."""

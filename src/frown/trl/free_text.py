@@ -57,10 +57,10 @@ class TemplateWording(English):
         if not feedback.parts:
             return messages
         shown = feedback.only("sibling", "reference").parts
-        said = [p for p in feedback.parts if p not in shown]
+        others = [p for p in feedback.parts if p not in shown]
         form = self._templates
         solution = form.solution.format(successful_previous_attempt="\n\n".join(p.text for p in shown)) if shown else ""
-        words = form.feedback.format(feedback_raw="\n".join(p.text for p in said)) if said else ""
+        words = form.feedback.format(feedback_raw="\n".join(p.text for p in others)) if others else ""
         text = form.reprompt.format(prompt=task.question, solution=solution, feedback=words)
         last = max(i for i, m in enumerate(messages) if m["role"] == "user")
         messages[last] = Message(role="user", content=text)

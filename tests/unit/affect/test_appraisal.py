@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from frown.affect.appraisal import appraise
-from frown.affect.spikes import spikes_above
+from frown.affect.spikes import Detector, flags, runs, score
 from frown.feedback.aim import aim, choose_rollouts, choose_steps
 from frown.types import Rollout, Signals, Span, Step, Task
 
@@ -26,12 +26,13 @@ def rollout(surprisal, steps=(), group=0, entropy=None) -> Rollout:
 @given(arrays(np.float32, st.integers(0, 40), elements=st.floats(0, 5, width=32)), st.floats(0, 5))
 def test_spikes_are_exactly_the_maximal_runs_above_the_threshold(values, threshold):
     inside = np.zeros(len(values), bool)
-    runs = spikes_above(values, threshold)
-    for a, b in runs:
+    detector = Detector("absolute", threshold)
+    spans = runs(flags(score(values, detector), detector))
+    for a, b in spans:
         assert b > a and not inside[a:b].any()
         inside[a:b] = True
-    assert (inside == (values > threshold)).all()
-    assert all(nxt.start > run.end for run, nxt in zip(runs, runs[1:], strict=False))
+    assert (inside == (values.astype(np.float64) > threshold)).all()
+    assert all(after.start > span.end for span, after in zip(spans, spans[1:], strict=False))
 
 
 def test_the_default_appraisal_flags_tokens_with_less_than_even_odds():

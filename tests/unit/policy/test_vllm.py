@@ -82,7 +82,7 @@ def policy(path, url, *, vllm=None, model=None, **sampling) -> Policy:
         "task": {"kind": "exact"},
         "sampling": {
             "max_new_tokens": 20,
-            "vllm": {"base_url": url, "wait": 0, "timeout": 20, **(vllm or {})},
+            "vllm": {"base_url": url, "wait": 0, "timeout": 600, **(vllm or {})},
             **sampling,
         },
     }
@@ -187,7 +187,7 @@ def test_log_prob_modes(folder, server, mode, temperature, fine):
 
 
 HOSTILE = {
-    "a hang": ("hang", "silent too long when it was asked for answers.*sampling.vllm.timeout = 0.5"),
+    "a hang": ("hang", "silent too long when it was asked for answers.*sampling.vllm.timeout = 3"),
     "broken off": ("truncate", "broke off its answer|cannot be reached.*aborted"),
     "hung up": ("reset", "cannot be reached when it was asked for answers .connection aborted"),
     "half a JSON": ("half", "not JSON"),
@@ -239,7 +239,7 @@ def logp(answer, value):
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_server_gets_one_line(folder, server, name):
     act, said = HOSTILE[name]
-    e = synced(policy(folder, server.url, vllm={"timeout": 0.5 if act == "hang" else 20}))
+    e = synced(policy(folder, server.url, vllm={"timeout": 3.0 if act == "hang" else 600}))
     server.acts["/v1/completions"].extend([act] * 4)
     with pytest.raises(FrownError, match=said) as caught:
         e.sample(TASKS, 2, seed=0, temperature=1.0)
@@ -275,7 +275,7 @@ def test_a_gateway_that_stumbles_is_asked_again(folder, server):
 def test_prompts_are_asked_side_by_side_and_come_back_in_order(folder, server):
     e = synced(policy(folder, server.url, vllm={"concurrency": 2}))
     both = threading.Barrier(2)
-    server.acts["/v1/completions"].extend([lambda answer: (both.wait(20), answer)[1]] * 4)
+    server.acts["/v1/completions"].extend([lambda answer: (both.wait(600), answer)[1]] * 4)
     rollouts = e.sample([*TASKS, *TASKS], 2, seed=0, temperature=1.0)
     assert [r.task.id for r in rollouts] == ["1", "1", "2", "2"] * 2
     assert [r.prompt_ids.tolist() for r in rollouts[:4]] == [r.prompt_ids.tolist() for r in rollouts[4:]]
@@ -299,7 +299,7 @@ def test_a_server_that_is_not_there(folder):
 def test_a_server_that_does_not_come_up(folder, server, act):
     server.acts["/health"].extend([act] * 3)
     with pytest.raises(FrownError, match="500" if act == 500 else "silent too long"):
-        policy(folder, server.url, vllm={"timeout": 0.3})
+        policy(folder, server.url, vllm={"timeout": 1.0})
 
 
 def test_a_server_that_comes_up_late(folder, server, monkeypatch):
@@ -537,7 +537,7 @@ def run_config(url, **vllm) -> RunConfig:
             "prompts_per_step": 3,
             "responses_per_prompt": 2,
             "max_new_tokens": 60,
-            "vllm": {"base_url": url, "wait": 0, "timeout": 60, **vllm},
+            "vllm": {"base_url": url, "wait": 0, "timeout": 600, **vllm},
         },
         "method": "opsd",
         "task": {"steps": 2},

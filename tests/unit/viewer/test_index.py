@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from frown.affect.quadrants import step_quadrants
+from frown.affect.quadrants import QUADRANTS, quadrant_codes
 from frown.errors import FrownError
 from frown.store.record import RolloutRecord
 from frown.store.rollouts import write_rollouts
-from frown.types import Rollout, Task, Verdict
+from frown.types import Rollout, Task
 from frown.viewer.columns import GRAVITY, LABELS
 from frown.viewer.history import history
 from frown.viewer.index import read_index
@@ -46,7 +46,7 @@ def test_quadrants_are_those_of_the_appraisal(index):
         shown = page(index, i)
         right = tuple(s["right"] for s in shown["steps"])
         doubtful = [s["doubt"] > np.log(2) for s in shown["steps"]]
-        expected = set(step_quadrants(doubtful, Verdict(1.0 if all(right) else 0.0, step_right=right)))
+        expected = {QUADRANTS[code] for code in quadrant_codes(doubtful, right)}
         assert {GRAVITY[b] for b in range(5) if index.quadrants[i] >> b & 1} == expected
         assert GRAVITY[index.quadrant[i]] == min(expected, key=GRAVITY.index)
         assert {s["quadrant"] for s in shown["steps"]} == expected
