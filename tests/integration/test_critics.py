@@ -10,7 +10,7 @@ import pytest
 from frown.training.lesson import prepare
 
 from frown.config import RunConfig, parse
-from frown.critics.load import opened
+from frown.critics.load import open_critic
 from frown.errors import FrownError
 from frown.policy.policy import policy_of
 from frown.policy.text import prompt_ids
@@ -61,7 +61,7 @@ def told(config, texts):
         signals = Signals({"surprisal": zeros})
         rollouts.append(Rollout(tasks[0], 0, prompt, ids, zeros, 1.0, "eos", text, signals=signals))
     judged = judge(rollouts, environment, policy)
-    with opened(config.feedback.critique, environment) as critic:
+    with open_critic(config.feedback.critique, environment) as critic:
         made = prepare(judged, config, environment, policy, np.random.default_rng(0), critic=critic)
     environment.close()
     return made

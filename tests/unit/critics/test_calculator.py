@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frown.critics.base import Comment, Request, Review
-from frown.critics.calculator import LONGEST, CalculatorCritic
-from frown.critics.equations import checks
+from frown.critics.calculator.critic import LONGEST, CalculatorCritic
+from frown.critics.calculator.equations import check_equations
 from frown.types import Task
 from paths import ROOT
 
@@ -113,7 +113,7 @@ def test_what_is_wrong_is_corrected(step, words):
     ],
 )
 def test_what_cannot_be_read_is_not_judged(step):
-    assert all(c.right for c in checks(step)) and say(step) in (None, (True, "12 * 2 is 24."))
+    assert all(c.right for c in check_equations(step)) and say(step) in (None, (True, "12 * 2 is 24."))
 
 
 def test_only_what_is_asked_is_judged_and_in_order():
@@ -178,7 +178,7 @@ def test_true_equations_are_accepted(tree, places, prose):
     if "%" in text and re.search(r"[-+−]", text):  # 50 + 10% is read in more than one way
         prose = "{} = {}"
     step = prose.format(text, shown(value, places))
-    assert all(c.right for c in checks(step)), step
+    assert all(c.right for c in check_equations(step)), step
     if "%" not in text:
         said = say(step)
         assert said is not None and said[0], step
@@ -198,13 +198,13 @@ def test_false_equations_are_flagged_and_not_quoted(tree, places, prose, off):
 
 @given(st.text())
 def test_no_text_breaks_it(text):
-    checks(text)
+    check_equations(text)
 
 
 @settings(max_examples=500)
 @given(st.text(alphabet="0123456789+-*/^()=.,:$%<>\\{}x×² \nabe½", max_size=60))
 def test_no_arithmetic_breaks_it(text):
-    for c in checks(text):
+    for c in check_equations(text):
         said = say(text)
         assert said is not None and isinstance(c.value, Fraction)
 
@@ -229,7 +229,7 @@ PATHOLOGICAL = (
 def test_time_is_bounded(unit):
     text = unit * (LONGEST // len(unit) // 2)
     began = time.process_time()
-    checks(text)
+    check_equations(text)
     assert time.process_time() - began < 10
 
 
