@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from frown.critics.base import Comment, Request
-from frown.critics.calculator import CalculatorCritic
+from frown.critics.calculator.critic import CalculatorCritic
 from frown.types import Task
 
 TASK = Task("gsm8k", ({"role": "user", "content": "?"},), "?")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from frown.config import LocalModelConfig, ModelCriticConfig
 from frown.critics.base import Comment, Request
-from frown.critics.local import local_critic
+from frown.critics.model.local import local_critic
 from frown.types import Task
 
 SAID = {

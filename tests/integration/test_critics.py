@@ -11,7 +11,7 @@ import pytest
 from frown.config import RunConfig, parse
 from frown.critics.load import open_critic
 from frown.errors import FrownError
-from frown.methods.base import prepare
+from frown.methods.base import Classroom
 from frown.policy.policy import policy_of
 from frown.policy.text import prompt_ids
 from frown.store.run_directory import RunDirectory
@@ -63,20 +63,21 @@ def told(config, texts):
         rollouts.append(Rollout(tasks[0], 0, prompt, ids, zeros, 1.0, "eos", text, signals=signals))
     judged = judge(rollouts, environment, policy)
     with open_critic(config.critic, environment) as critic:
-        made = prepare(judged, config, environment, policy, np.random.default_rng(0), critic=critic)
+        room = Classroom(config, environment, policy, np.random.default_rng(0), critic)
+        made = config.method.teach(judged, room)
     environment.close()
     return made
 
 
 def test_a_calculator_comments_on_the_steps_of_free_text(folder, rows):
-    made = told(settings(folder, rows, critic="calculator"), ["2 + 3 = 5\n5 * 4 = 21\nso 21", "no sums"])
+    made = told(settings(folder, rows, kind="calculator"), ["2 + 3 = 5\n5 * 4 = 21\nso 21", "no sums"])
     assert [(p.kind, p.steps) for p in made.feedback[0].parts] == [("critique", (0,)), ("critique", (1,))]
     assert made.feedback[0].parts[1].text == "5 * 4 is 20."
     assert [p.kind for p in made.feedback[1].parts] == ["outcome"]
 
 
 def test_a_scribe_writes_from_a_calculators_verdicts(folder, rows):
-    made = told(settings(folder, rows, critic="calculator", write="scribe"), ["2 + 3 = 5\n5 * 4 = 21\n21 + 1 = 22"])
+    made = told(settings(folder, rows, kind="calculator", write="scribe"), ["2 + 3 = 5\n5 * 4 = 21\n21 + 1 = 22"])
     [part] = made.feedback[0].parts
     assert part.attempt and part.text == "2 + 3 = 5\n5 * 4 is 20."
 

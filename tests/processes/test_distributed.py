@@ -216,8 +216,9 @@ def test_sharding_needs_several_processes():
 @pytest.mark.parametrize(
     ("command", "more"),
     [
-        ("compare", ["--preset", "smoke"]), ("probe", []), ("eval", ["lab:chains-0"]), ("negotiate", ["no=1"]),
-        ("express", ["no=1"]), ("empathy", ["--turns", "0"]), ("empathy model", ["--turns", "0"]),
+        ("compare", ["--preset", "smoke"]), ("probe", []), ("eval", ["lab:chains-0"]),
+        ("recipe negotiation select", ["no=1"]),
+        ("recipe negotiation express", ["no=1"]), ("empathy", ["--turns", "0"]), ("empathy model", ["--turns", "0"]),
         ("empathy fit", ["none.jsonl"]), ("empathy train", []), ("empathy eval", []),
     ],
 )  # fmt: skip

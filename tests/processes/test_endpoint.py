@@ -22,8 +22,8 @@ pytest.importorskip("openai", reason='needs pip install "frown[critics]"')
 
 from frown.config import EndpointConfig, ModelCriticConfig, parse, to_json
 from frown.critics.base import Request, Review
-from frown.critics.cache import ReplyCache
-from frown.critics.endpoint import endpoint_critic
+from frown.critics.chat.cache import ReplyCache
+from frown.critics.model.endpoint import endpoint_critic
 from frown.errors import FrownError
 from frown.types import Task, Verdict
 
@@ -124,7 +124,7 @@ INTERRUPTED = textwrap.dedent(
     import os, signal, sys, threading, time, urllib.request
     from frown.config import EndpointConfig, ModelCriticConfig
     from frown.critics.base import Request
-    from frown.critics.endpoint import endpoint_critic
+    from frown.critics.model.endpoint import endpoint_critic
     from frown.types import Task
     one = endpoint_critic(ModelCriticConfig(endpoint=EndpointConfig(base_url=sys.argv[1], model="hang:interrupted",
                                                                     key_variable="", timeout=3600, deadline=3600)))
@@ -427,7 +427,7 @@ ELSEWHERE = textwrap.dedent(
     from pathlib import Path
     from frown.config import EndpointConfig, ModelCriticConfig
     from frown.critics.base import Request
-    from frown.critics.endpoint import endpoint_critic
+    from frown.critics.model.endpoint import endpoint_critic
     from frown.types import Task
     url, cache, n = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     endpoint = EndpointConfig(base_url=url, model="right:elsewhere", key_variable="FROWN_TEST_KEY")
@@ -534,7 +534,7 @@ LEAKS = textwrap.dedent(
     logging.basicConfig(level=logging.DEBUG, filename=folder / "log.txt")
     from frown.config import EndpointConfig, ModelCriticConfig, to_json
     from frown.critics.base import Request
-    from frown.critics.endpoint import endpoint_critic
+    from frown.critics.model.endpoint import endpoint_critic
     from frown.types import Task
     task = Task("t", ({"role": "user", "content": "What is x?"},), "1")
     for script in ("leaks", "leaks_reply", "right", "redirect", "500", "drop", "html", "prose", "400", "hang"):
@@ -629,11 +629,11 @@ def test_settings_are_frozen_and_read_back_the_same():
 
 
 def test_without_openai_one_line_says_what_to_install(server, monkeypatch):
-    monkeypatch.setitem(sys.modules, "frown.critics.wire", None)
+    monkeypatch.setitem(sys.modules, "frown.critics.chat.protocol", None)
     monkeypatch.setitem(sys.modules, "openai", None)
-    import frown.feedback
+    import frown.critics.chat
 
-    monkeypatch.delattr(frown.feedback, "wire", raising=False)
+    monkeypatch.delattr(frown.critics.chat, "protocol", raising=False)
     with pytest.raises(FrownError, match=r'pip install "frown\[critics\]"'):
         critic(server, "right")
 

@@ -15,16 +15,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frown.critics import confined, execution
-from frown.critics.base import Comment, Erring, Request, Review
-from frown.critics.execution import ExecutionCritic, program
+from frown.critics.base import Comment, Request, Review
+from frown.critics.controls import ErringCritic
+from frown.critics.execution import process
+from frown.critics.execution.critic import ExecutionCritic, extract_program
 from frown.errors import FrownError
 from frown.feedback.compose import compose
 from frown.types import Part, Rollout, Step, Task
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits on processes need a POSIX system")
 
-LIMITS = confined.Limits(cpu_seconds=60, wall_seconds=600, memory_mb=128, file_mb=1)
+LIMITS = process.Limits(cpu_seconds=60, wall_seconds=600, memory_mb=128, file_mb=1)
 """Seconds that no program here needs, however slow the machine."""
 
 
@@ -154,16 +155,16 @@ def test_values_are_cut_and_never_trusted(say):
 
 
 def test_an_endless_loop_is_ended():
-    limits = confined.Limits(cpu_seconds=1, wall_seconds=600, memory_mb=128)
+    limits = process.Limits(cpu_seconds=1, wall_seconds=600, memory_mb=128)
     say = told_by(ExecutionCritic(unsafe_subprocess=True, limits=limits))
     assert say("while True:\n    pass", OK) == (False, "The program takes more than 1 s of processor time.")
     assert say("def f():\n    while True: pass", ["assert f() == 1"])[1].startswith("`f()` takes more than 1 s")
 
 
 def test_a_sleeper_is_ended_on_the_clock():
-    limits = confined.Limits(cpu_seconds=1, wall_seconds=1.5, memory_mb=128)
-    ran = confined.run("import signal, time\nsignal.alarm(0)\ntime.sleep(3600)", limits)
-    assert ran.why == "takes longer than 1.5 s"
+    limits = process.Limits(cpu_seconds=1, wall_seconds=1.5, memory_mb=128)
+    ran = process.run_program("import signal, time\nsignal.alarm(0)\ntime.sleep(3600)", limits)
+    assert ran.ended_by == "takes longer than 1.5 s"
 
 
 def test_a_memory_bomb_is_an_error_with_its_line(say):
@@ -197,8 +198,8 @@ def test_no_child_outlives_its_parent(say, tmp_path, monkeypatch):
     # And without the limit on processes: what is left of the session is killed when its leader has ended.
     child = tmp_path / "child.py"
     child.write_text(f"import os, time\nif os.fork() == 0:\n    {sleeper}\ntime.sleep(0.3)\nos._exit(0)")
-    monkeypatch.setattr(confined, "_CHILD", child)
-    assert confined.run("", LIMITS).status == 0
+    monkeypatch.setattr(process, "_CHILD", child)
+    assert process.run_program("", LIMITS).status == 0
     while alive(marker):  # for as long as the kernel takes to end what was killed
         time.sleep(0.01)
 
@@ -272,13 +273,13 @@ def test_failing_and_passing_are_told_of_the_whole_answer(critic):
     ],
 )
 def test_the_last_python_block_is_the_program(text, code):
-    found, start = program(text)
+    found, start = extract_program(text)
     assert found == code and text[start : start + len(code)] == code
 
 
 @given(st.text(alphabet="`python\n \tx=", max_size=200))
 def test_every_text_has_a_program(text):
-    found, start = program(text)
+    found, start = extract_program(text)
     assert text[start : start + len(found)] == found
 
 
@@ -307,7 +308,9 @@ def test_nothing_is_run_for_nothing(critic):
 def test_programs_run_at_the_same_time_and_reviews_keep_their_order(monkeypatch):
     critic = ExecutionCritic(unsafe_subprocess=True, limits=LIMITS, workers=4)
     all_of_them = threading.Barrier(4)
-    monkeypatch.setattr(execution, "run", lambda *args, **how: (all_of_them.wait(600), confined.run(*args, **how))[1])
+    monkeypatch.setattr(
+        execution, "run", lambda *args, **how: (all_of_them.wait(600), process.run_program(*args, **how))[1]
+    )
     said = critic.review([request(f"print({i})", [["", str(i % 2)]]) for i in range(4)])
     assert [r.comments[0].right for r in said] == [True, True, False, False]
 
@@ -319,11 +322,11 @@ def test_it_needs_its_flag_and_limits_that_hold(tmp_path, monkeypatch):
         ExecutionCritic(unsafe_subprocess=True, workers=0)
     for bad in ({"cpu_seconds": 0}, {"wall_seconds": -1}, {"memory_mb": 10}, {"file_mb": 0}):
         with pytest.raises(FrownError, match="limits of execution"):
-            confined.Limits(**bad)
+            process.Limits(**bad)
     unlimited = tmp_path / "child.py"
-    source = Path(confined._CHILD).read_text(encoding="utf-8")
+    source = Path(process._CHILD).read_text(encoding="utf-8")
     unlimited.write_text(source.replace('_limit(**payload["limits"])', "pass"), encoding="utf-8")
-    monkeypatch.setattr(confined, "_CHILD", unlimited)
+    monkeypatch.setattr(process, "_CHILD", unlimited)
     with pytest.raises(FrownError, match="do not hold on this system"):
         ExecutionCritic(unsafe_subprocess=True, limits=LIMITS)
     unlimited.write_text("", encoding="utf-8")
@@ -338,16 +341,16 @@ def test_a_forged_report_breaks_nothing():
         {"test": 0, "error": {"line": -5, "type": 1}},
         {"got": [1], "test": 1.5},
     ):
-        told = confined._told(entry)
-        assert not told.passed and all(isinstance(x, str) for x in (told.got, told.expected))
-        assert told.error is None or told.error.line is None
+        result = process._test_result(entry)
+        assert not result.passed and all(isinstance(x, str) for x in (result.got, result.expected))
+        assert result.error is None or result.error.line is None
 
 
 def test_a_comment_on_the_whole_answer_is_composed_without_a_step(critic):
     task = Task("t", ({"role": "user", "content": "q"},), "a")
     rollout = Rollout(task, 0, np.arange(2), np.arange(2), np.zeros(2, np.float32), 1.0, "eos", "x", (Step(0, 2),))
     asked = [request("x = 1", ["assert x == 1"])]
-    erring = Erring.__new__(Erring)
+    erring = ErringCritic.__new__(ErringCritic)
     erring._critic, erring._rate = critic, 1.0  # there is no opposite of such a comment to tell
     for one in (critic, erring):
         said = compose(

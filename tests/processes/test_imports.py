@@ -28,7 +28,10 @@ print(json.dumps(sorted(set({heavy!r}) & set(sys.modules))))
             ["torch", "transformers", "sympy", "math_verify", "reasoning_gym", "matplotlib"],
         ),
         (["frown.lab.card", "frown.lab.environment", "frown.lab.build"], ["torch", "transformers"]),
-        (["frown.feedback.compose", "frown.critics.model", "frown.critics.endpoint"], ["openai", "httpx2", "torch"]),
+        (
+            ["frown.feedback.compose", "frown.critics.model.critic", "frown.critics.model.endpoint"],
+            ["openai", "httpx2", "torch"],
+        ),
         (["frown.training.loop", "frown.training.lesson"], ["frown.trl", "trl"]),
     ],
     ids=lambda names: names[0],

@@ -17,7 +17,7 @@ import torch
 
 from frown.comparison.cells import Cell, _run_cell, run_all
 from frown.config import OptimiserConfig, RunConfig, load
-from frown.critics.account import Account
+from frown.critics.chat.budget import Budget
 from frown.errors import FrownError
 from frown.learner.schedule import rate
 from frown.practice import replay
@@ -300,13 +300,13 @@ def test_lessons_are_kept_exactly(tmp_path):
 
 
 def test_a_critics_budget_goes_on():
-    spent = Account(2, 100)
+    spent = Budget(2, 100)
     spent.reserve(40)
-    spent.settle(40, spent.used(30, 5))
-    spent.add("asked", 3)
-    spent.lose("timeout")
-    after = Account(2, 100)
-    after.go_on_from(spent.state())
+    spent.settle(40, spent.count_tokens(30, 5))
+    spent.count("asked", 3)
+    spent.count_lost("timeout")
+    after = Budget(2, 100)
+    after.restore(spent.state())
     assert after.statistics() == spent.statistics()
     assert after.refusal(66) and after.refusal(65) is None
     after.reserve(65)

@@ -46,7 +46,7 @@ def served(folder):
 
 
 def there(served: str, folder: Path, **more):
-    from frown.critics.endpoint import endpoint_critic
+    from frown.critics.model.endpoint import endpoint_critic
 
     endpoint = {
         "base_url": served,

@@ -17,7 +17,7 @@ import frown
 from frown.cli.layers import layers
 from frown.errors import Elsewhere, FrownError
 from frown.recipes.empathy.command import app as empathy
-from frown.recipes.negotiation.command import express, negotiate
+from frown.recipes.negotiation.command import app as negotiation
 from frown.runtime.threads import wait_asleep
 
 if TYPE_CHECKING:
@@ -584,8 +584,9 @@ def doctor(*, json_: Annotated[bool, Parameter("--json")] = False) -> None:
     print(json.dumps(found) if json_ else "\n".join(doctor_lines(found)))
 
 
-app.command(negotiate)
-app.command(express)
+recipe = App(name="recipe", help="Run the experiments of a recipe.")
+recipe.command(negotiation)
+app.command(recipe)
 app.command(empathy)
 
 

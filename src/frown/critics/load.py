@@ -1,4 +1,4 @@
-"""Which critic a run asks: the task's own, or one that is named in the configuration."""
+"""Open the critic that a run asks: the task's own, or the one that its configuration names."""
 
 from __future__ import annotations
 
@@ -6,53 +6,47 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from frown.config import CriticConfig
-from frown.critics.base import Critic, Erring, Quoting
+from frown.critics.base import Critic
+from frown.critics.controls import with_controls
 from frown.tasks.base import Environment
 
 
 @contextmanager
 def open_critic(config: CriticConfig, environment: Environment) -> Iterator[Critic | None]:
-    """The critic of a run, let go of at the end; None where the task has none and no other is named.
+    """Open the critic of a run and close it at the end; None where the task has none and no other is named.
 
-    Raises FrownError where it cannot be had: no key, no package, no model folder, limits that do not hold.
+    Raises FrownError where it cannot be opened: no key, no package, no model folder, limits that do not hold.
     """
     if config.kind == "model":
-        from frown.critics.model import ModelCritic
+        from frown.critics.model.critic import ModelCritic
 
         assert config.model is not None
         model: ModelCritic
         if config.model.endpoint is not None:
-            from frown.critics.endpoint import endpoint_critic
+            from frown.critics.model.endpoint import endpoint_critic
 
             model = endpoint_critic(config.model)
         else:
-            from frown.critics.local import local_critic
+            from frown.critics.model.local import local_critic
 
             model = local_critic(config.model)
         try:
-            yield under_control(model, config, environment)
+            yield with_controls(model, config, environment)
         finally:
             model.close()
     elif config.kind == "unsafe_subprocess":
-        from frown.critics.confined import Limits
-        from frown.critics.execution import ExecutionCritic
+        from frown.critics.execution.critic import ExecutionCritic
+        from frown.critics.execution.process import Limits
 
-        how = config.execution
-        limits = Limits(how.cpu_seconds, how.wall_seconds, how.memory_mb, how.file_mb)
-        critic = ExecutionCritic(unsafe_subprocess=how.unsafe_subprocess, limits=limits, workers=how.workers)
-        yield under_control(critic, config, environment)
+        execution = config.execution
+        limits = Limits(execution.cpu_seconds, execution.wall_seconds, execution.memory_mb, execution.file_mb)
+        critic = ExecutionCritic(
+            unsafe_subprocess=execution.unsafe_subprocess, limits=limits, workers=execution.workers
+        )
+        yield with_controls(critic, config, environment)
     elif config.kind == "calculator":
-        from frown.critics.calculator import CalculatorCritic
+        from frown.critics.calculator.critic import CalculatorCritic
 
-        yield under_control(CalculatorCritic(), config, environment)
+        yield with_controls(CalculatorCritic(), config, environment)
     else:
-        yield under_control(environment.critic, config, environment)
-
-
-def under_control(critic: Critic | None, config: CriticConfig, environment: Environment) -> Critic | None:
-    """The critic under the controls of an experiment: one that errs, one that quotes errors."""
-    if config.error_rate:
-        critic = Erring(critic, config.error_rate)
-    if config.quote_errors and critic is not None:
-        critic = Quoting(critic, environment.wording.quoted)
-    return critic
+        yield with_controls(environment.critic, config, environment)

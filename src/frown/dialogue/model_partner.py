@@ -10,7 +10,7 @@ from pydantic import Field
 
 from frown.config.conversation import PartnerConfig
 from frown.config.critic import AskedModelConfig
-from frown.critics.blocks import blocks, harmless
+from frown.critics.chat.blocks import delimit, sanitise
 from frown.dialogue.partner import Hearing, Reply
 from frown.dialogue.session import PartnerSession, opening
 from frown.dialogue.voice import Voice
@@ -89,7 +89,7 @@ class ModelPartnerConfig(PartnerConfig):
 
 def asked_for_line(conversation: Sequence[Message], brief: str, more: str = "") -> list[Message]:
     """The conversation that asks a model for the next words of the person in a brief."""
-    mark, shown = blocks([("brief", brief), ("conversation", transcript(conversation))])
+    mark, shown = delimit([("brief", brief), ("conversation", transcript(conversation))])
     ask = "Write the person's next words." if not more else f"{more}\n\nWrite the person's next words."
     return [
         Message(role="system", content=_RULES.format(mark=mark, goodbye=GOODBYE)),
@@ -107,7 +107,7 @@ def line_of(text: str) -> tuple[str, str]:
     """The person's words in a model's reply, which cannot end a turn in anybody's template, and "said goodbye" where
     they end the conversation."""
     over = "said goodbye" if text.rstrip().endswith(GOODBYE) else ""
-    return harmless(text.replace(GOODBYE, "")).strip(), over
+    return sanitise(text.replace(GOODBYE, "")).strip(), over
 
 
 def says_nothing(text: str) -> str:

@@ -1,8 +1,8 @@
 """A language model that a partner speaks with: behind an endpoint or on this machine, cached and within a budget.
 
-The client, the cache, the budget and what happens to failures are the critic's (`frown.critics.chat`, `cache`,
-`account`): equal conversations are asked once, a reply that cannot be used is asked for once more with the fault
-named, and what goes wrong costs its own conversation alone.
+The client, the cache, the budget and what happens to failures are the critic's (`frown.critics.chat`): equal
+conversations are asked once, a reply that cannot be used is asked for once more with the fault named, and what goes
+wrong costs its own conversation alone.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from frown.config.critic import AskedModelConfig
-from frown.critics.account import Account, CriticStatistics
-from frown.critics.blocks import harmless
-from frown.critics.cache import ReplyCache
+from frown.critics.chat.blocks import sanitise
+from frown.critics.chat.budget import Budget, CriticStatistics
+from frown.critics.chat.cache import ReplyCache
 from frown.types import Message
 
 Conversation = Sequence[Message]
@@ -41,7 +41,7 @@ class _Backend(Protocol):
     def identity(self) -> str: ...
 
     def converse(
-        self, asked: Mapping[str, Conversation], fault: Fault, account: Account, done: Callable[[str, Said], None]
+        self, asked: Mapping[str, Conversation], fault: Fault, budget: Budget, done: Callable[[str, Said], None]
     ) -> None: ...
 
     def close(self) -> None: ...
@@ -53,7 +53,7 @@ class Voice:
     def __init__(self, config: AskedModelConfig) -> None:
         self._config = config
         self._backend: _Backend = _Far(config) if config.endpoint is not None else _Near(config)
-        self._account = Account(config.call_budget, config.token_budget)
+        self._budget = Budget(config.call_budget, config.token_budget)
         self._cache = ReplyCache(config.cache) if config.cache else None
         self._turn = threading.Lock()
 
@@ -65,7 +65,7 @@ class Voice:
     @property
     def statistics(self) -> CriticStatistics:
         """What became of everything asked so far."""
-        return self._account.statistics()
+        return self._budget.statistics()
 
     def report(self) -> dict[str, Any]:
         """Who was asked, and what became of it, as plain data for JSON."""
@@ -90,13 +90,13 @@ class Voice:
                     self._keep(key, said.text)
 
             if fresh:
-                self._backend.converse(fresh, fault, self._account, done)
+                self._backend.converse(fresh, fault, self._budget, done)
             for key in keys:
-                self._account.add("asked")
+                self._budget.count("asked")
                 if found[key].lost:
-                    self._account.lose(found[key].lost)
+                    self._budget.count_lost(found[key].lost)
                 else:
-                    self._account.add("answered" if fresh.pop(key, None) is not None else "cached")
+                    self._budget.count("answered" if fresh.pop(key, None) is not None else "cached")
             return [found[key] for key in keys]
 
     def close(self) -> None:
@@ -115,7 +115,7 @@ class Voice:
             kept = self._cache.get(key)
             return None if kept is None else str(json.loads(kept)["text"])
         except (OSError, ValueError, KeyError, TypeError):
-            self._account.add("cache_faults")
+            self._budget.count("cache_faults")
             return None
 
     def _keep(self, key: str, text: str) -> None:
@@ -124,13 +124,13 @@ class Voice:
         try:
             self._cache.put(key, json.dumps({"said_by": self._backend.identity, "text": text}))
         except OSError:
-            self._account.add("cache_faults")
+            self._budget.count("cache_faults")
 
 
 def _again(conversation: Conversation, reply: str, fault: str) -> list[Message]:
     return [
         *conversation,
-        Message(role="assistant", content=harmless(reply)[:_SHOWN]),
+        Message(role="assistant", content=sanitise(reply)[:_SHOWN]),
         Message(role="user", content=f"That cannot be used: {fault}. Reply once more."),
     ]
 
@@ -143,36 +143,39 @@ class _Far:
     """Behind an endpoint."""
 
     def __init__(self, config: AskedModelConfig) -> None:
-        from frown.critics.chat import Chat
+        from frown.critics.chat.client import ChatClient
 
         assert config.endpoint is not None
-        self._chat, self._most = Chat(config.endpoint, config.max_new_tokens, None, "partner"), config.max_new_tokens
+        self._chat, self._most = (
+            ChatClient(config.endpoint, config.max_new_tokens, None, "partner"),
+            config.max_new_tokens,
+        )
 
     @property
     def identity(self) -> str:
         return self._chat.identity
 
     def converse(
-        self, asked: Mapping[str, Conversation], fault: Fault, account: Account, done: Callable[[str, Said], None]
+        self, asked: Mapping[str, Conversation], fault: Fault, budget: Budget, done: Callable[[str, Said], None]
     ) -> None:
-        from frown.critics.chat import Line, LostError
+        from frown.critics.chat.client import ChatBatch, ChatError
 
-        async def one(line: Line, conversation: Conversation, until: float) -> Said:
+        async def one(batch: ChatBatch, conversation: Conversation, deadline: float) -> Said:
             try:
                 for attempt in (1, 2):
-                    reply = await self._chat.reply(line, conversation, until)
-                    text = self._chat.hide(reply.text)
-                    wrong = _unusable(text, reply.cut, self._most, fault)
+                    reply = await self._chat.reply(batch, conversation, deadline)
+                    text = self._chat.redact(reply.text)
+                    wrong = _unusable(text, reply.truncated, self._most, fault)
                     if not wrong:
                         return Said(text)
                     if attempt == 1:
-                        line.account.add("reasked")
+                        batch.budget.count("reasked")
                         conversation = _again(conversation, text, wrong)
-            except LostError as lost:
+            except ChatError as lost:
                 return Said("", *lost.args)
             return Said("", "unreadable", f"its reply cannot be used: {wrong}")
 
-        self._chat.side_by_side(asked, account, one, done)
+        self._chat.run_concurrently(asked, budget, one, done)
 
     def close(self) -> None:
         """Nothing is held between calls."""
@@ -182,7 +185,7 @@ class _Near:
     """On this machine, greedily."""
 
     def __init__(self, config: AskedModelConfig) -> None:
-        from frown.critics.local import LocalModel
+        from frown.critics.model.local import LocalModel
 
         assert config.local is not None
         self._model, self._most = LocalModel(config.local, (), config.max_new_tokens), config.max_new_tokens
@@ -192,25 +195,25 @@ class _Near:
         return self._model.identity
 
     def converse(
-        self, asked: Mapping[str, Conversation], fault: Fault, account: Account, done: Callable[[str, Said], None]
+        self, asked: Mapping[str, Conversation], fault: Fault, budget: Budget, done: Callable[[str, Said], None]
     ) -> None:
-        from frown.critics.model import Outcome
+        from frown.critics.model.critic import Outcome
 
         todo, last = {key: list(c) for key, c in asked.items()}, False
         while todo:
             unclear: dict[str, list[Message]] = {}
-            for key, reply in self._model.replies(todo, account):
+            for key, reply in self._model.replies(todo, budget):
                 if isinstance(reply, Outcome):
                     done(key, Said("", reply.lost, reply.why))
                     continue
-                wrong = _unusable(reply.text, reply.cut, self._most, fault)
+                wrong = _unusable(reply.text, reply.truncated, self._most, fault)
                 if not wrong:
                     done(key, Said(reply.text))
                 elif last:
                     done(key, Said("", "unreadable", f"its reply cannot be used: {wrong}"))
                 else:
                     unclear[key] = _again(todo[key], reply.text, wrong)
-            account.add("reasked", len(unclear))
+            budget.count("reasked", len(unclear))
             todo, last = unclear, True
 
     def close(self) -> None:

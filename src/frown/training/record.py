@@ -10,7 +10,7 @@ import numpy as np
 
 from frown.affect.appraisal import appraise
 from frown.affect.rules import rules_named
-from frown.critics.model import ModelCritic
+from frown.critics.model.critic import ModelCritic
 from frown.evals.accuracy import avg_at_k
 from frown.feedback.compose import groups
 from frown.learner.learner import Update

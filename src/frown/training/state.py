@@ -20,7 +20,7 @@ from typing import Any
 
 from frown.affect.normalise import Normaliser
 from frown.config import RunConfig
-from frown.critics.model import ModelCritic
+from frown.critics.model.critic import ModelCritic
 from frown.learner.learner import Update
 from frown.learner.state import MODEL, load_learner, save_learner, tensors_of
 from frown.methods.base import Lesson
@@ -110,7 +110,7 @@ def save(state: LoopState, session: Session) -> None:
                 "guard": state.guard.state(),
             },
             "learner": save_learner(learner, tensors, folder),
-            "critic": critic.account() if isinstance(critic, ModelCritic) else None,
+            "critic": critic.budget_state() if isinstance(critic, ModelCritic) else None,
             "metrics_bytes": run.metrics_bytes,
         }
         (folder / MODEL / "README.md").write_text(model_card(session.config, run), encoding="utf-8")
@@ -130,7 +130,7 @@ def load(checkpoint: Checkpoint, session: Session) -> LoopState:
     rest, items = session.policy.ranks.from_first(read)
     load_learner(session.learner, checkpoint.path, rest["learner"])
     if isinstance(session.critic, ModelCritic):
-        session.critic.go_on_from(rest["critic"])
+        session.critic.restore_budget(rest["critic"])
     session.run.cut_back(checkpoint.step, rest["metrics_bytes"])
     loop = rest["loop"]
     return LoopState(

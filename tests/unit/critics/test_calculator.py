@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frown.critics.base import Comment, Request, Review
-from frown.critics.calculator import LONGEST, CalculatorCritic
-from frown.critics.equations import checks
+from frown.critics.calculator.critic import LONGEST, CalculatorCritic
+from frown.critics.calculator.equations import check_equations
 from frown.types import Task
 from growth import is_linear
 from paths import ROOT
@@ -113,7 +113,7 @@ def test_what_is_wrong_is_corrected(step, words):
     ],
 )
 def test_what_cannot_be_read_is_not_judged(step):
-    assert all(c.right for c in checks(step)) and say(step) in (None, (True, "12 * 2 is 24."))
+    assert all(c.right for c in check_equations(step)) and say(step) in (None, (True, "12 * 2 is 24."))
 
 
 def test_only_what_is_asked_is_judged_and_in_order():
@@ -178,7 +178,7 @@ def test_true_equations_are_accepted(tree, places, prose):
     if "%" in text and re.search(r"[-+−]", text):  # 50 + 10% is read in more than one way
         prose = "{} = {}"
     step = prose.format(text, shown(value, places))
-    assert all(c.right for c in checks(step)), step
+    assert all(c.right for c in check_equations(step)), step
     if "%" not in text:
         said = say(step)
         assert said is not None and said[0], step
@@ -198,13 +198,13 @@ def test_false_equations_are_flagged_and_not_quoted(tree, places, prose, off):
 
 @given(st.text())
 def test_no_text_breaks_it(text):
-    checks(text)
+    check_equations(text)
 
 
 @settings(max_examples=500)
 @given(st.text(alphabet="0123456789+-*/^()=.,:$%<>\\{}x×² \nabe½", max_size=60))
 def test_no_arithmetic_breaks_it(text):
-    for c in checks(text):
+    for c in check_equations(text):
         said = say(text)
         assert said is not None and isinstance(c.value, Fraction)
 
@@ -227,7 +227,7 @@ PATHOLOGICAL = (
 
 @pytest.mark.parametrize("unit", PATHOLOGICAL)
 def test_reading_takes_linear_time(unit):
-    assert is_linear(lambda n: checks(unit * n), LONGEST // len(unit) // 16)
+    assert is_linear(lambda n: check_equations(unit * n), LONGEST // len(unit) // 16)
 
 
 def test_a_text_that_is_too_long_is_lost_and_one_step_of_it_is_not():

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from frown.config import LocalModelConfig
-from frown.critics.local import LocalModel
+from frown.critics.model.local import LocalModel
 from frown.errors import FrownError
 from frown.types import Verdict
 from parrot import parrot

@@ -11,12 +11,13 @@ from frown.config import RunConfig, parse
 from frown.errors import FrownError
 from frown.feedback.disclosure import CUT, allowed, leak, reasoning_ends, shortened, without_reasoning
 from frown.lab.environment import LabEnvironment
-from frown.methods.base import look, prepare
+from frown.methods.base import Classroom
 from frown.policy.policy import policy_of
 from frown.policy.text import prompt_ids
 from frown.tasks.load import load_environment
 from frown.tasks.rollouts import judge
 from frown.tasks.wording import English
+from frown.teacher.views import look
 from frown.types import Feedback, Part, Rollout, Task
 from tiny import byte_model
 
@@ -140,7 +141,11 @@ def test_the_students_own_reasoning_is_learnt_from_or_not_and_its_tokens_stay(fo
     task = Task("t", CONVERSATIONS["plain"], "42", solution="r")
     r = Rollout(task, 0, prompt_ids(policy.tokenizer, task.messages), ids, np.zeros(len(ids)), 1.0, stop, text)
     environment = LabEnvironment("chains")  # its wording does not matter here
-    [view], unfit = look([r], [Feedback((Part("reference", "r"),))], config, environment, policy, None)
+    feedback = [Feedback((Part("reference", "r"),))]
+    [view], unfit = look(
+        [r], feedback, environment, policy, None,
+        loss_on="answer", anchor=0.0, own_reasoning=config.feedback.own_reasoning,
+    )  # fmt: skip
     assert unfit == 0 and len(view.weight) == len(ids)
     assert (view.weight != 0).tolist() == [t >= first for t in range(len(ids))]
 
@@ -155,7 +160,8 @@ def lesson(**changes):
     policy, environment = policy_of(config), load_environment(config.task)
     tasks = environment.train_tasks(np.random.default_rng(0), 6)
     rollouts = judge(policy.sample(tasks, 4, seed=1, temperature=1.0), environment, policy)
-    return rollouts, prepare(rollouts, config, environment, policy, np.random.default_rng(0), critic=environment.critic)
+    room = Classroom(config, environment, policy, np.random.default_rng(0), environment.critic)
+    return rollouts, config.method.teach(rollouts, room)
 
 
 def test_who_is_told_and_what_it_gives_away_is_counted():

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frown.critics.base import Erring, Quoting, Request
+from frown.critics.base import Request
+from frown.critics.controls import ErringCritic, QuotingCritic
 from frown.errors import FrownError
 from frown.lab.chains import CHAINS
 from frown.lab.columns import COLUMNS
@@ -253,7 +254,7 @@ def test_a_quoting_critic_quotes_errors_alone():
     wrong = f"{steps[0][:-1]}{(int(steps[0][-1]) + 1) % 10}"
     text = ";".join([wrong, *steps[1:]])
     request = Request(t, text, (f"{wrong};", *steps[1:]), (0, 1))
-    [plain], [quoting] = env.critic.review([request]), Quoting(env.critic, env.wording.quoted).review([request])
+    [plain], [quoting] = env.critic.review([request]), QuotingCritic(env.critic, env.wording.quoted).review([request])
     assert quoting.comments[0].text == f"!{wrong}{plain.comments[0].text}"
     assert [c.text for c, p in zip(quoting.comments, plain.comments, strict=True) if c.right] == [
         p.text for p in plain.comments if p.right
@@ -283,7 +284,7 @@ def test_expert_steps():
 
 @pytest.mark.parametrize("name", ["chains", "columns"])
 def test_a_critic_errs_at_its_rate_and_then_says_the_opposite(name):
-    env, critic = LabEnvironment(name, 5), Erring(LabCritic(name), 0.3)
+    env, critic = LabEnvironment(name, 5), ErringCritic(LabCritic(name), 0.3)
     tasks = env.train_tasks(np.random.default_rng(1), 200)
     rng, wrong, n = random.Random(0), 0, 0
     for t in tasks:

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from frown.training.routing import routed
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,9 +15,11 @@ from frown.config import RunConfig, parse
 from frown.errors import FrownError
 from frown.learner.learner import Learner
 from frown.losses.objectives import importance_weight, mismatch
+from frown.methods import SDPO
+from frown.methods.base import Classroom, Lesson
 from frown.store.run_directory import RunDirectory
 from frown.training.run import train
-from frown.types import Rollout, Task, TeacherView, Verdict
+from frown.types import Appraisal, Rollout, Task, TeacherView, Verdict
 from learning import parsed
 from tiny import byte_model
 
@@ -172,15 +173,20 @@ def test_right_answers_go_to_the_reward_and_taught_ones_to_the_teacher(folder) -
     rollouts = [replace(r, verdict=v) for r, v in zip(rollouts, verdicts, strict=True)]
     views = [TeacherView(i, r.prompt_ids, np.ones(len(r.ids), np.float32)) for i, r in enumerate(rollouts) if i != 2]
     advantages = [np.full(len(r.ids), 1.0 + i, np.float32) for i, r in enumerate(rollouts)]
-    kept, found = routed(rollouts, views, advantages)
+    method = SDPO(distillation=0.5, blend="route")
+    kept = method.routed(rollouts, Lesson([Appraisal()] * 4, [], views, {}, ())).views
     assert [v.rollout for v in kept] == [1, 3]
-    assert [float(a[0]) for a in found] == [1.0, 0.0, 3.0, 0.0]
+    lesson = Lesson([Appraisal()] * 4, [], kept, {}, ())
+    config = parse(RunConfig, {"method": method, "sampling": {"responses_per_prompt": 4}}, "test")
+    credit = method.credit(rollouts, lesson, Classroom(config, None, None, np.random.default_rng(0)))
+    assert [bool(a.any()) for a in credit] == [True, False, True, False]
 
 
 def test_a_run_that_routes_and_holds(tmp_path) -> None:
     values = {
         "sampling": {"prompts_per_step": 4, "responses_per_prompt": 4},
-        "objective": {"distillation": 0.5, "blend": "route", "kl_anchor": 0.01, "importance_cap": 2.0},
+        "method": {"type": "sdpo", "distillation": 0.5, "blend": "route"},
+        "loss": {"kl_anchor": 0.01, "importance_cap": 2.0},
         "optimiser": {"steps": 2},
         "eval": {"prompts": 2, "samples": 1},
     }
@@ -195,7 +201,7 @@ def test_a_run_that_routes_and_holds(tmp_path) -> None:
     [
         ({"method": {"type": "sdpo", "blend": "route"}}, "gives|give both"),
         ({"loss": {"kl_anchor": 0.1}, "affect": {"weight": {"teacher_beta": 1.0}}}, "kl_anchor"),
-        ({"objective": {"importance_cap": 0.5}}, "importance_cap"),
+        ({"loss": {"importance_cap": 0.5}}, "importance_cap"),
     ],
 )
 def test_what_does_not_go_together_is_refused(values: dict, word: str) -> None:

@@ -21,12 +21,13 @@ from frown.evals.stats import Interval, difference, draws, interval
 from frown.evals.weights import mean_of_prompts
 from frown.recipes.empathy import act_policy, guards
 from frown.recipes.empathy.acts import MEETS
-from frown.recipes.empathy.cells import Cell, Measured, kept
+from frown.recipes.empathy.cells import Cell, Measured, from_data, to_data
 from frown.recipes.empathy.presets import Preset
 from frown.recipes.empathy.profile import Profile
 from frown.recipes.empathy.rewards import Kind, emotion
 from frown.recipes.empathy.user import SCEPTIC, Manner
 from frown.store.files import write_text
+from frown.store.results import load_or_make
 
 Start = Literal["uniform", "mixed"]
 """"uniform": any act as likely. "mixed": imitates three policies at once, one that helps, one that soothes, and the
@@ -208,7 +209,7 @@ def over_arms(
         for seed in seeds:
             facts = {**about, "arm": arm.name, "seed": seed}
             file = folder / "cells" / f"{arm.kind}-{arm.task_weight:g}-seed{seed}.json"
-            each.append(kept(file, facts, partial(cell, arm, seed)))
+            each.append(load_or_make(file, facts, partial(cell, arm, seed), to_data, from_data))
         found[arm.name] = {s: [c.end[s] for c in each] for s in simulators}
         courses[arm.name] = each
     out = compared(found, own, len(test), measures)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from frown.critics.blocks import blocks
+from frown.critics.chat.blocks import delimit
 from frown.dialogue.model_partner import asked_for_line, line_of, says_nothing, transcript
 from frown.dialogue.partner import Hearing, Reply
 from frown.dialogue.voice import Said, Voice
@@ -129,7 +129,7 @@ def _fails(felt: Said) -> bool:
 def _feel_prompt(heard: Hearing, score: int, most: int) -> list[Message]:
     *before, last = heard.messages
     person: Profile = heard.task.data["profile"]
-    mark, shown = blocks(
+    mark, shown = delimit(
         [("brief", _brief(person)), ("conversation", transcript(before)), ("last turn", last["content"])]
     )
     ask = f"The person's emotion before this turn is {score} of 100. How does the last turn change it?"

@@ -1,4 +1,4 @@
-"""`frown negotiate` and `frown express`: the experiments of this recipe. Nothing heavy is imported before one runs."""
+"""`frown recipe negotiation`: the experiments of this recipe. Nothing heavy is imported before one runs."""
 
 from __future__ import annotations
 
@@ -7,35 +7,42 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
 
-def negotiate(
+app = App(
+    name="negotiation",
+    help="Negotiation over one number (EmoDistill): which emotion to show at each turn, and how to say it.",
+)
+
+
+@app.command
+def select(
     *overrides: str,
     scenario: Literal["synthetic", "credit", "disaster", "hospital", "sleep"] | None = None,
     data: Path | None = None,
     config: Path | None = None,
-    out: Path = Path("runs/negotiate"),
+    out: Path = Path("runs/negotiation-select"),
     json_: Annotated[bool, Parameter("--json")] = False,
 ) -> None:
-    """Learn offline which emotion to show in a negotiation, and test it against the best there is.
+    """Learn offline which emotion to show, and test it against the optimum (implicit Q-learning).
 
     Parameters
     ----------
     overrides
         Settings as KEY=VALUE, e.g. tactics=["threat"] inert=true learning.steps=500 seeds=[0]
     scenario
-        A scenario table, or synthetic (no table).
+        A scenario table, or synthetic (no table). Default: synthetic.
     data
         The folder with the scenario tables.
     config
         A TOML file of settings.
     out
-        Where results.json and, for the last seed, logs and selector are written.
+        Folder for results.json and, of the last seed, logs and selector.
     json_
         Print the results as JSON on standard output.
     """
@@ -43,39 +50,40 @@ def negotiate(
     from frown.recipes.negotiation.recipe import NegotiationConfig, results_table, run, sentences, write
     from frown.runtime.processes import refuse_several
 
-    refuse_several("negotiate")
+    refuse_several("recipe negotiation select")
     settings = load(NegotiationConfig, config, [*_flags({"scenario": scenario, "data": data}), *overrides])
     console = _console(json_)
-    found, trained = run(settings, lambda line: console.print(line, markup=False, highlight=False))
-    write(out, settings, found, trained[-1])
-    _show(console, found, [results_table(found)], sentences(found), out, json_)
+    results, trained = run(settings, lambda line: console.print(line, markup=False, highlight=False))
+    write(out, settings, results, trained[-1])
+    _show(console, results, [results_table(results)], sentences(results), out, json_)
 
 
+@app.command
 def express(
     *overrides: str,
     model: str | None = None,
     scenario: Literal["varied", "credit", "disaster", "hospital", "sleep"] | None = None,
     data: Path | None = None,
     config: Path | None = None,
-    out: Path = Path("runs/express"),
+    out: Path = Path("runs/negotiation-express"),
     json_: Annotated[bool, Parameter("--json")] = False,
 ) -> None:
-    """Learn how to say it in a negotiation: SFT, then Judge Policy Optimization and DPO, through LoRA.
+    """Train a model to say it: SFT, then Judge Policy Optimization (JPO) and DPO, with LoRA.
 
     Parameters
     ----------
     overrides
         Settings as KEY=VALUE, e.g. tactics=["threat"] seeds=[0] arms=["jpo"] learning.kl_bound=0.05
     model
-        A chat model's folder or hub name. Without it a small one that speaks the game's language is made.
+        A chat model's folder or hub name. Default: a small model is made that speaks the game's language.
     scenario
-        A scenario table, or varied (no table).
+        A scenario table, or varied (no table). Default: varied.
     data
         The folder with the scenario tables.
     config
         A TOML file of settings.
     out
-        Where results.json, the first models and the adapters are written.
+        Folder for results.json, the first models and the adapters.
     json_
         Print the results as JSON on standard output.
     """
@@ -84,13 +92,13 @@ def express(
     from frown.recipes.negotiation.measure import judged_table, play_table, sentences
     from frown.runtime.processes import refuse_several
 
-    refuse_several("express")
+    refuse_several("recipe negotiation express")
     flags = _flags({"model": model, "scenario": scenario, "data": data})
     settings = load(ExpressConfig, config, [*flags, *overrides])
     console = _console(json_)
-    found, _ = run(settings, out, lambda line: console.print(line, markup=False, highlight=False))
-    write(out, found)
-    _show(console, found, [judged_table(found), play_table(found)], sentences(found), out, json_)
+    results, _ = run(settings, out, lambda line: console.print(line, markup=False, highlight=False))
+    write(out, results)
+    _show(console, results, [judged_table(results), play_table(results)], sentences(results), out, json_)
 
 
 def _flags(given: Mapping[str, str | Path | None]) -> list[str]:
@@ -106,14 +114,14 @@ def _console(as_json: bool) -> Console:
 
 def _show(
     console: Console,
-    found: Mapping[str, Any],
+    results: Mapping[str, Any],
     tables: Sequence[Table],
     sentences: Sequence[str],
     out: Path,
     as_json: bool,
 ) -> None:
     if as_json:
-        print(json.dumps(found, indent=2, allow_nan=False))
+        print(json.dumps(results, indent=2, allow_nan=False))
         return
     for table in tables:
         console.print(table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from frown.config import Config, LoraConfig, Seeds
-from frown.errors import FrownError, first_line
+from frown.errors import FrownError
 from frown.policy.load import ADAPTER, resolve
 from frown.recipes.negotiation import expresser, iql, language, recipe, scenarios, speech, spoken, teach
 from frown.recipes.negotiation import play as stage
@@ -26,6 +27,7 @@ from frown.recipes.negotiation.measure import Expressed, Judged, as_data, from_d
 from frown.recipes.negotiation.partner import Tactic
 from frown.recipes.negotiation.speech import Moment, Speaker
 from frown.store.files import write_text
+from frown.store.results import load_or_make
 from frown.types import Rollout
 
 if TYPE_CHECKING:
@@ -130,33 +132,13 @@ def run(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FrownError(f"cannot write to {folder}: {error}") from None
+    settings = config.model_dump(mode="json", exclude={"seeds"})
     done = []
     for seed in config.seeds:
         file = folder / f"seed-{seed}.json"
-        found = _kept(file, config)
-        if found is None:
-            found = once(config, train, test, seed, folder / f"seed-{seed}", say)
-            _write(file, {"config": _without_seeds(config), "found": as_data(found)})
-        done.append(found)
+        make = partial(once, config, train, test, seed, folder / f"seed-{seed}", say)
+        done.append(load_or_make(file, settings, make, as_data, from_data))
     return results(config.model_dump(mode="json"), done), done
-
-
-def _kept(file: Path, config: ExpressConfig) -> Expressed | None:
-    """What an earlier attempt left of a seed."""
-    if not file.exists():
-        return None
-    try:
-        held = json.loads(file.read_text(encoding="utf-8"))
-        same, found = held["config"] == _without_seeds(config), from_data(held["found"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FrownError(f"{file} cannot be read: {first_line(error)}; delete it to make it anew") from None
-    if not same:
-        raise FrownError(f"{file} is of other settings; choose another --out")
-    return found
-
-
-def _without_seeds(config: ExpressConfig) -> dict[str, Any]:
-    return config.model_dump(mode="json", exclude={"seeds"})
 
 
 def once(
@@ -327,12 +309,5 @@ def sweep_of(learner: Learner, where: spoken.Stage, repeats: int, reward: Reward
 
 
 def write(folder: Path, found: Mapping[str, Any]) -> None:
-    """results.json. FrownError where the folder cannot be written."""
-    _write(folder / "results.json", found)
-
-
-def _write(file: Path, found: Mapping[str, Any]) -> None:
-    try:
-        write_text(file, json.dumps(found, indent=2, allow_nan=False) + "\n")
-    except OSError as error:
-        raise FrownError(f"cannot write to {file.parent}: {error}") from None
+    """Write results.json. Raises FrownError where the folder cannot be written."""
+    write_text(folder / "results.json", json.dumps(found, indent=2, allow_nan=False) + "\n")

@@ -53,7 +53,7 @@ def learner_of(
     settings: dict[str, Any] = {
         "model": {"path": model, "lora": lora.model_dump() if lora is not None else None},
         "sampling": {"max_new_tokens": most_tokens},
-        "objective": {"distillation": 0.0},
+        "method": {"type": "grpo"},
         "teacher": {"weights": "live"},
         "optimiser": {"lr": rate, "steps": steps, "warmup_steps": max(1, round(0.03 * steps)), "schedule": "cosine"},
         "seed": seed,

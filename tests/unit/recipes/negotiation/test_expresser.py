@@ -264,7 +264,18 @@ def test_two_steps_of_everything_from_the_command_line(tmp_path, capsys, monkeyp
     small = ["first=2", "dialogues=80", "repeats=1", "seeds=[0]", "most_tokens=5", "selector.steps=2"]
     arms = ["jpo, scores shuffled", "jpo", "dpo", "sft on random turns", "emotion-free"]
     taught = ["learning.sft_epochs=1", "learning.epochs=1", "learning.kl_bound=5", "learning.batch=256"]
-    main(["express", "--out", str(tmp_path / "run"), *small, *taught, f"arms={json.dumps(arms)}"])
+    main(
+        [
+            "recipe",
+            "negotiation",
+            "express",
+            "--out",
+            str(tmp_path / "run"),
+            *small,
+            *taught,
+            f"arms={json.dumps(arms)}",
+        ]
+    )
     printed = capsys.readouterr().out
     assert "no flaw" in printed and "Judged score of JPO less SFT" in printed
     found = json.loads((tmp_path / "run" / "results.json").read_text())
@@ -295,12 +306,23 @@ def test_two_steps_of_everything_from_the_command_line(tmp_path, capsys, monkeyp
 
     # What is done is not done again, and not mixed with other settings.
     monkeypatch.setattr(express, "once", None)
-    main(["express", "--out", str(tmp_path / "run"), *small, *taught, f"arms={json.dumps(arms)}"])
+    main(
+        [
+            "recipe",
+            "negotiation",
+            "express",
+            "--out",
+            str(tmp_path / "run"),
+            *small,
+            *taught,
+            f"arms={json.dumps(arms)}",
+        ]
+    )
     assert json.loads((tmp_path / "run" / "results.json").read_text()) == found
     capsys.readouterr()
     for other, why in ((["inert=true"], "is of other settings"), (["--model", str(run / "jpo")], "merge them first")):
         with pytest.raises(SystemExit):
-            main(["express", "--out", str(tmp_path / "run"), *small, *taught, *other])
+            main(["recipe", "negotiation", "express", "--out", str(tmp_path / "run"), *small, *taught, *other])
         assert why in capsys.readouterr().err
 
 
@@ -328,7 +350,7 @@ def test_mistakes_are_one_line(arguments, told_of, capsys, tmp_path):
     from frown.cli.app import main
 
     with pytest.raises(SystemExit):
-        main(["express", "--out", str(tmp_path / "x"), *arguments])
+        main(["recipe", "negotiation", "express", "--out", str(tmp_path / "x"), *arguments])
     error = capsys.readouterr().err.strip()
     assert told_of in error and "\n" not in error
 
@@ -345,7 +367,7 @@ def test_a_model_without_a_chat_template_is_one_line(tmp_path, capsys):
         old.unlink()
     tokenizer.save_pretrained(path)
     with pytest.raises(SystemExit):
-        main(["express", "--out", str(tmp_path / "x"), "--model", str(path)])
+        main(["recipe", "negotiation", "express", "--out", str(tmp_path / "x"), "--model", str(path)])
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert "has no chat template" in error
 
@@ -355,5 +377,5 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, capsys):
 
     (tmp_path / "file").write_text("")
     with pytest.raises(SystemExit):
-        main(["express", "--out", str(tmp_path / "file" / "x")])
+        main(["recipe", "negotiation", "express", "--out", str(tmp_path / "file" / "x")])
     assert "cannot write to" in capsys.readouterr().err

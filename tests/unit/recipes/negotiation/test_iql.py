@@ -418,7 +418,7 @@ def test_two_steps_of_the_whole_recipe_from_the_command_line(tmp_path, capsys):
     from frown.cli.app import main
 
     small = ["learning.steps=2", "dialogues=80", "held_out=40", "repeats=2", "seeds=[0,1]"]
-    main(["negotiate", "--scenario", "synthetic", "--out", str(tmp_path / "run"), *small])
+    main(["recipe", "negotiation", "select", "--scenario", "synthetic", "--out", str(tmp_path / "run"), *small])
     printed = capsys.readouterr().out
     assert "optimum" in printed and "Selection less best fixed" in printed
     found = json.loads((tmp_path / "run" / "results.json").read_text())
@@ -427,10 +427,22 @@ def test_two_steps_of_the_whole_recipe_from_the_command_line(tmp_path, capsys):
     assert {p.name for p in (tmp_path / "run").iterdir()} == {
         *("results.json", "logs.npz", "selector.safetensors", "selector.json"),
     }
-    main(["negotiate", "--json", "--out", str(tmp_path / "run"), *small, "taxonomy=izard10", "held_out=0"])
+    main(
+        [
+            "recipe",
+            "negotiation",
+            "select",
+            "--json",
+            "--out",
+            str(tmp_path / "run"),
+            *small,
+            "taxonomy=izard10",
+            "held_out=0",
+        ]
+    )
     assert "vanilla" not in json.loads(capsys.readouterr().out)["arms"]  # Izard has no neutral
     mixed = ['tactics=["victim","threat"]', "encoding=history", "held_out=0", "seeds=[0]"]
-    main(["negotiate", "--out", str(tmp_path / "run"), *small, *mixed])
+    main(["recipe", "negotiation", "select", "--out", str(tmp_path / "run"), *small, *mixed])
     assert "Of the optimum that is not told the tactic" in capsys.readouterr().out
     arms = json.loads((tmp_path / "run" / "results.json").read_text())["arms"]
     assert arms["best fixed"]["utility"]["mean"] < arms["optimum, not told"]["utility"]["mean"]
@@ -446,6 +458,6 @@ def test_mistakes_are_one_line(arguments, told, capsys, tmp_path):
     from frown.cli.app import main
 
     with pytest.raises(SystemExit):
-        main(["negotiate", "--out", str(tmp_path / "x"), *arguments])
+        main(["recipe", "negotiation", "select", "--out", str(tmp_path / "x"), *arguments])
     error = capsys.readouterr().err.strip()
     assert told in error and "\n" not in error and not (tmp_path / "x").exists()

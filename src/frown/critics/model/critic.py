@@ -1,6 +1,6 @@
-"""A language model as a critic: each answer is one conversation, paid for once, and read with care.
+"""A critic that asks a language model: each answer is one conversation, paid for once.
 
-Where the model runs is a `Backend`'s business: behind an endpoint (`feedback.endpoint`) or here (`engine.critic`).
+A `Backend` says where the model runs: behind an endpoint (`endpoint`) or on this machine (`local`).
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from frown.config import ModelCriticConfig
-from frown.critics.account import Account, CriticStatistics
 from frown.critics.base import Request, Review
-from frown.critics.cache import ReplyCache
-from frown.critics.judge import PROMPT_VERSION, Judgement, Reading, askable, comment, contradicted, prompt, read
+from frown.critics.chat.budget import Budget, CriticStatistics
+from frown.critics.chat.cache import ReplyCache
+from frown.critics.model.prompt import PROMPT_VERSION, askable, judge_prompt
+from frown.critics.model.reply import Judgement, ParsedReply, find_contradictions, parse_reply, to_comment
 
 
 class Outcome(NamedTuple):
-    """How the conversation about one answer ended."""
+    """The end of the conversation about one answer."""
 
     judgements: tuple[Judgement, ...] = ()
     lost: str = ""
@@ -28,25 +29,29 @@ class Outcome(NamedTuple):
     """The same in a sentence that names the mend."""
 
 
-def concluded(reading: Reading) -> Outcome:
-    """What the last reading of a conversation comes to."""
-    if reading.judgements:
-        return Outcome(reading.judgements)
-    return Outcome((), "unreadable", f"its reply cannot be used: {reading.fault}")
+def to_outcome(reply: ParsedReply) -> Outcome:
+    """The outcome of a conversation whose last reply is this one."""
+    if reply.judgements:
+        return Outcome(reply.judgements)
+    return Outcome((), "unreadable", f"its reply cannot be used: {reply.fault}")
+
+
+OnOutcome = Callable[[str, Outcome], None]
+"""Called with the key of a request and its outcome."""
 
 
 class Backend(Protocol):
-    """Where a model answers."""
+    """The place where a model answers."""
 
     @property
     def identity(self) -> str:
         """All that its replies depend on beside the prompt: which model, where, and how it is sampled. No secrets."""
         ...
 
-    def judge(self, requests: Mapping[str, Request], account: Account, done: Callable[[str, Outcome], None]) -> None:
-        """Ask about each request and say `done(key, outcome)` for each, once and as soon as it is known.
+    def judge(self, requests: Mapping[str, Request], budget: Budget, on_outcome: OnOutcome) -> None:
+        """Ask about each request and call `on_outcome(key, outcome)` for each, once and as soon as it is known.
 
-        Every call goes through the account's budget. Never raises for a lost request.
+        Every call goes through the budget. Never raises for a lost request.
         """
         ...
 
@@ -63,25 +68,25 @@ class ModelCritic:
 
     def __init__(self, config: ModelCriticConfig, backend: Backend) -> None:
         self._config, self._backend = config, backend
-        self._account = Account(config.call_budget, config.token_budget)
+        self._budget = Budget(config.call_budget, config.token_budget)
         self._cache = ReplyCache(config.cache) if config.cache else None
         self._turn = threading.Lock()
         self._closed = False
 
     @property
     def statistics(self) -> CriticStatistics:
-        """What became of everything asked so far."""
-        return self._account.statistics()
+        """Counts of what became of everything asked so far."""
+        return self._budget.statistics()
 
-    def account(self) -> dict[str, Any]:
-        """What was spent and counted so far, as plain data."""
+    def budget_state(self) -> dict[str, Any]:
+        """What was spent and counted so far, as plain data; `restore_budget` takes it back."""
         with self._turn:
-            return self._account.state()
+            return self._budget.state()
 
-    def go_on_from(self, account: Mapping[str, Any]) -> None:
-        """Spend and count on from an `account`."""
+    def restore_budget(self, state: Mapping[str, Any]) -> None:
+        """Spend and count on from a `budget_state`."""
         with self._turn:
-            self._account.go_on_from(account)
+            self._budget.restore(state)
 
     def review(self, requests: Sequence[Request]) -> list[Review]:
         """One review a request, in order; steps that nothing usable is said about are left out and counted.
@@ -95,20 +100,20 @@ class ModelCritic:
             for key, request in zip(keys, requests, strict=True):
                 if key is None or key in outcomes:
                     continue
-                if known := self._recall(key, request):
-                    outcomes[key] = known
+                if cached := self._recall(key, request):
+                    outcomes[key] = cached
                 else:
                     fresh[key] = request
 
-            def done(key: str, outcome: Outcome) -> None:
+            def on_outcome(key: str, outcome: Outcome) -> None:
                 outcomes[key] = outcome
                 if outcome.judgements:
-                    self._keep(key, outcome)
+                    self._store(key, outcome)
 
             if self._closed:
                 outcomes |= dict.fromkeys(fresh, Outcome((), "closed", "it was closed"))
             elif fresh:
-                self._backend.judge(fresh, self._account, done)
+                self._backend.judge(fresh, self._budget, on_outcome)
             reviews = []
             for key, request in zip(keys, requests, strict=True):
                 paid = key is not None and fresh.pop(key, None) is not None
@@ -124,48 +129,49 @@ class ModelCritic:
     def _review(self, request: Request, outcome: Outcome | None, paid: bool) -> Review:
         if not request.asked:
             return Review()
-        account = self._account
-        account.add("asked")
+        budget = self._budget
+        budget.count("asked")
         if outcome is None:
             return self._lost("no such step", f"the answer has {len(request.steps)} steps, none of them asked about")
         if outcome.lost:
             return self._lost(outcome.lost, outcome.why)
-        comments = [comment(j, request) for j in outcome.judgements]
-        against = contradicted(comments, request)
-        account.add("contradicted", len(against))
+        comments = [to_comment(j, request) for j in outcome.judgements]
+        against = find_contradictions(comments, request)
+        budget.count("contradicted", len(against))
         if self._config.contradictions == "drop":
             comments = [c for c in comments if c.step not in against]
             if not comments:
                 return self._lost("contradicted", "all that it said contradicts the verifier")
-        account.add("answered" if paid else "cached")
-        account.add("left_out", len(askable(request)) - len(outcome.judgements))
+        budget.count("answered" if paid else "cached")
+        budget.count("left_out", len(askable(request)) - len(outcome.judgements))
         return Review(tuple(comments))
 
     def _lost(self, reason: str, why: str) -> Review:
-        self._account.lose(reason)
+        self._budget.count_lost(reason)
         return Review(lost=f"model critic: {why}")
 
     def _key(self, request: Request) -> str:
         """A hash of who is asked and of all that it is shown, the answer's steps among it."""
-        said = [self._backend.identity, PROMPT_VERSION, self._config.max_new_tokens, prompt(request, self._config.sees)]
-        return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+        shown = judge_prompt(request, self._config.sees)
+        identity = [self._backend.identity, PROMPT_VERSION, self._config.max_new_tokens, shown]
+        return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
     def _recall(self, key: str, request: Request) -> Outcome | None:
         if self._cache is None:
             return None
         try:
-            kept = self._cache.get(key)
+            cached = self._cache.get(key)
         except (OSError, ValueError):
-            self._account.add("cache_faults")
+            self._budget.count("cache_faults")
             return None
-        judgements = read(kept, request).judgements if kept else ()
+        judgements = parse_reply(cached, request).judgements if cached else ()
         return Outcome(judgements) if judgements else None
 
-    def _keep(self, key: str, outcome: Outcome) -> None:
+    def _store(self, key: str, outcome: Outcome) -> None:
         if self._cache is None:
             return
         try:
-            said = {"critic": self._backend.identity, "steps": [j.model_dump() for j in outcome.judgements]}
-            self._cache.put(key, json.dumps(said))
+            entry = {"critic": self._backend.identity, "steps": [j.model_dump() for j in outcome.judgements]}
+            self._cache.put(key, json.dumps(entry))
         except OSError:
-            self._account.add("cache_faults")
+            self._budget.count("cache_faults")

@@ -1,4 +1,4 @@
-"""Replies that were paid for once, in a folder that several processes may share.
+"""A cache of replies in a folder that several processes may share.
 
 A file a reply, put in place whole: no lock that somebody could be kept waiting for (an SQLite file was locked for
 seconds by four processes that wrote at once), nothing to repair after a crash, and nothing that is unpickled (as
@@ -28,14 +28,14 @@ class ReplyCache:
             raise FrownError(f"cannot keep a critic's cache in {folder}: {error.strerror}; name a folder") from None
 
     def get(self, key: str) -> str | None:
-        """What is kept under a key."""
+        """The text under a key; None where there is none."""
         try:
             return self._file(key).read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
 
     def put(self, key: str, text: str) -> None:
-        """Keep a text; readers find the old one or the new one, never a part."""
+        """Store a text; readers find the old one or the new one, never a part."""
         file = self._file(key)
         file.parent.mkdir(exist_ok=True)
         handle, part = tempfile.mkstemp(dir=file.parent, suffix=".part")

@@ -1,4 +1,4 @@
-"""What a model critic may still spend, and what became of all it was asked."""
+"""The budget of calls and tokens of a chat model, and counts of what became of all it was asked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 @dataclass(frozen=True)
 class CriticStatistics:
-    """What became of the reviews a critic was asked for, since it was made.
+    """Counts of what became of the reviews that a critic was asked for.
 
     asked = answered + cached + the sum of `lost`.
     """
@@ -55,7 +55,7 @@ Count = Literal[
 ]  # fmt: skip
 
 
-class Account:
+class Budget:
     """A budget of calls and tokens, each None for no limit, and counts. Not for several threads at once.
 
     A call reserves the most it may take before it is made and settles what it took afterwards, so what is spent and
@@ -68,11 +68,11 @@ class Account:
         self._counts: Counter[Count] = Counter()
         self._lost: Counter[str] = Counter()
 
-    def add(self, what: Count, n: int = 1) -> None:
+    def count(self, what: Count, n: int = 1) -> None:
         """Count something."""
         self._counts[what] += n
 
-    def lose(self, reason: str) -> None:
+    def count_lost(self, reason: str) -> None:
         """Count a lost review."""
         self._lost[reason] += 1
 
@@ -93,10 +93,10 @@ class Account:
         self._calls += 1
         self._under_way += tokens
 
-    def used(self, prompt_tokens: int, completion_tokens: int) -> int:
+    def count_tokens(self, prompt_tokens: int, completion_tokens: int) -> int:
         """Count the tokens of a call, and give their sum."""
-        self.add("prompt_tokens", prompt_tokens)
-        self.add("completion_tokens", completion_tokens)
+        self.count("prompt_tokens", prompt_tokens)
+        self.count("completion_tokens", completion_tokens)
         return prompt_tokens + completion_tokens
 
     def settle(self, reserved: int, spent: int) -> None:
@@ -105,7 +105,7 @@ class Account:
         self._spent += spent
 
     def statistics(self) -> CriticStatistics:
-        """A snapshot."""
+        """A snapshot of the counts."""
         return CriticStatistics(
             **{name: self._counts[name] for name in get_args(Count)},
             lost=MappingProxyType(dict(self._lost)),
@@ -114,11 +114,11 @@ class Account:
         )
 
     def state(self) -> dict[str, Any]:
-        """Everything as plain data, while no call is under way; `go_on_from` takes it back."""
+        """Everything as plain data, while no call is under way; `restore` takes it back."""
         assert not self._under_way
         return {"calls": self._calls, "spent": self._spent, "counts": dict(self._counts), "lost": dict(self._lost)}
 
-    def go_on_from(self, state: Mapping[str, Any]) -> None:
-        """Count on from a `state`."""
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state`."""
         self._calls, self._spent = state["calls"], state["spent"]
         self._counts, self._lost = Counter(state["counts"]), Counter(state["lost"])

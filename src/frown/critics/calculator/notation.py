@@ -1,4 +1,4 @@
-"""How people write arithmetic: cutting text into numbers, operators and what ends an expression.
+"""Parse arithmetic as people write it: cut text into numbers, operators and what ends an expression.
 
 Where it is not certain whether something belongs to an expression, the piece is `unclear`, and nobody judges what
 stands next to it. Most rules here were bought by a gold solution of GSM8K that would have been called wrong without
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
-from frown.critics.arithmetic import SCALES, Item, Number, decimal
+from frown.critics.calculator.arithmetic import SCALES, Item, Number, parse_number
 
 Piece = Item | Literal["stop", "aside", "unclear"]
 """An item of an expression, or what ends one: `stop` for certain; `aside` ends a result, but may belong to the
@@ -92,23 +92,23 @@ class Token(NamedTuple):
     end: int
 
 
-def tokens_of(text: str) -> list[Token]:
+def tokenise(text: str) -> list[Token]:
     """The tokens of a text without its blanks; simple LaTeX and typographic signs are made plain first."""
     for pattern, plain in _PLAINER:
         text = pattern.sub(plain, text)
-    found = ((str(m.lastgroup), m) for m in _TOKEN.finditer(text.translate(_SIGNS)))
-    return [Token(kind, m[0].lower(), m.start(), m.end()) for kind, m in found if kind != "space"]
+    matches = ((str(m.lastgroup), m) for m in _TOKEN.finditer(text.translate(_SIGNS)))
+    return [Token(kind, m[0].lower(), m.start(), m.end()) for kind, m in matches if kind != "space"]
 
 
-def pieces_of(tokens: Sequence[Token]) -> list[Piece]:
-    """What stands between two equality signs, cut into pieces. Linear in the number of tokens."""
-    cutter = _Cutter(tokens)
-    while cutter.at < len(tokens):
-        cutter.cut()
-    return cutter.pieces
+def to_pieces(tokens: Sequence[Token]) -> list[Piece]:
+    """Cut what stands between two equality signs into pieces. Linear in the number of tokens."""
+    parser = _PieceParser(tokens)
+    while parser.at < len(tokens):
+        parser.cut()
+    return parser.pieces
 
 
-class _Cutter:
+class _PieceParser:
     """Takes tokens from the left and leaves pieces."""
 
     def __init__(self, tokens: Sequence[Token]) -> None:
@@ -167,7 +167,7 @@ class _Cutter:
             self.pieces.append(_SIGN_OF[token.text])
 
     def _number(self, token: Token) -> None:
-        number = decimal(token.text)
+        number = parse_number(token.text)
         if number is None or (self._glued(-1) and self._kind(-2) in ("number", "percent", "power", "other")):
             self.pieces.append("unclear")
             return
@@ -191,7 +191,7 @@ class _Cutter:
         """The number with the fraction behind it, if one is: 3 1/2, 3½, 3 and 1/2."""
         if number.decimals or number.value.denominator != 1:
             return number
-        if self._kind(0) == "number" and not self._text(0).isascii() and (sign := decimal(self._text(0))):
+        if self._kind(0) == "number" and not self._text(0).isascii() and (sign := parse_number(self._text(0))):
             self.at += 1
             return Number(number.value + sign.value, f"{number.text}{sign.text}")
         skip = int(self._text(0) == "and")
@@ -205,7 +205,7 @@ class _Cutter:
         """The fraction written without blanks that begins at that token, if one does: 1/2."""
         if [self._kind(ahead + i) for i in range(3)] != ["number", "sign", "number"] or self._text(ahead + 1) != "/":
             return None
-        above, below = decimal(self._text(ahead)), decimal(self._text(ahead + 2))
+        above, below = parse_number(self._text(ahead)), parse_number(self._text(ahead + 2))
         if not (above and below and below.value and self._glued(ahead + 1) and self._glued(ahead + 2)):
             return None
         return Number(above.value / below.value, f"{above.text}/{below.text}")

@@ -1,4 +1,4 @@
-"""OpenAI's chat protocol, as strictly as it can be read. The one module that imports openai and httpx2."""
+"""OpenAI's chat protocol, parsed strictly. The one module that imports openai and httpx2."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import openai
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from frown.config import EndpointConfig
-from frown.critics.retry import retry_after
+from frown.critics.chat.retry import parse_retry_after
 from frown.errors import printable
 
 
@@ -26,32 +26,32 @@ class Usage(BaseModel):
 
 
 class Completion(NamedTuple):
-    """What an endpoint answered."""
+    """An endpoint's answer."""
 
     text: str
-    cut: bool
+    truncated: bool
     """Whether it ends at the limit of tokens."""
     usage: Usage | None
     """None where the endpoint does not say, or nothing that makes sense."""
 
 
-class Fault(NamedTuple):
-    """Why there is no completion."""
+class Failure(NamedTuple):
+    """The reason why there is no completion."""
 
     reason: str
     """In a word or two."""
-    why: str
-    again: bool = True
+    message: str
+    retryable: bool = True
     """Whether a further try may help."""
-    wait: float | None = None
+    retry_after: float | None = None
     """Seconds that the endpoint asks to wait."""
-    free: bool = False
+    unbilled: bool = False
     """Whether it surely cost nothing: the endpoint refused, or was not reached."""
-    prompt: bool = False
+    prompt_rejected: bool = False
     """Whether it may be this prompt's fault, or of the form asked for, rather than the endpoint's."""
 
 
-def connect(config: EndpointConfig, key: str) -> openai.AsyncOpenAI:
+def make_client(config: EndpointConfig, key: str) -> openai.AsyncOpenAI:
     """A client that neither tries again nor follows redirects, and holds no response beyond the limit."""
 
     async def bounded(response: httpx2.Response) -> None:
@@ -74,12 +74,12 @@ def connect(config: EndpointConfig, key: str) -> openai.AsyncOpenAI:
 
 
 @contextmanager
-def hidden_from_logs(hide: Callable[[str], str]) -> Iterator[None]:
-    """Meanwhile, nothing that an endpoint may have put the key into is logged as it is: the words of a status line,
-    which httpx2 logs at INFO, go through `hide`, and httpcore2, which logs headers at DEBUG, is silent."""
+def redact_logs(redact: Callable[[str], str]) -> Iterator[None]:
+    """Keep the key out of the logs meanwhile: the words of a status line, which an endpoint may have put it into and
+    httpx2 logs at INFO, go through `redact`, and httpcore2, which logs headers at DEBUG, is silent."""
 
-    def hiding(record: logging.LogRecord) -> bool:
-        record.msg, record.args = hide(record.getMessage()), None
+    def redact_record(record: logging.LogRecord) -> bool:
+        record.msg, record.args = redact(record.getMessage()), None
         return True
 
     filtered = [logging.getLogger(name) for name in ("openai", "openai._base_client", "httpx2")]
@@ -87,53 +87,53 @@ def hidden_from_logs(hide: Callable[[str], str]) -> Iterator[None]:
     level = transport.level
     transport.setLevel(logging.WARNING)
     for logger in filtered:
-        logger.addFilter(hiding)
+        logger.addFilter(redact_record)
     try:
         yield
     finally:
         transport.setLevel(level)
         for logger in filtered:
-            logger.removeFilter(hiding)
+            logger.removeFilter(redact_record)
 
 
 async def complete(client: openai.AsyncOpenAI, body: Mapping[str, Any]) -> Completion:
-    """One call. Raises what `fault` explains."""
+    """One call. Raises what `explain_failure` explains."""
     raw = await client.chat.completions.with_raw_response.create(**body)
     # The openai client builds its objects from whatever comes, unchecked; so its text is read here.
-    said = _Completion.model_validate_json(raw.content)
-    first = said.choices[0]
-    return Completion(first.message.content or "", first.finish_reason == "length", _usage(said.usage))
+    completion = _Completion.model_validate_json(raw.content)
+    first = completion.choices[0]
+    return Completion(first.message.content or "", first.finish_reason == "length", _usage(completion.usage))
 
 
-def fault(error: Exception, config: EndpointConfig, hide: Callable[[str], str]) -> Fault:
-    """What went wrong in a call. `hide` takes the key out of what others say, before it is shortened."""
+def explain_failure(error: Exception, config: EndpointConfig, redact: Callable[[str], str]) -> Failure:
+    """The failure of a call. `redact` takes the key out of what others say, before it is shortened."""
     if isinstance(error, openai.APIStatusError):
-        return _status_fault(error, config, hide)
+        return _status_failure(error, config, redact)
     if isinstance(error, openai.APITimeoutError):
         if isinstance(error.__cause__, httpx2.ConnectTimeout):
-            return Fault("unreachable", "it cannot be reached: nobody answers", free=True)
-        return Fault("timeout", f"it was silent for timeout = {config.timeout:g} s")
+            return Failure("unreachable", "it cannot be reached: nobody answers", unbilled=True)
+        return Failure("timeout", f"it was silent for timeout = {config.timeout:g} s")
     if isinstance(error, openai.APIConnectionError):
         cause = error.__cause__ or error
-        why = f"it cannot be reached, or broke off: {type(cause).__name__}: {printable(hide(str(cause)))}"
-        return Fault("unreachable", why, free=isinstance(cause, httpx2.ConnectError))
+        message = f"it cannot be reached, or broke off: {type(cause).__name__}: {printable(redact(str(cause)))}"
+        return Failure("unreachable", message, unbilled=isinstance(cause, httpx2.ConnectError))
     if isinstance(error, _TooLongError):
-        return Fault("too large", str(error), again=False)
+        return Failure("too large", str(error), retryable=False)
     if isinstance(error, ValidationError):
-        return Fault("malformed", "what it sends is no chat completion; is base_url right?")
-    return Fault("failed", f"{type(error).__name__}: {printable(hide(str(error)))}", again=False)
+        return Failure("malformed", "what it sends is no chat completion; is base_url right?")
+    return Failure("failed", f"{type(error).__name__}: {printable(redact(str(error)))}", retryable=False)
 
 
-def _status_fault(error: openai.APIStatusError, config: EndpointConfig, hide: Callable[[str], str]) -> Fault:
+def _status_failure(error: openai.APIStatusError, config: EndpointConfig, redact: Callable[[str], str]) -> Failure:
     status = error.status_code
-    why = f"HTTP {status}{_message(error.body, hide)}"
-    wait = retry_after(error.response.headers)
+    message = f"HTTP {status}{_message(error.body, redact)}"
+    wait = parse_retry_after(error.response.headers)
     if status == 429:
         spent = error.code == "insufficient_quota"
-        return Fault("rate limited", why, again=not spent, wait=wait, free=True)
+        return Failure("rate limited", message, retryable=not spent, retry_after=wait, unbilled=True)
     if status in (408, 409, 425) or status >= 500:
         unknown = status in (408, 504, 524)  # somebody in between gave up waiting: the model may have answered
-        return Fault("server error", why, wait=wait, free=not unknown)
+        return Failure("server error", message, retry_after=wait, unbilled=not unknown)
     mend = ""
     if 300 <= status < 400:
         mend = "; redirects are not followed: set base_url to where it leads"
@@ -141,19 +141,19 @@ def _status_fault(error: openai.APIStatusError, config: EndpointConfig, hide: Ca
         mend = f"; is the key in {config.key_variable} right?" if config.key_variable else "; set key_variable"
     elif status == 404:
         mend = "; are base_url and model right?"
-    return Fault("refused", why + mend, again=False, free=True, prompt=status in (400, 413, 422))
+    return Failure("refused", message + mend, retryable=False, unbilled=True, prompt_rejected=status in (400, 413, 422))
 
 
-def _message(body: object, hide: Callable[[str], str]) -> str:
-    """What an endpoint says of an error."""
-    said = body.get("message") or body.get("detail") if isinstance(body, Mapping) else body
-    plain = isinstance(said, str) and said.strip() and not said.lstrip().startswith("<")  # a page says nothing
-    return f": {printable(hide(str(said)))}" if plain else ""
+def _message(body: object, redact: Callable[[str], str]) -> str:
+    """The endpoint's words about an error."""
+    text = body.get("message") or body.get("detail") if isinstance(body, Mapping) else body
+    plain = isinstance(text, str) and text.strip() and not text.lstrip().startswith("<")  # a page says nothing
+    return f": {printable(redact(str(text)))}" if plain else ""
 
 
-def _usage(said: object) -> Usage | None:
+def _usage(value: object) -> Usage | None:
     try:
-        return Usage.model_validate(said)
+        return Usage.model_validate(value)
     except ValidationError:
         return None
 
@@ -173,10 +173,10 @@ class _Bounded(httpx2.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         if self._encoding not in ("", "identity"):  # a few bytes may unpack to any length, and none was asked for
             raise _TooLongError(f"its response is packed ({self._encoding[:20]}), which was not asked for")
-        seen = 0
+        received = 0
         async for chunk in self._stream:
-            seen += len(chunk)
-            if seen > self._most:
+            received += len(chunk)
+            if received > self._most:
                 raise _TooLongError(f"its response is longer than max_response_bytes = {self._most}")
             yield chunk
 

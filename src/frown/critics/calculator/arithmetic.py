@@ -1,4 +1,4 @@
-"""Exact arithmetic on what people write: the value of an expression as a Fraction.
+"""Exact evaluation of arithmetic expressions as people write them, as a Fraction.
 
 Nothing is ever handed to an interpreter. Sizes are limited: what exceeds them has no value (None), which means that
 it cannot be judged, never that it is wrong.
@@ -42,8 +42,8 @@ Item = Number | Literal["+", "-", "*", "/", "^", "(", ")"]
 """A piece of an expression."""
 
 
-class Reading(NamedTuple):
-    """How the marks are read that people use in two ways."""
+class Interpretation(NamedTuple):
+    """An interpretation of the marks that people use in two ways."""
 
     percent: bool = True
     """Whether 20% is 20/100, or a count of 20."""
@@ -59,11 +59,11 @@ class Reading(NamedTuple):
         return Fraction(number.scale if self.scale else 1, 100 if number.percent and self.percent else 1)
 
 
-AS_MARKED = Reading()
-"""Every mark at its word."""
+AS_WRITTEN = Interpretation()
+"""Every mark taken literally."""
 
 
-def decimal(text: str) -> Number | None:
+def parse_number(text: str) -> Number | None:
     """A plain number such as `1,250.5`, `.5` or a sign like `½`; None where it has too many digits or is none: 0730."""
     if len(text) == 1 and not text.isascii():
         return Number(Fraction(unicodedata.numeric(text)).limit_denominator(10), text)
@@ -77,7 +77,7 @@ class _UnreadableError(Exception):
     """It is no expression, or too large a one."""
 
 
-def value(items: Sequence[Item], reading: Reading = AS_MARKED) -> Fraction | None:
+def evaluate(items: Sequence[Item], interpretation: Interpretation = AS_WRITTEN) -> Fraction | None:
     """The exact value of an expression; None where it is none, divides by zero, or is too large.
 
     The usual precedence; `^` binds to the right, and more than a sign before it.
@@ -85,7 +85,7 @@ def value(items: Sequence[Item], reading: Reading = AS_MARKED) -> Fraction | Non
     if not items or len(items) > LONGEST:
         return None
     try:
-        parser = _Parser(items, reading)
+        parser = _Parser(items, interpretation)
         result = parser.sum(0)
         return result if parser.at == len(items) else None
     except (_UnreadableError, ZeroDivisionError):
@@ -95,8 +95,8 @@ def value(items: Sequence[Item], reading: Reading = AS_MARKED) -> Fraction | Non
 class _Parser:
     """Recursive descent over the items of one expression."""
 
-    def __init__(self, items: Sequence[Item], reading: Reading) -> None:
-        self.items, self.reading, self.at = items, reading, 0
+    def __init__(self, items: Sequence[Item], interpretation: Interpretation) -> None:
+        self.items, self.interpretation, self.at = items, interpretation, 0
 
     def sum(self, depth: int) -> Fraction:
         self._take("+")
@@ -118,8 +118,8 @@ class _Parser:
         negative = False
         while self._take("-") is not None:
             negative = not negative
-        found = self.power(depth)
-        return -found if negative else found
+        result = self.power(depth)
+        return -result if negative else result
 
     def power(self, depth: int) -> Fraction:
         if depth > DEEPEST:
@@ -136,7 +136,7 @@ class _Parser:
         item = self._next()
         self.at += 1
         if isinstance(item, Number):
-            return self.reading.of(item)
+            return self.interpretation.of(item)
         if item != "(":
             raise _UnreadableError
         inner = self.sum(depth + 1)

@@ -1,4 +1,4 @@
-"""Running a candidate program in a process of its own, under limits. The limits are not a sandbox: see `execution`."""
+"""Run a candidate program in a process of its own, under limits. The limits are no sandbox: see the package."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from frown.critics.confined_child import NOBODY
+from frown.critics.execution.child import NOBODY
 from frown.errors import FrownError, first_line
 
-_CHILD = Path(__file__).with_name("confined_child.py")
+_CHILD = Path(__file__).with_name("child.py")
 _LEAST_MEMORY_MB = 64
 _REMOVAL_SECONDS = 5.0
 _PROBE = """
@@ -42,7 +42,7 @@ def fills(size):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one run of a candidate may use. It may start no further process and no thread."""
+    """Limits of one run of a candidate, which may start no further process and no thread."""
 
     cpu_seconds: float = 5.0
     """Processor time, rounded up to whole seconds."""
@@ -70,8 +70,8 @@ class Fault(NamedTuple):
     """In its code, from 1; None where it lies elsewhere."""
 
 
-class Told(NamedTuple):
-    """What was told about one test, or (`test` None) about the code before the tests."""
+class CaseResult(NamedTuple):
+    """The result of one test, or (`test` None) of the code before the tests."""
 
     test: int | None
     passed: bool
@@ -81,20 +81,20 @@ class Told(NamedTuple):
     """Of a test `a == b`, both values, cut at 501 characters."""
 
 
-class Ran(NamedTuple):
-    """What a run left behind."""
+class ProcessResult(NamedTuple):
+    """The end of a run, its output and its results."""
 
-    why: str
+    ended_by: str
     """What ended it (takes longer than 10 s), or "" where it ended by itself."""
     status: int
     """Its exit status; negative: the signal that ended it."""
     output: str
     """What it wrote on standard output, at most `file_mb`."""
-    told: list[Told]
-    """What happened, in order."""
+    results: list[CaseResult]
+    """Of the tests, in order."""
 
 
-def run(code: str, limits: Limits, *, stdin: str = "", asserts: Sequence[str] | None = None) -> Ran:
+def run_program(code: str, limits: Limits, *, stdin: str = "", asserts: Sequence[str] | None = None) -> ProcessResult:
     """Run code as a program that reads `stdin`, or as a module and then the assert lines in it.
 
     Raises OSError where no process can be started or held to its limits.
@@ -113,24 +113,24 @@ def run(code: str, limits: Limits, *, stdin: str = "", asserts: Sequence[str] | 
     }
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(_folder())
-        given, read, output, report = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(4))
-        _write(given, json.dumps(payload))
-        _write(read, stdin)
+        payload_file, stdin_file, output, report = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(4))
+        _write(payload_file, json.dumps(payload))
+        _write(stdin_file, stdin)
         process = subprocess.Popen(
-            [sys.executable, "-I", "-B", "-X", "utf8", _CHILD, str(given.fileno()), str(report.fileno())],
+            [sys.executable, "-I", "-B", "-X", "utf8", _CHILD, str(payload_file.fileno()), str(report.fileno())],
             cwd=folder,
             env=_environment(folder),
-            stdin=read,
+            stdin=stdin_file,
             stdout=output,
             stderr=subprocess.DEVNULL,
-            pass_fds=(given.fileno(), report.fileno()),
+            pass_fds=(payload_file.fileno(), report.fileno()),
             start_new_session=True,
         )
-        late = False
+        timed_out = False
         try:
             process.wait(limits.wall_seconds)
         except subprocess.TimeoutExpired:
-            late = True
+            timed_out = True
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -140,24 +140,25 @@ def run(code: str, limits: Limits, *, stdin: str = "", asserts: Sequence[str] | 
     for entry in entries:
         if "failed" in entry:
             raise OSError(str(entry["failed"]))
-    return Ran(_why(process.returncode, late, limits), process.returncode, written, [_told(e) for e in entries])
+    results = [_test_result(entry) for entry in entries]
+    return ProcessResult(_ended_by(process.returncode, timed_out, limits), process.returncode, written, results)
 
 
-def hold(limits: Limits) -> None:
-    """Try the limits out. Raises FrownError where this system does not hold them."""
+def check_limits(limits: Limits) -> None:
+    """Try the limits out. Raises FrownError where this system does not enforce them."""
     if os.name != "posix":
         raise FrownError("running candidate programs needs a POSIX system, for its limits on processes")
     more = (limits.memory_mb + 64) * 2**20
     try:
-        tried = run(_PROBE, limits, asserts=["assert not forks()", f"assert not fills({more})"])
+        result = run_program(_PROBE, limits, asserts=["assert not forks()", f"assert not fills({more})"])
     except OSError as error:
-        why = first_line(error)
+        reason = first_line(error)
     else:
-        if [each.passed for each in tried.told if each.test is not None] == [True, True]:
+        if [each.passed for each in result.results if each.test is not None] == [True, True]:
             return
-        why = tried.why or "a program could exceed them"
+        reason = result.ended_by or "a program could exceed them"
     raise FrownError(
-        f"the limits on processes and memory do not hold on this system ({why}): run frown as an ordinary user on "
+        f"the limits on processes and memory do not hold on this system ({reason}): run frown as an ordinary user on "
         "Linux, or leave unsafe_subprocess off"
     )
 
@@ -215,7 +216,7 @@ def _entry(line: str, token: str) -> dict[str, Any] | None:
     return entry if isinstance(entry, dict) and entry.get("token") == token else None
 
 
-def _told(entry: dict[str, Any]) -> Told:
+def _test_result(entry: dict[str, Any]) -> CaseResult:
     """An entry with the right token, which a candidate may still have forged: so whatever it holds will do."""
     test, error = entry.get("test"), entry.get("error")
     fault = None
@@ -224,7 +225,7 @@ def _told(entry: dict[str, Any]) -> Told:
         real = isinstance(line, int) and line > 0
         fault = Fault(_text(error.get("type")), _text(error.get("message")), line if real else None)
     values = (_text(entry.get("got")), _text(entry.get("expected")))
-    return Told(test if isinstance(test, int) else None, entry.get("passed") is True, fault, *values)
+    return CaseResult(test if isinstance(test, int) else None, entry.get("passed") is True, fault, *values)
 
 
 def _text(value: object) -> str:
@@ -232,8 +233,8 @@ def _text(value: object) -> str:
     return str("" if value is None else value).encode("utf-8", "replace").decode()
 
 
-def _why(status: int, late: bool, limits: Limits) -> str:
-    if late or status == -signal.SIGALRM:
+def _ended_by(status: int, timed_out: bool, limits: Limits) -> str:
+    if timed_out or status == -signal.SIGALRM:
         return f"takes longer than {limits.wall_seconds:g} s"
     if status == -signal.SIGXCPU:
         return f"takes more than {limits.cpu_seconds:g} s of processor time"

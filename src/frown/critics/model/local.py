@@ -1,20 +1,21 @@
-"""A critic that asks a language model on this machine: the same prompt and the same reading as behind an endpoint."""
+"""A critic that asks a language model on this machine, with the same prompt and parsing as behind an endpoint."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from frown.config import LocalModelConfig, ModelConfig, ModelCriticConfig
-from frown.critics.account import Account
 from frown.critics.base import Request
-from frown.critics.judge import Reading, again, prompt, read
-from frown.critics.model import ModelCritic, Outcome, concluded
+from frown.critics.chat.budget import Budget
+from frown.critics.model.critic import ModelCritic, OnOutcome, Outcome, to_outcome
+from frown.critics.model.prompt import judge_prompt, retry_prompt
+from frown.critics.model.reply import ParsedReply, parse_reply
 from frown.errors import FrownError, first_line
 from frown.policy.load import context_length, end_ids, load, resolve
 from frown.policy.text import prompt_ids
@@ -22,22 +23,22 @@ from frown.types import Ints, Message
 
 
 def local_critic(config: ModelCriticConfig) -> ModelCritic:
-    """The critic that asks the model in `config.local`. Raises FrownError when it cannot be loaded."""
+    """Make the critic that asks the model in `config.local`. Raises FrownError when it cannot be loaded."""
     assert config.local is not None
     return ModelCritic(config, LocalModel(config.local, config.sees, config.max_new_tokens))
 
 
 class LocalReply(NamedTuple):
-    """What a model on this machine answered."""
+    """A reply of a model on this machine."""
 
     text: str
-    cut: bool
+    truncated: bool
     """Whether it ends at the limit of tokens."""
 
 
 class LocalModel:
     """Conversations with a model in this process, answered greedily and in batches; implements
-    `frown.critics.model.Backend`."""
+    `frown.critics.model.critic.Backend`."""
 
     def __init__(self, config: LocalModelConfig, sees: Sequence[str], max_new_tokens: int) -> None:
         self._config, self._sees, self._max_new_tokens = config, sees, max_new_tokens
@@ -55,39 +56,39 @@ class LocalModel:
         """The folder, what its files are, and the type of the weights."""
         return self._identity
 
-    def judge(self, requests: Mapping[str, Request], account: Account, done: Callable[[str, Outcome], None]) -> None:
-        """All conversations, then once more those whose reply cannot be used as it is."""
-        first: dict[str, Reading] = {}
-        unclear: dict[str, list[Message]] = {}
-        asked = {key: prompt(request, self._sees) for key, request in requests.items()}
-        for key, reply in self.replies(asked, account):
+    def judge(self, requests: Mapping[str, Request], budget: Budget, on_outcome: OnOutcome) -> None:
+        """Hold all conversations, then once more those whose reply cannot be used as it is."""
+        first: dict[str, ParsedReply] = {}
+        retries: dict[str, list[Message]] = {}
+        prompts = {key: judge_prompt(request, self._sees) for key, request in requests.items()}
+        for key, reply in self.replies(prompts, budget):
             if isinstance(reply, Outcome):
-                done(key, reply)
+                on_outcome(key, reply)
                 continue
-            reading = self._read(reply, requests[key], account)
-            if reading.fault:
-                first[key], unclear[key] = reading, again(asked[key], reply.text, reading.fault)
+            parsed = self._read(reply, requests[key], budget)
+            if parsed.fault:
+                first[key], retries[key] = parsed, retry_prompt(prompts[key], reply.text, parsed.fault)
             else:
-                done(key, concluded(reading))
-        account.add("reasked", len(unclear))
-        for key, reply in self.replies(unclear, account):
+                on_outcome(key, to_outcome(parsed))
+        budget.count("reasked", len(retries))
+        for key, reply in self.replies(retries, budget):
             if isinstance(reply, Outcome):
-                done(key, concluded(first[key]) if first[key].judgements else reply)
+                on_outcome(key, to_outcome(first[key]) if first[key].judgements else reply)
                 continue
-            second = self._read(reply, requests[key], account)
-            done(key, concluded(max(second, first[key], key=lambda r: len(r.judgements))))
+            second = self._read(reply, requests[key], budget)
+            on_outcome(key, to_outcome(max(second, first[key], key=lambda r: len(r.judgements))))
 
     def close(self) -> None:
         """Let go of the weights."""
         self._model = None
 
-    def _read(self, reply: LocalReply, request: Request, account: Account) -> Reading:
-        reading = read(reply.text, request, cut=self._max_new_tokens if reply.cut else None)
-        account.add("stray", reading.stray)
-        return reading
+    def _read(self, reply: LocalReply, request: Request, budget: Budget) -> ParsedReply:
+        parsed = parse_reply(reply.text, request, cut_after=self._max_new_tokens if reply.truncated else None)
+        budget.count("stray", parsed.stray)
+        return parsed
 
     def replies(
-        self, conversations: Mapping[str, list[Message]], account: Account
+        self, conversations: Mapping[str, list[Message]], budget: Budget
     ) -> Iterator[tuple[str, LocalReply | Outcome]]:
         """A reply to each conversation, or why there is none; longest first."""
         waiting: list[tuple[str, Ints]] = []
@@ -102,38 +103,38 @@ class LocalModel:
                 yield key, Outcome((), "too long", f"the prompt does not fit the model's context: {room}")
                 continue
             waiting.append((key, ids))
-        todo = deque(sorted(waiting, key=lambda w: -len(w[1])))
-        while todo:
+        queue = deque(sorted(waiting, key=lambda w: -len(w[1])))
+        while queue:
             batch: list[tuple[str, Ints]] = []
-            widest = len(todo[0][1]) + self._max_new_tokens
-            while todo and (not batch or (len(batch) + 1) * widest <= self._config.batch_tokens):
-                most = len(todo[0][1]) + self._max_new_tokens
-                refusal = account.refusal(most)
+            widest = len(queue[0][1]) + self._max_new_tokens
+            while queue and (not batch or (len(batch) + 1) * widest <= self._config.batch_tokens):
+                most = len(queue[0][1]) + self._max_new_tokens
+                refusal = budget.refusal(most)
                 if refusal is None:
-                    account.reserve(most)
-                    batch.append(todo.popleft())
+                    budget.reserve(most)
+                    batch.append(queue.popleft())
                 elif refusal:
-                    yield todo.popleft()[0], Outcome((), "budget", refusal)
+                    yield queue.popleft()[0], Outcome((), "budget", refusal)
                 else:
                     break  # it may fit once this batch has settled
             if batch:
-                yield from self._generate(batch, account)
+                yield from self._generate(batch, budget)
 
     def _generate(
-        self, batch: Sequence[tuple[str, Ints]], account: Account
+        self, batch: Sequence[tuple[str, Ints]], budget: Budget
     ) -> Iterator[tuple[str, LocalReply | Outcome]]:
         most = [len(ids) + self._max_new_tokens for _, ids in batch]
         spent = most  # what is not known to be less
         try:
             replies = self._continuations([ids for _, ids in batch])
-            spent = [account.used(len(ids), len(reply)) for (_, ids), reply in zip(batch, replies, strict=True)]
+            spent = [budget.count_tokens(len(ids), len(reply)) for (_, ids), reply in zip(batch, replies, strict=True)]
         except Exception as error:  # out of memory, or whatever else a model's own code raises
             why = f"the model failed on a batch of {len(batch)}: {type(error).__name__}: {first_line(error)}"[:300]
             yield from ((key, Outcome((), "failed", why)) for key, _ in batch)
             return
         finally:
             for reserved, used in zip(most, spent, strict=True):
-                account.settle(reserved, used)
+                budget.settle(reserved, used)
         for (key, _), reply in zip(batch, replies, strict=True):
             text = self._tokenizer.decode(reply, skip_special_tokens=True, clean_up_tokenization_spaces=False)
             yield key, LocalReply(text, not np.isin(reply[-1], self._eos))
@@ -175,5 +176,5 @@ class LocalModel:
 def _fingerprint(folder: Path) -> str:
     """A hash of the names, sizes and times of a folder's files: another model in its place is another critic."""
     files = sorted(f for f in folder.rglob("*") if f.is_file())
-    said = [f"{f.relative_to(folder)} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files]
-    return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
+    entries = [f"{f.relative_to(folder)} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files]
+    return hashlib.sha256("\n".join(entries).encode()).hexdigest()[:16]

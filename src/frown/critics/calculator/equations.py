@@ -1,4 +1,4 @@
-r"""Finding equations in worked solutions, and whether they hold.
+r"""Find the equations in worked solutions and check whether they hold.
 
 Read are GSM8K's calculator annotations (`<<48/2=24>>`; Cobbe et al. 2021, arXiv 2110.14168) and equations in running
 text: `5 apples x $2 = $10`, `a = b = c`, `20% of 50 = 10`, simple LaTeX. A side that cannot be read for certain (a
@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from frown.critics.arithmetic import Item, Number, Reading, value
-from frown.critics.notation import ENDS, Piece, Token, pieces_of, tokens_of
+from frown.critics.calculator.arithmetic import Interpretation, Item, Number, evaluate
+from frown.critics.calculator.notation import ENDS, Piece, Token, to_pieces, tokenise
 
 _ANNOTATION = re.compile(r"<<([^<>\n]*)>>")
 _UNITS: dict[str, tuple[str, str]] = {
@@ -75,16 +75,16 @@ class _Segment(NamedTuple):
     """Whether it is one expression and nothing else."""
 
 
-def checks(text: str) -> list[Check]:
-    """The equations of a text that can be judged, those of annotations first, each once. Linear in its length."""
-    found = [c for annotation in _ANNOTATION.findall(text) for c in _in_prose(annotation)]
-    found += _in_prose(_ANNOTATION.sub("", text))
-    return list(dict.fromkeys(found))
+def check_equations(text: str) -> list[Check]:
+    """Check the equations of a text that can be judged, those of annotations first, each once. Linear in its length."""
+    checks = [c for annotation in _ANNOTATION.findall(text) for c in _check_prose(annotation)]
+    checks += _check_prose(_ANNOTATION.sub("", text))
+    return list(dict.fromkeys(checks))
 
 
-def _in_prose(text: str) -> Iterator[Check]:
-    for chain in _chains(_segments(tokens_of(text))):
-        yield from _judged(chain)
+def _check_prose(text: str) -> Iterator[Check]:
+    for chain in _chains(_segments(tokenise(text))):
+        yield from _check_chain(chain)
 
 
 def _segments(tokens: Sequence[Token]) -> Iterator[_Segment]:
@@ -92,7 +92,7 @@ def _segments(tokens: Sequence[Token]) -> Iterator[_Segment]:
     for at in range(len(tokens) + 1):
         kind = tokens[at].kind if at < len(tokens) else "relation"
         if kind in ("equal", "relation"):
-            pieces = pieces_of(tokens[begin:at])
+            pieces = to_pieces(tokens[begin:at])
             head, whole = _head(pieces)
             yield _Segment(follows, head, _tail(pieces), whole)
             begin, follows = at + 1, kind == "equal"
@@ -152,13 +152,13 @@ def _side(items: Sequence[Piece], beside: Sequence[Piece]) -> _Side | None:
     if len(expression) == 2 and expression[0] in ("+", "-") and isinstance(number := expression[1], Number):
         signed = -number.value if expression[0] == "-" else number.value
         expression = (number._replace(value=signed, text=f"{expression[0]}{number.text}"),)
-    if value(expression) is None:
+    if evaluate(expression) is None:
         return None
     near = [n.units for n in beside if isinstance(n, Number) and len(n.units) < 3]
     return _Side(expression, tuple(itertools.chain(*near)))
 
 
-def _judged(chain: Sequence[_Side | None]) -> Iterator[Check]:
+def _check_chain(chain: Sequence[_Side | None]) -> Iterator[Check]:
     """The members of `a = b = c` against each other, up to the first that is wrong: what follows rests on it."""
     computed: _Side | None = None
     """What the last member goes back to, where it is known to be that: 1/4 = 0.25 = 25%."""
@@ -170,11 +170,11 @@ def _judged(chain: Sequence[_Side | None]) -> Iterator[Check]:
             continue
         if len(left.items) > 1:
             computed, earlier = left, computed or earlier
-        elif value(left.items) == value(right.items):
+        elif evaluate(left.items) == evaluate(right.items):
             continue
-        check = _compared(computed, right, left) if computed else None
+        check = _compare(computed, right, left) if computed else None
         if check and not check.right and earlier:
-            before = _compared(earlier, right, left)
+            before = _compare(earlier, right, left)
             check = before if before and before.right else check
         if check is None:
             computed, earlier = None, computed
@@ -184,7 +184,7 @@ def _judged(chain: Sequence[_Side | None]) -> Iterator[Check]:
             return
 
 
-def _compared(computed: _Side, result: _Side, between: _Side) -> Check | None:
+def _compare(computed: _Side, result: _Side, between: _Side) -> Check | None:
     """None where the sides differ, but may be meant in a way that is not read here.
 
     `between`: the member of the chain just before the result, whose units tell.
@@ -192,31 +192,32 @@ def _compared(computed: _Side, result: _Side, between: _Side) -> Check | None:
     percent = _has_percent(computed.items) and len(result.items) == 1 and _has_percent(result.items)
     rounded = len(result.items) > 1 and any(isinstance(i, Number) and i.decimals for i in result.items)
     near = False
-    for ours, theirs in itertools.product(_readings(computed.items, computed=True), _readings(result.items)):
-        a, b = value(computed.items, ours), value(result.items, theirs)
+    readings = itertools.product(_interpretations(computed.items, computed=True), _interpretations(result.items))
+    for of_computed, of_result in readings:
+        a, b = evaluate(computed.items, of_computed), evaluate(result.items, of_result)
         if a is None or b is None:
             return None
-        rounding = _rounding(result.items, theirs)
+        rounding = _rounding_error(result.items, of_result)
         if abs(a - b) <= rounding:
-            shown = a * 100 if percent and ours.percent else a
-            return Check(_as_read(computed.items, ours), shown, percent, result.items, True)
+            shown = a * 100 if percent and of_computed.percent else a
+            return Check(_without_scales(computed.items, of_computed), shown, percent, result.items, True)
         # Cut off and not rounded (50 / 3 = 16, and 2 are left), or rounded on the way (100 / 3 * 2 = 33.33 * 2).
         near |= abs(a - b) < 2 * rounding or (rounded and abs(a - b) < abs(a) / 100)
     for most in (1, 3):  # 12 * 2 = 24 + 5 = 29 goes on from 24; 1 - 2/3 = 1/3 of the 30
         if len(result.items) > most:
             begun = _side(result.items[:most], [])
-            check = _compared(computed, begun, between) if begun else None
+            check = _compare(computed, begun, between) if begun else None
             if check and check.right:
                 return check
-    exact = value(computed.items)
+    exact = evaluate(computed.items)
     if exact is None or near or _ambiguous(computed.items) or _ambiguous(result.items):
         return None
-    if _converts(exact, value(result.items), _Side(computed.items, (*computed.beside, *_units(between))), result):
+    if _converts(exact, evaluate(result.items), _Side(computed.items, (*computed.beside, *_units(between))), result):
         return None
     return Check(computed.items, exact * 100 if percent else exact, percent, result.items, False)
 
 
-def _readings(items: Sequence[Item], *, computed: bool = False) -> list[Reading]:
+def _interpretations(items: Sequence[Item], *, computed: bool = False) -> list[Interpretation]:
     """How an expression may be read, at its word first."""
     numbers = [i for i in items if isinstance(i, Number)]
     percent = [n for n in numbers if n.percent]
@@ -224,24 +225,24 @@ def _readings(items: Sequence[Item], *, computed: bool = False) -> list[Reading]
     counts = not computed or ("*" not in items and "/" not in items) or all(n.value == 100 for n in percent)
     percents = (True, False) if percent and counts else (True,)
     scales = (True, False) if any(n.scale > 1 for n in numbers) else (True,)
-    return [Reading(*r) for r in itertools.product(percents, scales)]
+    return [Interpretation(*r) for r in itertools.product(percents, scales)]
 
 
-def _as_read(items: Sequence[Item], reading: Reading) -> tuple[Item, ...]:
+def _without_scales(items: Sequence[Item], interpretation: Interpretation) -> tuple[Item, ...]:
     """The items without the scale words that do not count."""
-    return tuple(i._replace(scale=1) if isinstance(i, Number) and not reading.scale else i for i in items)
+    return tuple(i._replace(scale=1) if isinstance(i, Number) and not interpretation.scale else i for i in items)
 
 
 def _has_percent(items: Sequence[Item]) -> bool:
     return any(isinstance(i, Number) and i.percent for i in items)
 
 
-def _rounding(items: Sequence[Item], reading: Reading) -> Fraction:
+def _rounding_error(items: Sequence[Item], interpretation: Interpretation) -> Fraction:
     """How far a result may lie from the exact value: half of its last digit; 0 for a fraction or an expression."""
     if len(items) > 1 or not isinstance(number := items[0], Number):
         return Fraction(0)
     last = Fraction(1, 10**number.decimals)
-    return last / 2 * reading.unit(number) if (number.value / last).denominator == 1 else Fraction(0)
+    return last / 2 * interpretation.unit(number) if (number.value / last).denominator == 1 else Fraction(0)
 
 
 def _ambiguous(items: Sequence[Item]) -> bool:
@@ -253,7 +254,7 @@ def _ambiguous(items: Sequence[Item]) -> bool:
         return True  # 150 minutes / 5 minutes/100 meters
     if not _has_percent(items):
         return False
-    a, b = value(items), value(items, Reading(percent=False))
+    a, b = evaluate(items), evaluate(items, Interpretation(percent=False))
     return not a or b is None or b / a not in (100, 10_000)
 
 

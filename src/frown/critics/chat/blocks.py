@@ -22,14 +22,14 @@ class Blocks(NamedTuple):
     shown: list[str]
 
 
-def blocks(named: Sequence[tuple[str, str]]) -> Blocks:
-    """Each text, made harmless and stripped, in a block that says its name."""
-    held = [(name, harmless(text).strip()) for name, text in named]
-    mark = hashlib.sha256(json.dumps(held).encode()).hexdigest()[:12]
-    return Blocks(mark, [f"[{mark} begin {name}]\n{text}\n[{mark} end]" for name, text in held])
+def delimit(named: Sequence[tuple[str, str]]) -> Blocks:
+    """Put each text, sanitised and stripped, in a block that says its name."""
+    sanitised = [(name, sanitise(text).strip()) for name, text in named]
+    mark = hashlib.sha256(json.dumps(sanitised).encode()).hexdigest()[:12]
+    return Blocks(mark, [f"[{mark} begin {name}]\n{text}\n[{mark} end]" for name, text in sanitised])
 
 
-def harmless(text: str) -> str:
-    """A text that can be sent (lone surrogates become question marks) and that no chat template's tokenizer takes for
-    the end of a turn: a space goes into what looks like a control token."""
+def sanitise(text: str) -> str:
+    """Make a text safe to send: lone surrogates become question marks, and a space goes into what a chat template's
+    tokenizer could take for a control token, the end of a turn among them."""
     return _CONTROL.sub(r"\g<0> ", text.encode("utf-8", "replace").decode())

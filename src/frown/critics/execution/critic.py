@@ -1,26 +1,4 @@
-"""A critic that runs the program in an answer against the task's tests: named `unsafe_subprocess` in settings.
-
-A candidate runs in a process of its own, in an empty folder that is removed afterwards, in a session of its own that is
-killed as a whole, with no inherited environment, in Python's isolated mode, with limits on time, memory, the size of
-what it writes, and no further process or thread. As root it runs as the user `nobody`.
-
-**The limits are not a sandbox.** They stop accidents: endless loops, memory and fork bombs, floods of output. They do
-NOT stop a program from
-
-- using the network;
-- reading every file that the user may read (as root: every file at all, where Python itself lies in a private folder);
-- reading the environment of frown itself, keys and all, through /proc (an ordinary user's processes are open to each
-  other; as root this one is closed);
-- writing wherever the user may write: other people's files, /tmp, shared memory; or many small files, until the disk or
-  its count of files is full;
-- sending signals to the user's other processes, frown among them (as root: to other candidates alone);
-- fooling its tests: the tests run in the candidate's own process, which can find the report and forge it, or hand out
-  objects that are equal to everything. That a program prints "passed", or exits early, does not fool them;
-- taking the processor away from others for as long as its time lasts, or reading clocks, hardware and kernel state;
-- using a bug in Python, the kernel or the hardware.
-
-Run code that you do not trust in a container or virtual machine without network, secrets or data of value.
-"""
+"""A critic that runs the program in an answer against the tests of its task. See the package: it is no sandbox."""
 
 from __future__ import annotations
 
@@ -32,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from frown.critics.base import Comment, Request, Review
-from frown.critics.confined import Limits, Ran, Told, hold, run
+from frown.critics.execution.process import CaseResult, Limits, ProcessResult, check_limits, run_program
 from frown.errors import FrownError, first_line
 
 MOST_CASES = 2
@@ -45,8 +23,8 @@ _FOLDERS = re.compile(r"(?<![\w.~:/])(?:/[^\s/'\"()<>:,]+)+/(?=[^\s/'\"()<>:,])"
 """The folders of a path: a name is as good, and says nothing about this machine."""
 
 
-class Finding(NamedTuple):
-    """What came of running a program."""
+class Diagnosis(NamedTuple):
+    """The outcome of running a program: right or not, and the comment."""
 
     right: bool
     text: str
@@ -77,7 +55,7 @@ class ExecutionCritic:
         if workers < 1:
             raise FrownError(f"workers of the critic unsafe_subprocess: {workers}; give 1 or more")
         self._limits, self._workers = limits or Limits(), workers
-        hold(self._limits)
+        check_limits(self._limits)
 
     def review(self, requests: Sequence[Request]) -> list[Review]:
         """A review of each answer; lost where its task has no tests that can be run, or no process can be started."""
@@ -92,24 +70,24 @@ class ExecutionCritic:
         if not request.asked:
             return Review()
         tests: Any = request.task.data.get("tests")
-        if (why := _unfit(tests)) is not None:
-            return Review(lost=f"task {request.task.id}: {why}")
-        code, start = program(request.text)
+        if (reason := _invalid_tests(tests)) is not None:
+            return Review(lost=f"task {request.task.id}: {reason}")
+        code, start = extract_program(request.text)
 
-        def ran(**how: Any) -> Ran:
+        def run_once(**kwargs: Any) -> ProcessResult:
             if stop.is_set():
                 raise OSError("interrupted")
-            return run(code, self._limits, **how)
+            return run_program(code, self._limits, **kwargs)
 
         try:
-            found = _by_asserts(ran, tests) if isinstance(tests[0], str) else _by_cases(ran, tests)
+            diagnosis = _run_asserts(run_once, tests) if isinstance(tests[0], str) else _run_cases(run_once, tests)
         except OSError as error:
             return Review(lost=f"task {request.task.id}: the program cannot be run: {first_line(error)}")
-        step = None if found.line is None else _step_at(request, start + _offset(code, found.line))
-        return Review((Comment(step if step in request.asked else None, found.right, found.text),))
+        step = None if diagnosis.line is None else _step_at(request, start + _offset(code, diagnosis.line))
+        return Review((Comment(step if step in request.asked else None, diagnosis.right, diagnosis.text),))
 
 
-def program(text: str) -> tuple[str, int]:
+def extract_program(text: str) -> tuple[str, int]:
     """The program in an answer, and where in the text it begins.
 
     The last fenced block marked as Python, one that is cut off included; the whole text where there is none.
@@ -118,7 +96,7 @@ def program(text: str) -> tuple[str, int]:
     return (blocks[-1][1], blocks[-1].start(1)) if blocks else (text, 0)
 
 
-def _unfit(tests: object) -> str | None:
+def _invalid_tests(tests: object) -> str | None:
     """Why these are no tests; None where they are."""
     if not isinstance(tests, list | tuple) or not tests:
         return 'data["tests"] holds no tests'
@@ -134,53 +112,53 @@ def _unfit(tests: object) -> str | None:
     return 'data["tests"] holds neither assert lines alone nor pairs (standard input, standard output) alone'
 
 
-def _by_asserts(run: Callable[..., Ran], tests: Sequence[str]) -> Finding:
-    ran = run(asserts=tests)
-    told = {each.test: each for each in ran.told}
-    if None not in told or told[None].error:
-        return _fault("The program", ran, told.get(None), "ends before its tests,")
-    wrong: list[tuple[int, str]] = []
+def _run_asserts(run_once: Callable[..., ProcessResult], tests: Sequence[str]) -> Diagnosis:
+    process = run_once(asserts=tests)
+    results = {result.test: result for result in process.results}
+    if None not in results or results[None].error:
+        return _failed_run("The program", process, results.get(None), "ends before its tests,")
+    failures: list[tuple[int, str]] = []
     for i, test in enumerate(tests):
-        call, each = _call(test), told.get(i)
+        call, result = _call(test), results.get(i)
         subject = f"`{_short(call or test)}`"
-        if each is None or each.error:
-            return _fault(subject, ran, each, "ends the program,")
-        if not each.passed:
-            values = f"gives {_short(each.got)}; expected is {_short(each.expected)}."
-            wrong.append((len(test), f"{subject} {values if call else 'does not hold.'}"))
-    return _summary(wrong, len(tests))
+        if result is None or result.error:
+            return _failed_run(subject, process, result, "ends the program,")
+        if not result.passed:
+            values = f"gives {_short(result.got)}; expected is {_short(result.expected)}."
+            failures.append((len(test), f"{subject} {values if call else 'does not hold.'}"))
+    return _summary(failures, len(tests))
 
 
-def _by_cases(run: Callable[..., Ran], tests: Sequence[Sequence[str]]) -> Finding:
-    wrong: list[tuple[int, str]] = []
-    for given, expected in tests:
-        ran = run(stdin=given)
-        subject = f"With the input\n{_short(given)}\nthe program" if given.strip() else "The program"
-        if ran.told or ran.status:
-            return _fault(subject, ran, next(iter(ran.told), None), "ends")
-        if _lines(ran.output) != _lines(expected):
-            shown = [_short("\n".join(_lines(text))) or "(nothing)" for text in (ran.output, expected)]
+def _run_cases(run_once: Callable[..., ProcessResult], tests: Sequence[Sequence[str]]) -> Diagnosis:
+    failures: list[tuple[int, str]] = []
+    for stdin, expected in tests:
+        process = run_once(stdin=stdin)
+        subject = f"With the input\n{_short(stdin)}\nthe program" if stdin.strip() else "The program"
+        if process.results or process.status:
+            return _failed_run(subject, process, next(iter(process.results), None), "ends")
+        if _lines(process.output) != _lines(expected):
+            shown = [_short("\n".join(_lines(text))) or "(nothing)" for text in (process.output, expected)]
             text = f"{subject} prints\n{shown[0]}\nexpected is\n{shown[1]}"
-            wrong.append((len(given) + len(expected), text))
-    return _summary(wrong, len(tests))
+            failures.append((len(stdin) + len(expected), text))
+    return _summary(failures, len(tests))
 
 
-def _fault(subject: str, ran: Ran, told: Told | None, ends: str) -> Finding:
+def _failed_run(subject: str, process: ProcessResult, result: CaseResult | None, ends: str) -> Diagnosis:
     """A run that ended with an error, at a limit, or before its tests were through: then `ends` says so."""
-    error = told.error if told else None
+    error = result.error if result else None
     if error is None:
-        return Finding(False, f"{subject} {ran.why or f'{ends} with exit status {ran.status}'}.")
+        return Diagnosis(False, f"{subject} {process.ended_by or f'{ends} with exit status {process.status}'}.")
     message = _short(_FOLDERS.sub("", " ".join(error.message.split())))
     place = f" at line {error.line}" if error.line else ""
-    return Finding(False, f"{subject} ends with {error.type}{place}{': ' * bool(message)}{message}.", error.line)
+    return Diagnosis(False, f"{subject} ends with {error.type}{place}{': ' * bool(message)}{message}.", error.line)
 
 
-def _summary(wrong: Sequence[tuple[int, str]], count: int) -> Finding:
+def _summary(failures: Sequence[tuple[int, str]], count: int) -> Diagnosis:
     """The shortest of the failing tests."""
-    if not wrong:
-        return Finding(True, f"All {count} tests pass." if count > 1 else "The test passes.")
-    told = [text for _, text in sorted(wrong, key=lambda each: each[0])[:MOST_CASES]]
-    return Finding(False, "\n".join([f"{len(wrong)} of {count} tests fail{'s' * (len(wrong) == 1)}.", *told]))
+    if not failures:
+        return Diagnosis(True, f"All {count} tests pass." if count > 1 else "The test passes.")
+    shown = [text for _, text in sorted(failures, key=lambda each: each[0])[:MOST_CASES]]
+    return Diagnosis(False, "\n".join([f"{len(failures)} of {count} tests fail{'s' * (len(failures) == 1)}.", *shown]))
 
 
 def _call(test: str) -> str | None:

@@ -1,6 +1,6 @@
-"""What happens in the process of a candidate: limits first, then its code, then its tests. Standard library alone.
+"""The process of a candidate: limits first, then its code, then its tests. Standard library alone.
 
-Run by path (`python -I confined_child.py PAYLOAD REPORT`, two inherited file descriptors), so that nothing of frown is
+Run by path (`python -I child.py PAYLOAD REPORT`, two inherited file descriptors), so that nothing of frown is
 in a candidate's reach. The report is one JSON object a line, each with the token of the payload: what a candidate
 prints is no report.
 """
@@ -76,7 +76,7 @@ def main(payload_fd: int, report_fd: int) -> int:
 
 
 def _check(line: str, namespace: dict[str, Any]) -> dict[str, Any]:
-    """Run an assert line; of a comparison `a == b` both values are told."""
+    """Run an assert line; of a comparison `a == b` both values are reported."""
     tree = ast.parse(line)
     test = tree.body[0].test if len(tree.body) == 1 and isinstance(tree.body[0], ast.Assert) else None
     if isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq):
@@ -84,7 +84,7 @@ def _check(line: str, namespace: dict[str, Any]) -> dict[str, Any]:
             eval(compile(ast.Expression(side), "<test>", "eval", dont_inherit=True), namespace)
             for side in (test.left, *test.comparators)
         )
-        return {"passed": bool(got == expected), "got": _shown(got), "expected": _shown(expected)}
+        return {"passed": bool(got == expected), "got": _repr_of(got), "expected": _repr_of(expected)}
     try:
         exec(compile(tree, "<test>", "exec", dont_inherit=True), namespace)
     except AssertionError as error:
@@ -94,7 +94,7 @@ def _check(line: str, namespace: dict[str, Any]) -> dict[str, Any]:
     return {"passed": True}
 
 
-def _shown(value: object) -> str:
+def _repr_of(value: object) -> str:
     try:
         return repr(value)[: LONGEST + 1]
     except Exception as error:
@@ -115,19 +115,19 @@ def _line(error: BaseException) -> int | None:
     """The line of the answer where it happened: the innermost that is the answer's own."""
     if isinstance(error, SyntaxError) and error.filename == ANSWER:
         return error.lineno
-    found, trace = None, error.__traceback__
+    line_number, trace = None, error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == ANSWER:
-            found = trace.tb_lineno
+            line_number = trace.tb_lineno
         trace = trace.tb_next
-    return found
+    return line_number
 
 
 def _limit(cpu_seconds: float, wall_seconds: float, memory_bytes: int, file_bytes: int) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # Python ignores it
     signal.alarm(math.ceil(wall_seconds) + 2)  # the parent that should end this process may itself be gone
     seconds = math.ceil(cpu_seconds)
-    for what, soft, hard in (
+    for limit, soft, hard in (
         (resource.RLIMIT_CPU, seconds, seconds + 1),
         (resource.RLIMIT_FSIZE, file_bytes, file_bytes),
         (resource.RLIMIT_NPROC, 0, 0),  # no process and no thread beside this one
@@ -135,8 +135,10 @@ def _limit(cpu_seconds: float, wall_seconds: float, memory_bytes: int, file_byte
         (resource.RLIMIT_CORE, 0, 0),
         (resource.RLIMIT_AS, memory_bytes + len(_BALLAST), memory_bytes + len(_BALLAST)),
     ):
-        most = resource.getrlimit(what)[1]
-        resource.setrlimit(what, (soft, hard) if most == resource.RLIM_INFINITY else (min(soft, most), min(hard, most)))
+        ceiling = resource.getrlimit(limit)[1]
+        if ceiling != resource.RLIM_INFINITY:
+            soft, hard = min(soft, ceiling), min(hard, ceiling)
+        resource.setrlimit(limit, (soft, hard))
 
 
 def _become_nobody() -> None:

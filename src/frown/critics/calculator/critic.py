@@ -1,13 +1,13 @@
-"""A critic of arithmetic: it works out every equation in a written-out step, exactly, and says what is right there."""
+"""A critic of arithmetic: it evaluates every equation in a written-out step exactly and gives the right results."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
 
-from frown.critics.arithmetic import SCALES, Item, Number
 from frown.critics.base import Comment, Request, Review
-from frown.critics.equations import Check, checks
+from frown.critics.calculator.arithmetic import SCALES, Item, Number
+from frown.critics.calculator.equations import Check, check_equations
 
 LONGEST = 100_000
 """Characters of steps that one request may ask about."""
@@ -32,17 +32,17 @@ class CalculatorCritic:
 def _review(request: Request) -> Review:
     if sum(len(request.steps[i]) for i in request.asked) > LONGEST:
         return Review(lost=f"the calculator reads no more than {LONGEST:,} characters of an answer")
-    found = ((i, checks(request.steps[i])) for i in request.asked)
-    return Review(tuple(_comment(i, each) for i, each in found if each))
+    by_step = ((i, check_equations(request.steps[i])) for i in request.asked)
+    return Review(tuple(_comment(i, each) for i, each in by_step if each))
 
 
-def _comment(step: int, found: Sequence[Check]) -> Comment:
-    wrong = [c for c in found if not c.right]
+def _comment(step: int, checks: Sequence[Check]) -> Comment:
+    wrong = [c for c in checks if not c.right]
     if not wrong:
-        return Comment(step, True, _say(found))
+        return Comment(step, True, _text(checks))
     # A wrong result that another equation goes on from would be quoted by that one's correction.
     clean = [c for c in wrong if not any(_uses(c, other) for other in wrong if other.expression != c.expression)]
-    return Comment(step, False, _say(clean or wrong[:1]))
+    return Comment(step, False, _text(clean or wrong[:1]))
 
 
 def _uses(check: Check, other: Check) -> bool:
@@ -50,9 +50,9 @@ def _uses(check: Check, other: Check) -> bool:
     return any(isinstance(i, Number) and i.value in results for i in check.expression)
 
 
-def _say(found: Sequence[Check]) -> str:
+def _text(checks: Sequence[Check]) -> str:
     """What the expressions equal, each once."""
-    return " ".join(dict.fromkeys(f"{_expression(c.expression)} is {_amount(c)}." for c in found))
+    return " ".join(dict.fromkeys(f"{_expression(c.expression)} is {_amount(c)}." for c in checks))
 
 
 def _expression(items: Sequence[Item]) -> str:

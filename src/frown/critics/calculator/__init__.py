@@ -1,0 +1,1 @@
+"""The calculator: a critic that checks the arithmetic of a step exactly."""

@@ -1,0 +1,1 @@
+"""Chats with a language model, budgeted and cached: what model critics and model partners share."""

@@ -1,0 +1,1 @@
+"""A language model as a critic, behind an endpoint or on this machine."""
