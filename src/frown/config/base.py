@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, TypeVar
 
@@ -15,6 +16,13 @@ class Config(BaseModel):
     """Base of all: frozen, unknown keys forbidden, the docstring under a field is its help."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True)
+class NestedKeys:
+    """Marks a table that is kept as it was written: nested keys of another configuration, which checks them later."""
+
+    kind: type[Config]
 
 
 class Variant(Config):
@@ -48,6 +56,14 @@ class Variant(Config):
 VariantT = TypeVar("VariantT", bound=Variant)
 
 
+def class_named(union: type[VariantT], value: Any) -> type[VariantT] | None:
+    """The class of the member that a table, the bare name of a type, or a member itself names; None for no such."""
+    if isinstance(value, union):
+        return type(value)
+    name = value.get("type") if isinstance(value, Mapping) else value
+    return union.members().get(name) if isinstance(name, str) else None
+
+
 def member_of(union: type[VariantT], value: Any) -> Any:
     """A given table, or the bare name of a type, as the member of a union that it names.
 
@@ -60,10 +76,10 @@ def member_of(union: type[VariantT], value: Any) -> Any:
         return value
     if isinstance(value, str):
         value = {"type": value}
-    members = union.members()
-    name = value.get("type") if isinstance(value, Mapping) else None
-    if not isinstance(name, str):
-        raise ValueError(f"give its type: one of {', '.join(members)}")
-    if name not in members:
+    member = class_named(union, value)
+    if member is None:
+        name, members = value.get("type") if isinstance(value, Mapping) else None, union.members()
+        if not isinstance(name, str):
+            raise ValueError(f"give its type: one of {', '.join(members)}")
         raise ValueError(f"there is no type {name!r}{nearest(name, members)}")
-    return members[name].model_validate(value)
+    return member.model_validate(value)

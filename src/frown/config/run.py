@@ -17,7 +17,7 @@ from pydantic import (
 
 from frown.config import defaults
 from frown.config.affect import AffectConfig
-from frown.config.base import Config, member_of
+from frown.config.base import Config, class_named, member_of
 from frown.config.critic import CriticConfig
 from frown.config.distributed import DistributedConfig
 from frown.config.evaluation import EvalConfig
@@ -92,11 +92,11 @@ class RunConfig(Config):
         if not isinstance(values, Mapping):
             return handler(values)
         given = {k: v.model_dump(exclude_unset=True) if _is_section(k, v) else v for k, v in values.items()}
-        method = member_of(Method, given.get("method", "sdpo"))
-        recommended = {"method": method, **method.settings}
+        method = given.get("method", "sdpo")
+        recommended = getattr(class_named(Method, method), "settings", {})
         model = given.get("model")
         by_size = defaults.chosen(model if isinstance(model, Mapping) else {})
-        named = set(flat(given)) | set(flat(method.settings))
+        named = set(flat(given)) | set(flat(recommended))
         config = handler(merge(merge(by_size, recommended), given | {"method": method}))
         config._chosen = tuple(f"{key} = {value:g}" for key, value in flat(by_size).items() if key not in named)
         return config
