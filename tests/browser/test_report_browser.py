@@ -29,7 +29,8 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     """A page of each kind, of runs that are made here."""
-    from frown.comparison.cells import begin, run_all, summary
+    from frown.comparison.cells import begin, summary
+    from frown.comparison.workers import run_all
     from frown.config import RunConfig, load
     from frown.inspect.evaluate import assess, settings
     from frown.inspect.probe import probe

@@ -46,7 +46,7 @@ def chosen(model: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def fitting(scale: Scale, *, lora: bool) -> dict[str, dict[str, Any]]:
-    """The settings that fit models of a size, as nested keys of a run; `lora`: adapters are trained, not all weights."""
+    """The settings that fit models of a size, as nested keys of a run; `lora`: only adapters are trained."""
     lr = scale.lora_lr if lora else scale.lr
     return {"optimiser": {"lr": lr}, "sampling": {"max_new_tokens": scale.max_new_tokens}}
 

@@ -24,6 +24,20 @@ SIMPLE = {bool: "true or false", int: "whole number", float: "number", str: "tex
 
 
 @dataclass(frozen=True)
+class OtherDefault:
+    """A default that holds under a condition."""
+
+    value: str
+    """As it is written in TOML."""
+    when: str
+    """The setting under which it holds, as it is written in TOML."""
+    type: str = ""
+    """The type of the setting's own table that has this default."""
+    recommended_by: str = ""
+    """The method that recommends it."""
+
+
+@dataclass(frozen=True)
 class Setting:
     """One key of a configuration, or the table that other keys lie in."""
 
@@ -38,8 +52,8 @@ class Setting:
     """The sentences about it."""
     of: tuple[str, ...] = ()
     """Types of its table that have it; empty where the table has no type."""
-    others: tuple[tuple[str, str], ...] = ()
-    """Other defaults, as (when, value): those of other types of its table, those that a method recommends."""
+    others: tuple[OtherDefault, ...] = ()
+    """Defaults of other types of its table, and those that a method recommends."""
 
     @property
     def is_table(self) -> bool:
@@ -50,7 +64,7 @@ class Setting:
 def settings(kind: type[Config]) -> list[Setting]:
     """All settings of a configuration, in the order of the models, a table before its keys."""
     each = list(_settings(kind, ""))
-    recommended = {} if _union_of(kind) is None else _recommended(kind)
+    recommended = _recommended(kind)
     by_size = _by_size() if "sampling.max_new_tokens" in {s.key for s in each} else {}
     out = []
     for one in each:
@@ -120,29 +134,28 @@ def _union(union: type[Variant], key: str, text: str, field: FieldInfo) -> Itera
                     merged[same] = replace(s, of=(type_,))
                     continue
                 known = merged[same]
-                other = () if s.default == known.default else ((f'{key}.type = "{type_}"', s.default),)
+                when = f"{key}.type = {toml(type_)}"
+                other = () if s.default == known.default else (OtherDefault(s.default, when, type=type_),)
                 merged[same] = replace(known, of=(*known.of, type_), others=known.others + other)
     yield from merged.values()
 
 
-def _union_of(kind: type[Config]) -> tuple[str, type[Variant]] | None:
-    """The first field of a configuration whose keys depend on its type, and its union."""
+def _unions(kind: type[Config]) -> Iterator[tuple[str, type[Variant]]]:
+    """The fields of a configuration whose keys depend on their type, each with its union."""
     for name, field in kind.model_fields.items():
         inner = _model(field.annotation)
         if inner is not None and issubclass(inner, Variant):
-            return name, inner
-    return None
+            yield name, inner
 
 
-def _recommended(kind: type[Config]) -> dict[str, list[tuple[str, str]]]:
-    """What the types of that field recommend for other sections, by dotted key."""
-    found = _union_of(kind)
-    out: dict[str, list[tuple[str, str]]] = {}
-    if found is not None:
-        name, union = found
+def _recommended(kind: type[Config]) -> dict[str, list[OtherDefault]]:
+    """What the members of its unions recommend for other sections, by dotted key."""
+    out: dict[str, list[OtherDefault]] = {}
+    for name, union in _unions(kind):
         for type_, member in union.members().items():
             for key, value in flat(getattr(member, "settings", {})).items():
-                out.setdefault(key, []).append((f'{name}.type = "{type_}"', toml(value)))
+                when = f"{name}.type = {toml(type_)}"
+                out.setdefault(key, []).append(OtherDefault(toml(value), when, recommended_by=type_))
     return out
 
 
