@@ -1,4 +1,4 @@
-"""The command line: one file a command, each of which imports what it needs when it runs. No help page imports torch."""
+"""The command line: one file a command, which imports what it needs when it runs. No help page imports torch."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ COMMANDS = {
     "config": config,
     "doctor": doctor,
 }
-"""Every command in the order of the help page, but for `recipe`, which is imported when it is asked for: it imports what
-other packages bring."""
+"""Every command in the order of the help page, but for `recipe`: it imports what other packages bring, and is imported
+when it is asked for."""
 
 for _place, (_name, _command) in enumerate(COMMANDS.items()):
     app.command(_command, name=_name, sort_key=_place)

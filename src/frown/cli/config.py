@@ -97,8 +97,8 @@ HEAD = """\
 
 Made by `frown config --markdown`; do not edit. `frown config PREFIX` prints the same in the terminal.
 
-A setting is given as `KEY=VALUE` on the command line, or in a TOML file (`--config FILE`); the word wins. What nobody gives
-is what the method recommends, else the default below. A default of none means that nothing is set.
+A setting is given as `KEY=VALUE` on the command line, or in a TOML file (`--config FILE`); the word wins. What nobody
+gives is what the method recommends, else the default below. A default of none means that nothing is set.
 """
 
 

@@ -23,7 +23,8 @@ class TaskFlags:
     model: Annotated[
         str | None,
         Parameter(
-            help="A Hugging Face causal-LM folder with a chat template, a folder of LoRA adapters, a hub name, or lab:NAME."
+            help="A Hugging Face causal-LM folder with a chat template, a folder of LoRA adapters, a hub name, or "
+            "lab:NAME."
         ),
     ] = None
     task: Annotated[str | None, Parameter(help="math, choice, exact, gym:NAME, lab:chains or lab:columns.")] = None

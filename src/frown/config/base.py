@@ -32,7 +32,7 @@ class Variant(Config):
     """
 
     type: str
-    """Which member of the union this is."""
+    """Which one; the other keys of the table depend on it."""
     group: ClassVar[str]
 
     @classmethod

@@ -72,7 +72,7 @@ class RunConfig(Config):
     keep_rollouts: bool = True
     """Write every training rollout with its signals, spans, feedback and advantages to the run directory."""
     track: tuple[Tracker, ...] = ()
-    """Who is told the metrics besides metrics.jsonl, each an extra of that name: pip install "frown[trackio]"."""
+    """Where metrics go besides metrics.jsonl. Each is an extra of that name: pip install "frown[trackio]"."""
 
     _chosen: tuple[str, ...] = PrivateAttr(())
 
