@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -16,6 +17,12 @@ class Config(BaseModel):
     """Base of all: frozen, unknown keys forbidden, the docstring under a field is its help."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+@cache
+def _installed(group: str) -> tuple[EntryPoint, ...]:
+    """The entry points of a group: looked for once, since that reads the metadata of every installed package."""
+    return tuple(entry_points(group=group))
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ class Variant(Config):
         An entry point of `group` is called like its type and names the class.
         """
         members: dict[str, AnyClass] = dict(cls.builtin())
-        for point in entry_points(group=cls.group):
+        for point in _installed(cls.group):
             if point.name not in members:
                 members[point.name] = point.load()
         return members

@@ -81,6 +81,10 @@ class RunConfig(Config):
         """The settings that nobody gave and that were chosen by what the model is, as "key = value"."""
         return self._chosen
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the settings are the same, given or chosen."""
+        return isinstance(other, RunConfig) and self.model_dump() == other.model_dump()
+
     @property
     def answers_per_step(self) -> int:
         """Answers sampled in one training step, those of prompts that are not chosen included."""
