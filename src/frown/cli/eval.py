@@ -58,22 +58,20 @@ def evaluate(
     from rich.console import Console
 
     from frown.cli.output import plain, print_json, print_summary, typed_command
-    from frown.inspect.evaluate import assess, settings
-    from frown.inspect.subjects import subjects
+    from frown.inspect.evaluate import evaluate as evaluate_model
     from frown.report.html import write_report
     from frown.report.live import PromptBar
     from frown.runtime.processes import refuse_several
 
     refuse_several("eval")
-    ours, theirs = subjects(model), subjects(against) if against is not None else []
     given = TaskFlags(None, flags.task, flags.data, flags.columns).overrides(data="task.test_data")
     given += [f"{key}={value}" for key, value in {"samples": k, "prompts": prompts}.items() if value is not None]
-    new_task = flags.task is not None or flags.data is not None
-    config = settings([*ours, *theirs], [*given, *overrides], new_task=new_task)
-
     console = Console(stderr=True)
     with PromptBar(console) as bar:
-        summary = assess(ours, theirs, config, out, command=typed_command(), watch=bar.update, say=bar.say)
+        summary = evaluate_model(
+            model, out, against=against, overrides=[*given, *overrides],
+            command=typed_command(), watch=bar.update, say=bar.say,
+        )  # fmt: skip
     page = write_report(out)
     if json_:
         print_json(summary, indent=2)

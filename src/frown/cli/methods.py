@@ -122,8 +122,8 @@ HEAD = """\
 
 Made by `frown methods --markdown`; do not edit. Each section is the docstring of the method's own file in
 `src/frown/methods/`, which holds its settings and its hooks and nothing else. `frown methods NAME` prints one with its
-settings; [config.md](config.md#method) has all of these. A method of your own is a class in a package of yours, named by
-an entry point of the group `frown.methods`.
+settings; [config.md](config.md#method) has all of these. A method of your own is a class in a package of yours, named
+by an entry point of the group `frown.methods`.
 
 | method | what it does | what it costs | what it brought |
 | --- | --- | --- | --- |

@@ -40,8 +40,8 @@ class EvaluationConfig(Config):
     """Answers to each prompt (the k of Avg@k)."""
     temperature: float = Field(1.0, gt=0)
     """Of the distribution that answers are drawn from."""
-    max_new_tokens: int = Field(96, ge=1)
-    """Most tokens of an answer."""
+    max_new_tokens: int = Field(512, ge=1)
+    """Most tokens of an answer. That of the run, or chosen by the model's size, where it is not given."""
     seed: int = Field(271_828, ge=0)
     """Of the sampler: the same for all models, so that they differ by what they know and not by the draw."""
     device: str = "auto"

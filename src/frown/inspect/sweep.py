@@ -19,7 +19,7 @@ from frown.signals.probe import Reads, fit
 
 
 class LayerScore(NamedTuple):
-    """How well a label can be read at one layer, on prompts that the probe has not seen."""
+    """How well a label can be read at one layer, on prompts that the probe was not fitted on."""
 
     layer: int
     depth: float
@@ -73,12 +73,12 @@ def layer_sweep(
     scores = []
     for layer, states in enumerate(hidden):
         reads = Reads(label, layer, layers, states.shape[1])
-        found = []
+        aurocs = []
         for trial in trials:
             probe = fit(states[train_rows], trial[~test], reads, units=units, l2=l2, seed=seed)
-            found.append(_auroc(probe.predict(states[test_rows]).numpy(), trial[test]))
+            aurocs.append(_auroc(probe.predict(states[test_rows]).numpy(), trial[test]))
         depth = reads.depth if layers else 0.0
-        scores.append(LayerScore(layer, depth, found[0], tuple(found[1:]), len(train_rows), len(test_rows)))
+        scores.append(LayerScore(layer, depth, aurocs[0], tuple(aurocs[1:]), len(train_rows), len(test_rows)))
     return scores
 
 
