@@ -22,14 +22,14 @@ LAB = Subject("lab:chains-0", 0, "lab:chains-0")
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A real run of one step with LoRA, and its config."""
-    from frown.training.run import execute
+    from frown.training.run import train
 
     pytest.importorskip("peft")
     folder = tmp_path_factory.mktemp("runs") / "arm" / "seed3"
     overrides = ["seed=3", "optimiser.steps=1", "optimiser.lr=0.01", "model.lora.rank=2", "eval.prompts=2"]
     overrides += ["eval.samples=2", "sampling.prompts_per_step=2", "sampling.responses_per_prompt=2"]
-    overrides += ["sampling.max_new_tokens=40", 'feedback.parts=["reference"]']
-    execute(load(RunConfig, None, overrides), folder)
+    overrides += ["sampling.max_new_tokens=40", "method=opsd"]
+    train(load(RunConfig, None, overrides), folder)
     return folder
 
 

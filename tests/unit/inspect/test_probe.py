@@ -17,7 +17,7 @@ from frown.inspect.probe import KINDS, advantage, headroom, judgement, localisat
 from frown.policy.policy import policy_of
 from frown.report.probe import example_text, probe_table, profile_table, sentences
 from frown.store.run_directory import RunDirectory
-from frown.training.run import execute
+from frown.training.run import train
 from frown.types import Rollout, Step, Task, Verdict
 from tiny import byte_model, gsm8k_rows, write_jsonl
 
@@ -199,9 +199,9 @@ def test_an_answer_is_drawn_token_by_token_for_each_kind(lab):
 
 def test_the_probe_sees_what_the_first_step_of_a_run_sees(lab, tmp_path):
     """All answers of an untrained model are wrong, so their mean advantage is the log-ratio that the loss saw."""
-    config = lab_config(lab, feedback={"parts": ["reference"]}, keep_rollouts=False)
+    config = lab_config(lab, method="opsd", keep_rollouts=False)
     seen = probe(config)["kinds"]["reference"]
-    execute(config, tmp_path / "run")
+    train(config, tmp_path / "run")
     lines = list(RunDirectory(tmp_path / "run").metrics())
     step = next(m for m in lines if "loss" in m)
     assert seen["advantage"]["wrong_answers"]["mean"] == pytest.approx(step["log_ratio"], abs=2e-6)
@@ -214,7 +214,7 @@ def test_a_probe_moves_no_weight_and_repeats(lab):
     from frown.inspect.probe import examine
     from frown.tasks.load import load_environment
 
-    config = lab_config(lab, objective={"distillation": 0.0})  # probed as distillation all the same
+    config = lab_config(lab, method="grpo")  # probed as distillation all the same
     policy, environment = policy_of(config), load_environment(config.task)
     before = {k: v.clone() for k, v in policy.model.state_dict().items()}
     first = examine(config, ["reference", "critique"], policy, environment, environment.critic)
