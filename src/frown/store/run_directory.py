@@ -49,8 +49,8 @@ _LOCK = ".lock"
 class RunDirectory:
     """One run's folder. Files appear whole or not at all."""
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
         self.hear: Callable[[Mapping[str, Any]], None] = lambda line: None
         """Who else is told each line of metrics."""
         self._since: float | None = None
