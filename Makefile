@@ -1,10 +1,10 @@
-# make demo | make test | make check | make bench | make venv: each creates .venv when it is missing.
+# make demo | make quick | make test | make check | make bench | make venv: each creates .venv when it is missing.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check bench docs format venv clean
+.PHONY: demo quick test check bench docs format venv clean
 
 venv: $(VENV)/.installed
 
@@ -16,11 +16,14 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: venv
 	$(BIN)/frown compare --preset demo --out runs/demo
 
+quick: venv
+	$(BIN)/python -m pytest -n 2 -m "unit and not slow"
+
 test: venv
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: venv
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache && $(BIN)/vulture
 
 bench: venv
 	$(BIN)/python -m benchmarks --draw docs/results/growth.svg

@@ -29,7 +29,7 @@ from frown.lab.text import CONTEXT_MARK
 from frown.learner.learner import Learner
 from frown.policy.load import Loaded, load
 from frown.policy.policy import policy_of
-from frown.training.evaluation import judge
+from frown.tasks.rollouts import judge
 from frown.training.loop import advantages, seed_of
 from frown.types import Task
 

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from frown.store.run_directory import ROW_GROUP, rollout_columns
+from frown.store import rollouts
 
 SIGNALS = ("surprisal", "entropy", "varentropy", "top_probability", "margin", "self_certainty")
 TEACHER = ("weight", "log_ratio", "teacher_entropy", "divergence")
@@ -31,20 +31,19 @@ GROUP, STEPS = 8, 25
 CHROMIUM = Path(os.environ.get("FROWN_CHROMIUM", "/usr/bin/chromium"))
 
 
-def make(folder: Path, rollouts: int, tokens: int, files: int) -> None:
+def make(folder: Path, count: int, tokens: int, files: int) -> None:
     """Write `files` training steps of rollouts; the prompts come again every 10 steps, as epochs of a data set."""
     (folder / "rollouts").mkdir(parents=True)
     rng = np.random.default_rng(0)
     vocabulary = pa.array([f" word{k}" for k in range(5000)])
-    schema = pa.schema({**rollout_columns(), **{f"signal_{s}": pa.list_(pa.float32()) for s in SIGNALS}})
+    schema = rollouts.schema(SIGNALS)
     for step in range(1, files + 1):
-        n = rollouts // files
+        n = count // files
         table = _table(schema, step, n, tokens, vocabulary, rng)
-        pq.write_table(
-            table, folder / "rollouts" / f"step={step:06d}.parquet", compression="zstd", row_group_size=ROW_GROUP
-        )
+        file = folder / "rollouts" / f"step={step:06d}.parquet"
+        pq.write_table(table, file, compression="zstd", row_group_size=rollouts.ROW_GROUP)
     size = sum(f.stat().st_size for f in (folder / "rollouts").iterdir())
-    print(f"{files} files, {rollouts // files * files} rollouts of {tokens} tokens, {size / 1e9:.2f} GB")
+    print(f"{files} files, {count // files * files} rollouts of {tokens} tokens, {size / 1e9:.2f} GB")
 
 
 def _table(
@@ -68,6 +67,7 @@ def _table(
         np.arange(0, n * STEPS + 1, STEPS, dtype=np.int32),
         pa.ListArray.from_arrays(np.arange(0, n * STEPS * 2 + 1, 2, dtype=np.int32), pairs.flatten()),
     )
+    part = {"kind": "critique", "text": "look at step 3", "steps": [2], "verdict": False, "attempt": False}
     spans = [
         [
             {"start": int(a), "end": int(a) + 2, "step": int(a) // length, "label": "doubt", "intensity": 0.9,
@@ -80,6 +80,12 @@ def _table(
         "task": tasks,
         "question": [f"What is the answer to question {t}? Think step by step and give it at the end." for t in tasks],
         "prompt": [f"<user>question {t}<assistant>" for t in tasks],
+        "task_messages": [json.dumps([{"role": "user", "content": f"Question {t}"}]) for t in tasks],
+        "task_answer": ["4"] * n,
+        "task_data": ["{}"] * n,
+        "context_ids": [[1, 2, 3]] * n,
+        "unread": [[]] * n,
+        "source": ["full"] * n,
         "group": np.arange(n) // GROUP,
         "policy_step": np.full(n, step),
         "text": texts,
@@ -98,7 +104,7 @@ def _table(
         "spans": spans,
         "tokens": pa.ListArray.from_arrays(np.arange(0, n * tokens + 1, tokens, dtype=np.int32), words),
         "teacher_prompt": [f"<user>question {t}\nA colleague says: look at step 3.<assistant>" for t in tasks],
-        "feedback": [[{"kind": "critique", "text": "look at step 3", "steps": [2]}]] * n,
+        "feedback": [[part]] * n,
         "signal_surprisal": lists(surprisal, pa.float32()),
         **{f"signal_{s}": lists(rng.random(n * tokens, np.float32), pa.float32()) for s in SIGNALS[1:]},
         **{s: lists(rng.standard_normal(n * tokens, np.float32), pa.float32()) for s in TEACHER},

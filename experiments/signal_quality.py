@@ -20,7 +20,7 @@ from frown.config import RunConfig, parse
 from frown.evals.signal_quality import signal_quality
 from frown.policy.policy import Policy, policy_of
 from frown.tasks.load import load_environment
-from frown.training.evaluation import judge
+from frown.tasks.rollouts import judge
 from frown.types import Rollout, Signals
 
 NAMES = (

@@ -1,6 +1,7 @@
 """What all tests share: one torch thread, and a marker for the lane that a test lies in."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,14 @@ TESTS = Path(__file__).parent
 
 
 def pytest_configure(config):
-    from hypothesis import settings
+    from hypothesis import HealthCheck, settings
 
-    settings.register_profile("frown", deadline=None)  # the first example pays for imports and compilation
+    # The first example pays for imports and compilation, and drawing examples is slow where the machine is.
+    settings.register_profile("frown", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("frown")
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # A shell has what it starts in the background ignore Ctrl-C, and so would all processes that tests start.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         import torch
     except ImportError:

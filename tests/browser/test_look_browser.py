@@ -11,15 +11,17 @@ import pytest
 
 from browser import opened, wait_until
 from frown.config import CompareConfig
-from frown.store.run_directory import RunDirectory, write_rollouts
+from frown.store.rollouts import write_rollouts
+from frown.store.run_directory import RunDirectory
+from frown.viewer.columns import GRAVITY
 from frown.viewer.file import write_file
 from frown.viewer.history import history
-from frown.viewer.index import GRAVITY, read_index
+from frown.viewer.index import read_index
 from frown.viewer.page import page as page_data
-from frown.viewer.page import read_row, token_values
+from frown.viewer.page import record_at, token_values
 from frown.viewer.scales import level, scale, span_of
 from frown.viewer.server import LookServer
-from look_runs import UNSEEN, conversation, hostile, row
+from look_runs import UNSEEN, conversation, hostile, record
 
 SETTINGS = {
     "baseline": "grpo",
@@ -32,9 +34,9 @@ SETTINGS = {
         "eval": {"every": 1, "prompts": 6, "samples": 4},
     },
     "arms": {
-        "grpo": {"objective": {"distillation": 0.0}},
-        "aimed": {"feedback": {"parts": ["critique"], "critique": {"ask": "doubt", "rollouts_per_step": 8}}},
-        "sdpo": {"feedback": {"parts": ["sibling"]}},
+        "grpo": {"method": "grpo"},
+        "aimed": {"method": {"type": "aimed", "answers_per_step": 8, "loss_on": "answer"}},
+        "sdpo": {"method": "sdpo"},
     },
 }
 
@@ -44,13 +46,13 @@ def run(tmp_path_factory):
     """A comparison of three arms, two steps each, with its report."""
     from frown.comparison.cells import begin, summary
     from frown.report.html import write_report
-    from frown.training.run import execute
+    from frown.training.run import train
 
     folder = tmp_path_factory.mktemp("look") / "demo"
     settings = CompareConfig.model_validate(SETTINGS)
     cells = begin(settings, folder)
     for cell in cells:
-        execute(cell.config, cell.path)
+        train(cell.config, cell.path)
     summary(settings, cells, folder, "frown compare")
     write_report(folder)
     return folder
@@ -83,9 +85,10 @@ def bad(tmp_path_factory):
 
 def test_a_run_keeps_what_the_viewer_shows(run, index):
     """Every rollout has its prompt; the answers of an evaluation are those that were graded, in their order."""
-    rows = [read_row(*index.place(i)) for i in range(len(index))]
-    assert all(r["prompt"].startswith("<bos>" + r["question"]) and r["length"] == len(r["tokens"]) for r in rows)
-    assert all(len(r["step_state"]) == len(r["step_right"]) for r in rows if r["step_right"])
+    records = [record_at(index, i) for i in range(len(index))]
+    assert all(r.prompt.startswith("<bos>" + r.rollout.task.question) and r.length == len(r.tokens) for r in records)
+    verdicts = [r.rollout.verdict for r in records]
+    assert all(len(v.step_state) == len(v.step_right) for v in verdicts if v.step_right)
     for n, label in enumerate(index.runs):
         for graded in RunDirectory(run / "runs" / label.arm / "seed0").evals("test"):
             kept = (index.run == n) & (index.split == index.splits.index("test")) & (index.step == graded.step)
@@ -124,7 +127,7 @@ def test_the_gravest_answer_is_first_and_its_tokens_have_their_colours(chromium,
         ready(page)
         i = int(index.order[0])
         assert state(page)["id"] == index.key(i)
-        values = token_values(read_row(*index.place(i)), int(index.length[i]))
+        values = token_values(record_at(index, i))
         names = list(page_data(index, i)["signals"])
         for k, name in enumerate(names[:9]):
             page.keyboard.press(str(k + 1))
@@ -439,9 +442,9 @@ def test_a_conversation_is_drawn_turn_by_turn(chromium, tmp_path, pictures, widt
 
 
 def test_a_grade_is_shown_as_a_reward(chromium, tmp_path):
-    rows = [row("a", right=None, score=s) for s in (0.46, 0.0, 1.0)]
+    records = [record("a", right=None, score=s) for s in (0.46, 0.0, 1.0)]
     (tmp_path / "rollouts").mkdir()
-    write_rollouts(tmp_path / "rollouts" / "step=000001.parquet", rows)
+    write_rollouts(tmp_path / "rollouts" / "step=000001.parquet", records)
     write_file(read_index(tmp_path), tmp_path / "look.html", 10)
     with opened(chromium, (tmp_path / "look.html").as_uri()) as page:
         wait_until(page, "document.querySelector('#answer') && document.querySelector('#panel .other')")

@@ -20,8 +20,8 @@ SETTINGS = {
         "eval": {"every": 1, "prompts": 8, "samples": 4},
     },
     "arms": {
-        "grpo": {"objective": {"distillation": 0.0}},
-        "aimed": {"feedback": {"parts": ["critique"], "critique": {"ask": "doubt", "rollouts_per_step": 8}}},
+        "grpo": {"method": "grpo"},
+        "aimed": {"method": {"type": "aimed", "answers_per_step": 8, "loss_on": "answer"}},
     },
 }
 
@@ -35,13 +35,13 @@ def pages(tmp_path_factory):
     from frown.inspect.evaluate import assess, settings
     from frown.inspect.probe import probe
     from frown.inspect.subjects import subjects
-    from frown.training.run import execute
+    from frown.training.run import train
 
     folder = tmp_path_factory.mktemp("reports")
     config = CompareConfig.model_validate(SETTINGS)
     cells = begin(config, folder / "demo")
     for cell in cells:
-        execute(cell.config, cell.path, resume=True)
+        train(cell.config, cell.path, resume=True)
     run_all(cells, 1, lambda: None)  # all done
     summary(config, cells, folder / "demo", "frown compare")
     run = folder / "demo" / "runs" / "aimed" / "seed0"

@@ -23,7 +23,7 @@ class Server:
         self.url = f"{self.root}/v1"
 
     def log(self) -> dict:
-        with urllib.request.urlopen(f"{self.root}/log", timeout=5) as response:
+        with urllib.request.urlopen(f"{self.root}/log") as response:
             return json.load(response)
 
     def calls(self, script: str) -> list[dict]:

@@ -22,6 +22,8 @@ CALLS: Counter[str] = Counter()
 LOCK = threading.Lock()
 BUSY = [0, 0]
 """Calls under way, and the most there were at once."""
+FOUR, EIGHT = threading.Barrier(4), threading.Barrier(8)
+"""Calls that are answered when so many are under way."""
 MEGABYTE = 1 << 20
 
 
@@ -84,23 +86,26 @@ class Handler(BaseHTTPRequestHandler):
         self.reply(200, completion(json.dumps({"steps": steps}), **more))
 
     def act(self, act, body):
-        said = body["messages"][1]["content"]
+        prompt = body["messages"][1]["content"]
         if act == "right":
-            self.say(judgements(said, True))
+            self.say(judgements(prompt, True))
         elif act == "wrong":
-            self.say(judgements(said, False))
+            self.say(judgements(prompt, False))
+        elif act == "four_at_once":
+            FOUR.wait()
+            self.say(judgements(prompt, True))
         elif act == "slowly":
             time.sleep(0.15)
-            self.say(judgements(said, True))
+            self.say(judgements(prompt, True))
         elif act == "repeats":  # the correction is what the student wrote
-            wrote = re.findall(r"begin step \d+\]\n(.*?)\n\[", said, re.S)
-            self.say([j | {"correction": f"No, {wrote[j['step'] - 1]}"} for j in judgements(said, False)])
+            wrote = re.findall(r"begin step \d+\]\n(.*?)\n\[", prompt, re.S)
+            self.say([j | {"correction": f"No, {wrote[j['step'] - 1]}"} for j in judgements(prompt, False)])
         elif act == "stray":
-            self.say([*judgements(said, True), {"step": 99, "reason": "", "right": True, "correction": ""}])
+            self.say([*judgements(prompt, True), {"step": 99, "reason": "", "right": True, "correction": ""}])
         elif act == "some":  # the first of the steps asked about, alone
-            self.say(judgements(said, True)[:1])
+            self.say(judgements(prompt, True)[:1])
         elif act == "chatty":
-            verdict = json.dumps({"steps": judgements(said, True)})
+            verdict = json.dumps({"steps": judgements(prompt, True)})
             self.reply(200, completion(f'<think>Is {{"a": [1]}} it?</think>Here:\n```json\n{verdict}\n```\nDone.'))
         elif act == "cut":
             self.reply(200, completion('{"steps": [{"step": 1, "reas', finish="length"))
@@ -113,9 +118,9 @@ class Handler(BaseHTTPRequestHandler):
         elif act == "surrogate":
             self.reply(200, completion('{"steps": [{"step": 1, "right": false, "correction": "\\ud800"}]}'))
         elif act == "usage_missing":
-            self.say(judgements(said, True), usage={})
+            self.say(judgements(prompt, True), usage={})
         elif act == "usage_absurd":
-            self.say(judgements(said, True), usage={"prompt_tokens": -5, "completion_tokens": True})
+            self.say(judgements(prompt, True), usage={"prompt_tokens": -5, "completion_tokens": True})
         elif act == "empty":
             self.reply(200, b"")
         elif act == "html":
@@ -137,12 +142,13 @@ class Handler(BaseHTTPRequestHandler):
                 self.wfile.write(b" " * MEGABYTE)
         elif act == "packed":  # ten megabytes in ten kilobytes
             self.reply(200, gzip.compress(b" " * (10 * MEGABYTE)), Content_Encoding="gzip")
-        elif act == "no_schema":
+        elif act in ("no_schema", "no_schema_to_eight"):
             if "response_format" in body:
-                time.sleep(0.0 if "x = 100" in said else 0.3)  # the others hear of it late
+                if act == "no_schema_to_eight":
+                    EIGHT.wait()
                 self.error(400, "'response_format.type' must be 'text'")
             else:
-                self.say(judgements(said, True))
+                self.say(judgements(prompt, True))
         elif act == "redirect":
             self.reply(307, b"", Location=f"http://127.0.0.1:{self.server.server_port}/elsewhere")
         elif act == "leaks":  # the key in the status line, a header and, over and over, in the message
@@ -171,7 +177,7 @@ class Handler(BaseHTTPRequestHandler):
         elif act.isdigit():
             self.error(int(act), "as told")
         elif act == "hang":
-            time.sleep(20)
+            time.sleep(3600)
         elif act == "drip":  # never silent for long, and never done
             self.send_response(200)
             self.send_header("Content-Length", "1000000")
@@ -185,7 +191,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.wfile.write(b"X-A: b\r\n")
                 time.sleep(0.05)
         elif act == "drop":  # in the middle of the body
-            whole = completion(json.dumps({"steps": judgements(said, True)}))
+            whole = completion(json.dumps({"steps": judgements(prompt, True)}))
             self.send_response(200)
             self.send_header("Content-Length", str(len(whole)))
             self.end_headers()

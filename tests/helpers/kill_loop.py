@@ -27,9 +27,9 @@ CLOCKS = {"train_seconds"}
 
 LAB = (
     "sampling.prompts_per_step=4", "sampling.responses_per_prompt=4", "sampling.max_new_tokens=48",
-    'feedback.parts=["critique"]', 'feedback.critique.ask="doubt"', 'feedback.loss_on="commented"',
-    "affect.practice.rehearse=6", 'affect.practice.rehearse_by="unresolved"', 'affect.practice.difficulty="flow"',
-    "affect.practice.candidates=2", 'affect.practice.choose="doubt"',
+    'method={type="aimed", anchor=0.0}', "teacher.temperature=1.0",
+    "practice.replay=6", 'practice.replay_by="unresolved"', 'practice.difficulty="flow"',
+    "practice.candidates=2", 'practice.choose="doubt"',
     "optimiser.steps=48", "eval.every=6", "eval.prompts=8", "eval.samples=4", "checkpoint.every=2",
 )  # fmt: skip
 """A run of the lab in which everything that a checkpoint carries matters."""
@@ -64,8 +64,8 @@ def kill_and_resume(out: Path, kills: int, rng: random.Random, settings: tuple[s
             process.communicate()
             killed.append(standing(out, started))
             continue
-        _, said = process.communicate()
-        assert process.returncode == 0, said
+        _, stderr = process.communicate()
+        assert process.returncode == 0, stderr
         return killed
 
 
@@ -90,36 +90,36 @@ def modified(out: Path) -> int:
 
 def standing(out: Path, since: float) -> Killed:
     """What a run that was killed in its attempt since a time has left."""
-    found, damaged = checkpoint.newest(out / "checkpoints")
+    newest, damaged = checkpoint.newest(out / "checkpoints")
     assert not damaged, damaged  # a checkpoint is whole or not there
     reached = max((m["step"] for m in RunDirectory(out).metrics() if "loss" in m), default=0)
     half = [p for p in (out / "checkpoints").glob(".step=*.new") if p.stat().st_mtime >= since]
-    return Killed(reached, found.step if found else None, bool(half))
+    return Killed(reached, newest.step if newest else None, bool(half))
 
 
 def differences(a: Path, b: Path) -> list[str]:
     """What differs between two run directories; [] where nothing but seconds does."""
     import pyarrow.parquet as pq
 
-    found = []
+    different = []
     lines = [[{k: v for k, v in m.items() if k not in CLOCKS} for m in RunDirectory(x).metrics()] for x in (a, b)]
     if lines[0] != lines[1]:
-        found.append("metrics.jsonl")
+        different.append("metrics.jsonl")
     tables = [sorted(f.relative_to(x) for f in x.rglob("*/step=*.parquet")) for x in (a, b)]
     if tables[0] != tables[1]:
-        found.append("names of rollouts and evals")
+        different.append("names of rollouts and evals")
     for name in set(tables[0]) & set(tables[1]):
         one, other = (pq.read_table(x / name) for x in (a, b))
         clocks = [c for c in one.column_names if c in CLOCKS]
         same = one.drop_columns(clocks).to_pylist(), other.drop_columns(clocks).to_pylist()
         if json.dumps(same[0], default=repr) != json.dumps(same[1], default=repr):
-            found.append(str(name))
+            different.append(str(name))
     for file in sorted((a / "checkpoints").rglob("*")):
         other_file = b / file.relative_to(a)
         if file.is_file() and file.name not in ("state.json", checkpoint.MANIFEST):  # these hold seconds
             if not other_file.is_file() or file.read_bytes() != other_file.read_bytes():
-                found.append(str(file.relative_to(a)))
-    return found
+                different.append(str(file.relative_to(a)))
+    return different
 
 
 def environment() -> dict[str, str]:

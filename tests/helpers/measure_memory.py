@@ -48,13 +48,13 @@ def measure(folder: str, changes: dict) -> dict[str, float]:
     context = prompt_ids(learner.policy.tokenizer, [{"role": "user", "content": "y" * 50}])
     views = [TeacherView(i, context, np.ones(len(r.ids), np.float32)) for i, r in enumerate(rollouts)]
     learner.learn(rollouts, views, [np.zeros(len(r.ids), np.float32) for r in rollouts], distillation=1.0)
-    held = resident("VmHWM") - before
+    measured = resident("VmHWM") - before
 
     lengths = plan.Lengths(len(rollouts[0].prompt_ids), 100, len(context), True)
     batch = plan.batch_of(config, lengths, 1)
     sizes = shapes(config.model, rows=batch.rows, length=lengths.student)
     memory = plan.memory_of(config, sizes, batch, lengths, chunk_bytes=chunk_bytes("cpu"))
-    return {"measured": held, "planned": memory.peak}
+    return {"measured": measured, "planned": memory.peak}
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def parrot(folder: Path, says: str) -> Path:
 
     tokenizer = AutoTokenizer.from_pretrained(byte_model(folder, layers=1))
     tokenizer.add_tokens([says])
-    opens, said, ends = (tokenizer.convert_tokens_to_ids(t) for t in ("<|assistant|>", says, "<|end|>"))
+    opens, speech, ends = (tokenizer.convert_tokens_to_ids(t) for t in ("<|assistant|>", says, "<|end|>"))
     model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer), hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1,
@@ -32,7 +32,7 @@ def parrot(folder: Path, says: str) -> Path:
         embedding.zero_()
         head.zero_()
         embedding[:, 0] = 1.0
-        for token, axis, following in ((opens, 1, said), (said, 2, ends)):
+        for token, axis, following in ((opens, 1, speech), (speech, 2, ends)):
             embedding[token] = torch.eye(8)[axis]
             head[following, axis] = 1.0
         head[ends, 0] = 1.0

@@ -8,7 +8,7 @@ import pytest
 
 from frown.config import RunConfig, load
 from frown.store.run_directory import RunDirectory
-from frown.training.run import execute
+from frown.training.run import train
 
 SMALL = (
     "sampling.prompts_per_step=2", "sampling.responses_per_prompt=2", "sampling.max_new_tokens=48",
@@ -36,6 +36,6 @@ def interrupted(folder: Path, monkeypatch, *overrides: str, step: int = 5) -> Pa
     with monkeypatch.context() as patch:
         stop_in(patch, step)
         with pytest.raises(KeyboardInterrupt):
-            execute(settings(*overrides), folder)
+            train(settings(*overrides), folder)
     assert RunDirectory(folder).status == ("interrupted", "stopped by hand")
     return folder

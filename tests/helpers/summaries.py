@@ -52,8 +52,8 @@ def run(arm, seed, curve=None, **options):
     shift = rng.normal(0, 0.01)
     curve = curve or ARMS[arm]
     evals = tuple(samples(a + shift, s, rng, arm, **options) for a, s in zip(curve, STEPS, strict=True))
-    held = samples(curve[-1] - 0.03 + shift, STEPS[-1], rng, arm, split="heldout", **options)
-    return RunResult(arm, seed, evals, held, seconds=18.0 + seed, counters={"skipped_groups": 4 + seed})
+    heldout = samples(curve[-1] - 0.03 + shift, STEPS[-1], rng, arm, split="heldout", **options)
+    return RunResult(arm, seed, evals, heldout, seconds=18.0 + seed, counters={"skipped_groups": 4 + seed})
 
 
 def experiment(seeds=(0, 1, 2)):

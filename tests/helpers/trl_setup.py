@@ -81,22 +81,22 @@ def batch(vocabulary: int, *, ragged: bool = True, seed: int = 0) -> dict[str, t
     }
 
 
-def train_quietly(made) -> list[dict[str, float]]:
+def train_quietly(trainer) -> list[dict[str, float]]:
     """Train, and the log of each step."""
-    made.train()
-    return [line for line in made.state.log_history if "loss" in line]
+    trainer.train()
+    return [line for line in trainer.state.log_history if "loss" in line]
 
 
-def launched(command: list[str], seconds: int, **environment: str) -> str:
-    """Run a command with all its children, none of which outlives it; what it said where it failed."""
+def launched(command: list[str], *, seconds: int = 1500, **environment: str) -> str:
+    """Run a command with all its children, none of which outlives it; what it output where it failed."""
     path = [str(ROOT / "src"), str(HELPERS), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), **environment}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
     ) as process:
         try:
-            said = process.communicate(timeout=seconds)[0]
+            output = process.communicate(timeout=seconds)[0]
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            said = "it hung: " + process.communicate()[0]
-    return "" if process.returncode == 0 else said[-3000:]
+            output = "it hung: " + process.communicate()[0]
+    return "" if process.returncode == 0 else output[-3000:]

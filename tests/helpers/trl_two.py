@@ -47,7 +47,7 @@ CASES = {
 def run(model: str, folder: Path, case: str, processes: int) -> dict:
     """What was logged in two steps of four answers, and the sum of each parameter in the end."""
     changes, more = CASES[case]
-    made = trainer(
+    sdpo = trainer(
         FrownSDPOTrainer,
         model,
         folder,
@@ -62,11 +62,11 @@ def run(model: str, folder: Path, case: str, processes: int) -> dict:
         ddp_backend="gloo" if processes > 1 else None,
         **(FULL | changes),
     )
-    made.train()
-    assert made.accelerator.num_processes == processes
-    lines = [line for line in made.state.log_history if "loss" in line]
+    sdpo.train()
+    assert sdpo.accelerator.num_processes == processes
+    lines = [line for line in sdpo.state.log_history if "loss" in line]
     kept = [{k: v for k, v in x.items() if k in ("loss", "grad_norm") or k.startswith("frown/")} for x in lines]
-    return {"lines": kept, "weights": {n: p.double().sum().item() for n, p in made.model.named_parameters()}}
+    return {"lines": kept, "weights": {n: p.double().sum().item() for n, p in sdpo.model.named_parameters()}}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Short runs of `FrownSDPOTrainer` in two processes, under DDP or DeepSpeed; the first writes what came of each.
 
-accelerate launch --config_file examples/launch/deepspeed_zero2.yaml --num_processes 2 tests/helpers/trl_zero.py MODEL FOLDER 2
+accelerate launch --config_file examples/launch/deepspeed_zero2.yaml --num_processes 2 \\
+    tests/helpers/trl_zero.py MODEL FOLDER 2
 python -m torch.distributed.run --standalone --nproc_per_node 2 tests/helpers/trl_zero.py MODEL FOLDER ddp (or 1)
 """
 
@@ -47,12 +48,12 @@ def made(model: str, folder: Path, stage: str, *, more=None, extra=None, **chang
         "ddp_backend": "gloo",
         "deepspeed": config,
     }
-    found = trainer(FrownSDPOTrainer, model, folder, rows=ROWS, reward=all_right, more=more, **(base | FULL | changes))
-    assert found.accelerator.num_processes == 2 and found.is_deepspeed_enabled == (stage != "ddp")
-    return found
+    sdpo = trainer(FrownSDPOTrainer, model, folder, rows=ROWS, reward=all_right, more=more, **(base | FULL | changes))
+    assert sdpo.accelerator.num_processes == 2 and sdpo.is_deepspeed_enabled == (stage != "ddp")
+    return sdpo
 
 
-def told(run: FrownSDPOTrainer) -> list[dict]:
+def log_lines(run: FrownSDPOTrainer) -> list[dict]:
     lines = [line for line in run.state.log_history if "loss" in line]
     return [{k: v for k, v in x.items() if k in ("loss", "grad_norm") or k.startswith("frown/")} for x in lines]
 
@@ -67,7 +68,7 @@ def full(model, folder, stage):
     """All weights are trained, layers computed again, beside a teacher that is the weights' running mean."""
     run = made(model, folder, stage, gradient_checkpointing=True)
     run.train()
-    return told(run), weights(run)
+    return log_lines(run), weights(run)
 
 
 def lora(model, folder, stage):
@@ -80,14 +81,14 @@ def lora(model, folder, stage):
     run.train()
     again = made(model, folder, stage, peft_config=shape, **changes)
     again.train(resume_from_checkpoint=str(folder / "out" / "checkpoint-2"))
-    return told(again), weights(again)
+    return log_lines(again), weights(again)
 
 
 def rounded(model, folder, stage):
     """bfloat16, its gradients summed in float32: another of DeepSpeed's optimisers at stage 1."""
     run = made(model, folder, stage, bf16=True, extra={**BF16, "data_types": {"grad_accum_dtype": "fp32"}})
     run.train()
-    return told(run), {}
+    return log_lines(run), {}
 
 
 def rounded_lora(model, folder, stage):
@@ -96,16 +97,16 @@ def rounded_lora(model, folder, stage):
     run = made(model, folder, stage, bf16=True, extra=BF16, peft_config=shape)
     run.train()
     assert next(run.accelerator.unwrap_model(run.teacher_model).parameters()).dtype == torch.float32
-    return told(run), {}
+    return log_lines(run), {}
 
 
 if __name__ == "__main__":
     model, folder, stage = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
     logs = {}
     for case in (full, lora) if stage == "ddp" else (full, lora, rounded, rounded_lora):
-        logs[case.__name__], held = case(model, folder / case.__name__, stage)
-        if os.environ["RANK"] == "0" and held:
-            save_file(held, folder / f"{case.__name__}.safetensors")
+        logs[case.__name__], tensors = case(model, folder / case.__name__, stage)
+        if os.environ["RANK"] == "0" and tensors:
+            save_file(tensors, folder / f"{case.__name__}.safetensors")
     if stage == "1":
         try:
             made(model, folder, "3")

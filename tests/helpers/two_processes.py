@@ -23,14 +23,15 @@ ACCELERATE = (
 """--cpu would start one process: accelerate leaves several of them on CPUs to MPI."""
 
 SETTINGS = (
-    "model.device=cpu", "distributed.timeout=60", "sampling.prompts_per_step=3", "sampling.responses_per_prompt=4",
-    "sampling.max_new_tokens=48", 'feedback.parts=["sibling", "critique"]', "objective.distillation=0.7",
-    "affect.practice.rehearse=2", "affect.practice.candidates=2", "affect.practice.choose=doubt",
-    "objective.kl_anchor=0.1", "optimiser.steps=4", "optimiser.lr=1e-4", "optimiser.max_grad_norm=0.01",
+    "model.device=cpu", "distributed.timeout=600", "sampling.prompts_per_step=3", "sampling.responses_per_prompt=4",
+    "sampling.max_new_tokens=48", "method.type=sdpo", 'method.feedback=["sibling", "critique"]',
+    "method.distillation=0.7",
+    "practice.replay=2", "practice.candidates=2", "practice.choose=doubt",
+    "loss.kl_anchor=0.1", "optimiser.steps=4", "optimiser.lr=1e-4", "optimiser.max_grad_norm=0.01",
     "eval.every=4", "eval.prompts=5",
     "eval.samples=2", "micro_batch_tokens=400", "checkpoint.every=1", "checkpoint.keep=9",
 )  # fmt: skip
-"""Shares that differ in size, several micro-batches, feedback of siblings and a critic, rehearsal, an anchor."""
+"""Shares that differ in size, several micro-batches, feedback of siblings and a critic, replay, an anchor."""
 CLOCKS = {"train_seconds"}
 
 
@@ -46,8 +47,8 @@ def launched(*arguments: str, cwd: Path | None = None) -> subprocess.Popen:
 
 
 def finished(process: subprocess.Popen) -> None:
-    _, said = process.communicate()
-    assert process.returncode == 0, said
+    _, stderr = process.communicate()
+    assert process.returncode == 0, stderr
 
 
 def close(a: object, b: object) -> bool:
@@ -63,24 +64,24 @@ def close(a: object, b: object) -> bool:
 
 def differences(a: Path, b: Path, weights: float = 1e-6) -> list[str]:
     """What two run directories of the same settings differ in, beyond rounding."""
-    found = []
+    different = []
     for m, n in zip(*(list(RunDirectory(x).metrics()) for x in (a, b)), strict=True):
-        found += [f"{m['step']} {k}: {m.get(k)} {n.get(k)}" for k in (m.keys() | n.keys()) - CLOCKS
+        different += [f"{m['step']} {k}: {m.get(k)} {n.get(k)}" for k in (m.keys() | n.keys()) - CLOCKS
                   if not close(m.get(k), n.get(k))]  # fmt: skip
     names = [sorted(str(f.relative_to(x)) for f in x.rglob("*.parquet")) for x in (a, b)]
     assert names[0] == names[1]
     for name in names[0]:
         rows = [pq.read_table(x / name).to_pylist() for x in (a, b)]
         for i, (r, s) in enumerate(zip(*rows, strict=True)):
-            found += [f"{name} row {i} {k}" for k in r.keys() - CLOCKS if not close(unpacked(r[k]), unpacked(s[k]))]
+            different += [f"{name} row {i} {k}" for k in r.keys() - CLOCKS if not close(unpacked(r[k]), unpacked(s[k]))]
     last = [checkpoint.newest(x / "checkpoints")[0].path for x in (a, b)]
     files = [{str(f.relative_to(x)) for f in x.rglob("*.safetensors")} for x in last]
     assert files[0] == files[1] and len(files[0]) > 1
     for file in files[0] - {"optimiser.safetensors"}:
         x, y = (load_file(folder / file) for folder in last)
         assert x.keys() == y.keys()
-        found += [f"{file} {k}: {gap}" for k in x if not (gap := float((x[k] - y[k]).abs().max())) <= weights]
-    return found
+        different += [f"{file} {k}: {gap}" for k in x if not (gap := float((x[k] - y[k]).abs().max())) <= weights]
+    return different
 
 
 def unpacked(value: object) -> object:

@@ -17,7 +17,7 @@ from frown.policy.parts import is_part, whole
 from frown.policy.policy import policy_of
 from frown.runtime.processes import Ranks, joined
 
-ALIKE = {"distributed": {"sharding": "fsdp2", "timeout": 60}}
+ALIKE = {"distributed": {"sharding": "fsdp2", "timeout": 600}}
 MODELS = ({}, {"dtype": "bfloat16", "lora": {"rank": 3}})
 """Whole, and with adapters whose three rows two processes share: one more or less."""
 
@@ -45,15 +45,15 @@ def held(config: RunConfig, ranks: Ranks) -> dict:
         of = [p for n, p in model.named_parameters() if (".layers." in n) == inside]
         return sum((p.to_local() if is_part(p) else p).numel() for p in of) / sum(p.numel() for p in of)
 
-    found = {"layers": share(True), "others": share(False)}
+    shares = {"layers": share(True), "others": share(False)}
     with whole(model):
-        found["together"] = share(True)
+        shares["together"] = share(True)
         steps = 3 + 6 * ranks.rank
         with torch.inference_mode():
             for _ in range(steps):
                 model(torch.tensor([[1, 2, 3]]))
-    assert share(True) == found["layers"]
-    return {**found, "steps": ranks.gather(lambda: [steps])}
+    assert share(True) == shares["layers"]
+    return {**shares, "steps": ranks.gather(lambda: [steps])}
 
 
 def resident(tensors) -> int:
@@ -68,17 +68,17 @@ def taken(config: RunConfig, ranks: Ranks) -> dict:
     model = learner.policy.model
     teacher = learner.teacher.copied_weights()
     model(torch.tensor([[1, 2, 3]])).logits.square().sum().backward()
-    found = {"gradients": resident(p.grad for p in learner.parameters)}
+    bytes_held = {"gradients": resident(p.grad for p in learner.parameters)}
     learner.step()
     moments = [x for state in learner.optimiser.state.values() for name, x in state.items() if name != "step"]
-    found |= {
+    bytes_held |= {
         "weights": resident(model.parameters()),
         "optimiser": resident(moments),
         "teacher": resident(teacher.values()),
     }
     with whole(model):
-        found["layers"] = resident(p for n, p in model.named_parameters() if ".layers." in n)
-    return found
+        bytes_held["layers"] = resident(p for n, p in model.named_parameters() if ".layers." in n)
+    return bytes_held
 
 
 def talk(config: RunConfig, ranks: Ranks) -> dict:
@@ -89,13 +89,13 @@ def talk(config: RunConfig, ranks: Ranks) -> dict:
         parameters[1].grad = torch.ones(2, 3)
     ranks.add_gradients(parameters)
     tensors = {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.tensor(7, dtype=torch.bfloat16)}
-    told = ranks.tensors_from_first(lambda: tensors if ranks.first else {"wrong": torch.zeros(1)})
+    tensors_of_first = ranks.tensors_from_first(lambda: tensors if ranks.first else {"wrong": torch.zeros(1)})
     return {
         "gathered": ranks.gather(lambda: things[ranks.share(5)]),
         "from_first": ranks.from_first(lambda: [ranks.rank, "made"]),
         "total": ranks.total(ranks.rank + 0.5),
         "gradients": [None if p.grad is None else p.grad.tolist() for p in parameters],
-        "tensors": {name: [str(x.dtype), x.tolist()] for name, x in told.items()},
+        "tensors": {name: [str(x.dtype), x.tolist()] for name, x in tensors_of_first.items()},
         "agree": [said(lambda: ranks.agree(4, "a number")), said(lambda: ranks.agree(ranks.rank, "their ranks"))],
         "not_finite": said(lambda: ranks.gather(lambda: fails(ranks, 1, NotFinite("nan")))),
         "first_failed": said(lambda: ranks.from_first(lambda: fails(ranks, 0, FrownError("no such folder")))),
@@ -110,8 +110,8 @@ def talk(config: RunConfig, ranks: Ranks) -> dict:
 if __name__ == "__main__":
     config = parse(RunConfig, {**ALIKE, "model": {"device": "cpu"}}, "test")
     with joined(config) as ranks:
-        found = talk(config, ranks)
-        found["taken"] = [
+        bytes_held = talk(config, ranks)
+        bytes_held["taken"] = [
             taken(parse(RunConfig, {**ALIKE, "model": {"device": "cpu", **m}}, "test"), ranks) for m in MODELS
         ]
-    (Path(sys.argv[1]) / f"{os.environ['RANK']}.json").write_text(json.dumps(found))
+    (Path(sys.argv[1]) / f"{os.environ['RANK']}.json").write_text(json.dumps(bytes_held))

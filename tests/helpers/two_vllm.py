@@ -1,6 +1,8 @@
 """frown's command line in as many processes as this is launched with; weights go to `vllm_server` over HTTP, not NCCL.
 
-python -m torch.distributed.run --standalone --nproc_per_node 2 tests/helpers/two_vllm.py train ... (or accelerate launch)
+python -m torch.distributed.run --standalone --nproc_per_node 2 tests/helpers/two_vllm.py train ...
+
+Or with accelerate launch.
 """
 
 import base64

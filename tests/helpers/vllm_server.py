@@ -109,7 +109,7 @@ class VLLMServer(ThreadingHTTPServer):
     def update(self, info: dict) -> tuple[int, dict]:
         own = dict(self.model.named_parameters())
         for name, dtype, shape in zip(info["names"], info["dtype_names"], info["shapes"], strict=True):
-            sent, tensor = self.wire.get(timeout=20)
+            sent, tensor = self.wire.get(timeout=600)
             if name != sent or name not in own or list(tensor.shape) != shape or list(own[name].shape) != shape:
                 return 500, {"error": {"message": f"cannot load {name}"}}
             assert str(tensor.dtype) == f"torch.{dtype}"
@@ -136,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.asked.append((path, said))
         act = self.server.acts[path].popleft() if self.server.acts[path] else None
         if act == "hang":
-            self.server.ended.wait(30)
+            self.server.ended.wait()
             self.close_connection = True
             return
         if act == "reset":

@@ -185,10 +185,9 @@ def test_grade_prints_counts_and_writes_a_scored_copy(capsys, tmp_path):
     assert [r["score"] for r in scored] == [1.0] * 12
 
 
-def wait_for(condition, seconds: float = 120.0) -> None:
-    end = time.monotonic() + seconds
+def wait_for(condition, process: subprocess.Popen | None = None) -> None:
     while not condition():
-        assert time.monotonic() < end, "waited in vain"
+        assert process is None or process.poll() is None, "the process ended before"
         time.sleep(0.1)
 
 
@@ -206,9 +205,9 @@ def test_ctrl_c_leaves_a_readable_run_directory(folder, rows, tmp_path):
                                        'method.feedback=["outcome"]', "method.type=sdpo", "eval.every=2"))]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
     try:
-        wait_for(lambda: trained_steps(out) >= 3)
+        wait_for(lambda: trained_steps(out) >= 3, process)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate()
     finally:
         process.kill()
     assert process.returncode == 130 and "Traceback" not in err
@@ -253,7 +252,7 @@ def comparison(tmp_path: Path, folder: Path, rows: Path, steps: int) -> Path:
 def test_compare_writes_summary_and_report_and_goes_on_where_it_was(folder, rows, tmp_path):
     file, out = comparison(tmp_path, folder, rows, 4), tmp_path / "cmp"
     command = [*FROWN, "compare", "--config", str(file), "--out", str(out), "--json"]
-    first = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=240, check=False)
+    first = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
     assert first.returncode == 0, first.stderr
     summary = json.loads(first.stdout)
     assert summary == json.loads((out / "summary.json").read_text())
@@ -263,7 +262,7 @@ def test_compare_writes_summary_and_report_and_goes_on_where_it_was(folder, rows
 
     touched = (out / "runs" / "grpo" / "seed1" / "metrics.jsonl").stat().st_mtime_ns
     shutil.rmtree(out / "runs" / "outcome" / "seed0")
-    again = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=240, check=False)
+    again = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
     assert (out / "runs" / "grpo" / "seed1" / "metrics.jsonl").stat().st_mtime_ns == touched
 
     def figures(text: str) -> dict:
@@ -279,10 +278,10 @@ def test_workers_do_not_outlive_a_killed_comparison(folder, rows, tmp_path):
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment(), start_new_session=True
     )
-    wait_for(lambda: trained_steps(out / "runs" / "outcome" / "seed0") >= 1)
+    wait_for(lambda: trained_steps(out / "runs" / "outcome" / "seed0") >= 1, process)
     process.kill()
     process.wait()
-    wait_for(lambda: nobody_is_left(process.pid), 20.0)
+    wait_for(lambda: nobody_is_left(process.pid))
 
 
 def nobody_is_left(group: int) -> bool:
@@ -296,7 +295,7 @@ def nobody_is_left(group: int) -> bool:
 def test_the_smoke_preset(tmp_path):
     """The whole main job on the embedded lab: trained arms, a summary that holds together, a report."""
     command = [*FROWN, "compare", "--preset", "smoke", "--out", str(tmp_path / "smoke"), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=280, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert summary["failures"] == [] and set(summary["arms"]) == {"grpo", "sdpo", "aimed"}
@@ -318,12 +317,12 @@ def test_ctrl_c_ends_every_worker_of_a_comparison(folder, rows, tmp_path):
                                start_new_session=True)  # fmt: skip
     cells = [out / "runs" / arm / "seed0" for arm in ("outcome", "grpo")]
     try:
-        wait_for(lambda: all(trained_steps(c) >= 2 for c in cells))
+        wait_for(lambda: all(trained_steps(c) >= 2 for c in cells), process)
         os.killpg(process.pid, signal.SIGINT)  # what a terminal does
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate()
     finally:
         process.kill()
     assert process.returncode == 130 and "Traceback" not in err
     assert [RunDirectory(c).status[0] for c in cells] == ["interrupted", "interrupted"]
     assert all(json.loads(line) for c in cells for line in (c / "metrics.jsonl").read_text().splitlines())
-    wait_for(lambda: nobody_is_left(process.pid), 20.0)
+    wait_for(lambda: nobody_is_left(process.pid))

@@ -7,17 +7,17 @@ import socket
 
 import numpy as np
 import pytest
-from frown.training.lesson import prepare
 
 from frown.config import RunConfig, parse
-from frown.critics.load import opened
+from frown.critics.load import open_critic
 from frown.errors import FrownError
+from frown.methods.base import prepare
 from frown.policy.policy import policy_of
 from frown.policy.text import prompt_ids
 from frown.store.run_directory import RunDirectory
 from frown.tasks.load import load_environment
-from frown.training.evaluation import judge
-from frown.training.run import execute
+from frown.tasks.rollouts import judge
+from frown.training.run import train
 from frown.types import Rollout, Signals
 from parrot import parrot
 from tiny import byte_model, write_jsonl
@@ -42,7 +42,8 @@ def settings(folder, rows, **critique) -> RunConfig:
         "model": {"path": str(folder)},
         "task": {"kind": "exact", "data": str(rows), "columns": {"tests": "tests"}, "splitter": "lines"},
         "sampling": {"prompts_per_step": 2, "responses_per_prompt": 2, "max_new_tokens": 24},
-        "feedback": {"parts": ["critique", "outcome"], "critique": critique},
+        "method": {"type": "critique", "feedback": ["critique", "outcome"]},
+        "critic": critique,
         "optimiser": {"steps": 2},
         "eval": {"every": 2, "prompts": 2, "samples": 2},
     }
@@ -61,7 +62,7 @@ def told(config, texts):
         signals = Signals({"surprisal": zeros})
         rollouts.append(Rollout(tasks[0], 0, prompt, ids, zeros, 1.0, "eos", text, signals=signals))
     judged = judge(rollouts, environment, policy)
-    with opened(config.feedback.critique, environment) as critic:
+    with open_critic(config.critic, environment) as critic:
         made = prepare(judged, config, environment, policy, np.random.default_rng(0), critic=critic)
     environment.close()
     return made
@@ -93,7 +94,7 @@ def test_programs_are_run_only_when_that_is_asked_for(folder, rows):
 def test_a_local_model_criticises_in_a_run(folder, rows, tmp_path):
     said = {"steps": [{"step": 1, "reason": "no", "right": False, "correction": "It is 4."}]}
     model = {"local": {"path": str(parrot(tmp_path / "parrot", json.dumps(said))), "dtype": "float32"}}
-    execute(settings(folder, rows, critic="model", model=model), tmp_path / "run")
+    train(settings(folder, rows, critic="model", model=model), tmp_path / "run")
     run = RunDirectory(tmp_path / "run")
     seen = [m["critic"] for m in run.metrics() if "loss" in m]
     assert run.status == ("finished", "") and seen[-1]["asked"] > 0 and seen[-1]["calls"] > 0
@@ -109,7 +110,7 @@ def test_an_endpoint_that_is_down_costs_critiques_and_stops_nothing(folder, rows
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
     endpoint = {"base_url": url, "model": "m", "key_variable": "FROWN_TEST_KEY", "retries": 0, "deadline": 2.0}
     said = []
-    execute(settings(folder, rows, critic="model", model={"endpoint": endpoint}), tmp_path / "run", said.append)
+    train(settings(folder, rows, critic="model", model={"endpoint": endpoint}), tmp_path / "run", said.append)
     run = RunDirectory(tmp_path / "run")
     last = [m for m in run.metrics() if "loss" in m][-1]
     assert run.status == ("finished", "") and last["critiques_lost"] > 0 and last["views"] > 0  # told the outcome
@@ -121,7 +122,7 @@ def test_an_endpoint_that_is_down_costs_critiques_and_stops_nothing(folder, rows
 @pytest.mark.parametrize(
     ("critique", "says"),
     [
-        ({"critic": "model"}, "goes with feedback.critique.model"),
+        ({"kind": "model"}, "goes with critic.model"),
         ({"critic": "calculator", "error_rate": 0.1}, "can err on purpose"),
         ({"critic": "calculater"}, "calculater"),
     ],
@@ -136,5 +137,5 @@ def test_a_missing_key_is_said_before_anything_is_written(folder, rows, tmp_path
     monkeypatch.delenv("FROWN_TEST_KEY", raising=False)
     model = {"endpoint": {"base_url": "http://127.0.0.1:9/v1", "model": "m", "key_variable": "FROWN_TEST_KEY"}}
     with pytest.raises(FrownError, match="FROWN_TEST_KEY"):
-        execute(settings(folder, rows, critic="model", model=model), tmp_path / "run")
+        train(settings(folder, rows, critic="model", model=model), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -17,7 +17,7 @@ from frown.errors import FrownError
 from frown.policy import load as models
 from frown.policy.text import prompt_ids, without_system
 from frown.store.run_directory import RunDirectory
-from frown.training.run import execute
+from frown.training.run import train
 from frown.types import Task, TeacherView
 from learning import learner_of
 from tiny import byte_model, gsm8k_rows, write_jsonl
@@ -36,7 +36,7 @@ def settings(folder, rows=None, **changes) -> RunConfig:
         "model": {"path": str(folder), **changes.pop("model", {})},
         "task": {"kind": "math", "data": str(rows), "columns": {"system": "sys"}} if rows else {"kind": "exact"},
         "sampling": {"prompts_per_step": 2, "responses_per_prompt": 2, "max_new_tokens": 12},
-        "feedback": {"parts": ["outcome"]},
+        "method": {"type": "sdpo", "feedback": ["outcome"]},
         "optimiser": {"steps": 2},
         "eval": {"every": 2, "prompts": 1, "samples": 2},
     }
@@ -72,7 +72,7 @@ def test_a_family_is_sampled_trained_saved_and_loaded_elsewhere(name, lora, rows
         logp = e.policy.model(input_ids=ids).logits[0, len(r.prompt_ids) - 1 : -1].double().log_softmax(-1)
     np.testing.assert_allclose(r.logp, logp.gather(1, torch.tensor(r.ids)[:, None])[:, 0], atol=1e-4)
 
-    execute(settings(folder, rows, model={"lora": lora}), tmp_path / "run")
+    train(settings(folder, rows, model={"lora": lora}), tmp_path / "run")
     run = RunDirectory(tmp_path / "run")
     assert run.status == ("finished", "")
     losses = [m for m in run.metrics() if "loss" in m]

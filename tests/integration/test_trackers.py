@@ -15,7 +15,7 @@ from frown.config import RunConfig, load
 from frown.errors import FrownError
 from frown.store.run_directory import RunDirectory
 from frown.store.trackers import numbers
-from frown.training.run import execute
+from frown.training.run import train
 from kill_loop import command, environment
 from small_run import SMALL, interrupted, settings
 
@@ -27,7 +27,7 @@ def nothing_set_up():
     accelerate.PartialState._reset_state()
 
 
-TINY = (*SMALL, "optimiser.steps=2", 'feedback.parts=["outcome"]', "keep_rollouts=false")
+TINY = (*SMALL, "optimiser.steps=2", 'method={type="sdpo", feedback=["outcome"]}', "keep_rollouts=false")
 
 
 class Service(types.ModuleType):
@@ -72,7 +72,7 @@ def test_the_real_services_hear_of_a_run_offline(name, tmp_path):
     pytest.importorskip(name)
     own = {**environment(), "WANDB_MODE": "offline", "TRACKIO_DIR": str(tmp_path / "trackio"), "HOME": str(tmp_path)}
     done = subprocess.run(
-        command(tmp_path / "run", (*TINY, f'track=["{name}"]')), env=own, capture_output=True, text=True, timeout=300
+        command(tmp_path / "run", (*TINY, f'track=["{name}"]')), env=own, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert "no longer hears" not in done.stdout + done.stderr and "did not end well" not in done.stdout + done.stderr
@@ -81,7 +81,7 @@ def test_the_real_services_hear_of_a_run_offline(name, tmp_path):
         assert b"train/loss" in held and b"optimiser.steps" in held
     else:
         with sqlite3.connect(tmp_path / "trackio" / "frown.db") as kept:
-            told = [json.loads(row) for (row,) in kept.execute("select metrics from metrics order by step")]
+            told = [json.loads(row) for (row,) in kept.train("select metrics from metrics order by step")]
         losses = [m["train/loss"] for m in told if "train/loss" in m]
         assert losses == [loss for _, loss in metrics(tmp_path / "run", "loss", "train")]
 
@@ -89,7 +89,7 @@ def test_the_real_services_hear_of_a_run_offline(name, tmp_path):
 def test_tensorboard_shows_what_metrics_hold_also_after_a_resumption(tmp_path, monkeypatch):
     pytest.importorskip("accelerate")
     run = interrupted(tmp_path / "run", monkeypatch, 'track=["tensorboard"]')
-    execute(settings('track=["tensorboard"]'), run, resume=True)
+    train(settings('track=["tensorboard"]'), run, resume=True)
     found = scalars(run)
     for tag, name, where in (("train/loss", "loss", "train"), ("test/avg_at_k", "avg_at_k", "test")):
         expected = metrics(run, name, where)
@@ -117,7 +117,7 @@ def test_a_service_that_fails_is_let_go_of_and_training_goes_on(tmp_path, monkey
     pytest.importorskip("accelerate")
     monkeypatch.setitem(sys.modules, "wandb", Service("wandb", fails_at=1))
     heard: list[str] = []
-    execute(load(RunConfig, None, [*TINY, 'track=["wandb"]']), tmp_path / "run", heard.append)
+    train(load(RunConfig, None, [*TINY, 'track=["wandb"]']), tmp_path / "run", heard.append)
     assert sum(line == "wandb no longer hears of this run: no route to host" for line in heard) == 1
     assert RunDirectory(tmp_path / "run").status[0] == "finished"
 
@@ -125,7 +125,7 @@ def test_a_service_that_fails_is_let_go_of_and_training_goes_on(tmp_path, monkey
 def test_a_tracker_that_is_not_there_is_named_with_the_mend(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(FrownError, match=r'pip install "frown\[wandb\]"'):
-        execute(load(RunConfig, None, [*TINY, 'track=["wandb"]']), tmp_path / "run")
+        train(load(RunConfig, None, [*TINY, 'track=["wandb"]']), tmp_path / "run")
     with pytest.raises(FrownError, match="'tensorboard', 'trackio' or 'wandb'"):
         load(RunConfig, None, ['track=["excel"]'])
 

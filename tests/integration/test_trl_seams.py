@@ -23,6 +23,7 @@ from trl.experimental.sdpo.teacher_sync import is_pure_lora_training
 
 from frown.config import FeedbackConfig
 from frown.errors import FrownError
+from frown.methods import SDPO
 from frown.trl import FrownSDPOTrainer
 from frown.trl.context import WEIGHT
 from frown.trl.rollouts import verdicts_of
@@ -78,7 +79,7 @@ def test_context_seam(model, tmp_path):
 def test_a_sibling_is_told_in_trls_own_words(model, tmp_path):
     """Frown's composition in TRL's templates is the teacher prompt that TRL's own builder makes."""
     prompts = []
-    for kind, more in ((SDPOTrainer, None), (FrownSDPOTrainer, {"feedback": FeedbackConfig(parts=("sibling",))})):
+    for kind, more in ((SDPOTrainer, None), (FrownSDPOTrainer, {"method": SDPO()})):
         # Only one of the four is right, so that there is nothing to choose between.
         made = trainer(
             kind, model, tmp_path, reward=lambda prompts, completions, **rest: [0.0, 0.0, 1.0, 0.0], more=more

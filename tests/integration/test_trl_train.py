@@ -20,11 +20,12 @@ from transformers import TrainerCallback
 
 import trl_two
 from frown.affect.appraisal import step_peaks
-from frown.config import AffectConfig, CritiqueConfig, FeedbackConfig, PracticeConfig, WeightConfig
+from frown.config import AffectConfig, FeedbackConfig, WeightConfig
 from frown.critics.base import Comment, Review
 from frown.errors import FrownError
 from frown.lab.base import model_path
 from frown.lab.environment import LabEnvironment
+from frown.methods import SDPO, Aimed, Critique
 from frown.policy.text import completion_text, token_steps
 from frown.trl import FrownSDPOTrainer, rows_of
 from frown.trl.context import WEIGHT
@@ -76,7 +77,7 @@ def test_the_example_runs_and_asks_for_one_comment_an_answer(example, tmp_path):
 
 
 def test_the_loss_of_an_aimed_comment_falls_on_the_most_doubtful_step_alone(example, tmp_path):
-    made = lab_trainer(tmp_path, {"feedback": example.AIMED}, gradient_accumulation_steps=1)
+    made = lab_trainer(tmp_path, {"method": example.AIMED}, gradient_accumulation_steps=1)
     made.current_gradient_accumulation_steps = 1
     made.model.train()
     taken = made._prepare_inputs([row for row in made.train_dataset.select([0]) for _ in range(4)])
@@ -104,7 +105,7 @@ def test_lora_with_an_averaged_teacher(tmp_path, example):
     rate = 0.3
     lora = LoraConfig(r=4, target_modules=["q_proj", "down_proj"])
     made = lab_trainer(
-        tmp_path, {"feedback": example.AIMED}, peft_config=lora, teacher_update_rate=rate, max_steps=3, save_steps=3,
+        tmp_path, {"method": example.AIMED}, peft_config=lora, teacher_update_rate=rate, max_steps=3, save_steps=3,
         save_strategy="steps",
     )  # fmt: skip
     inner = made.model.get_base_model().model.layers[1].self_attn.q_proj
@@ -124,7 +125,7 @@ def test_lora_with_an_averaged_teacher(tmp_path, example):
 
     # Going on from the checkpoint: a fourth step, to a teacher that remembers the first three.
     checkpoint = tmp_path / "out" / "checkpoint-3"
-    again = lab_trainer(tmp_path, {"feedback": example.AIMED}, peft_config=lora, teacher_update_rate=rate, max_steps=4)
+    again = lab_trainer(tmp_path, {"method": example.AIMED}, peft_config=lora, teacher_update_rate=rate, max_steps=4)
     inner = again.model.get_base_model().model.layers[1].self_attn.q_proj
     again.train(resume_from_checkpoint=str(checkpoint))
     assert again.state.global_step == 4
@@ -169,7 +170,7 @@ def test_plain_prompts_a_critic_of_ones_own_and_weights_by_affect(model, tmp_pat
     critic = Strict()
     rows = [{"prompt": row["prompt"][0]["content"]} for row in PROMPTS]
     more = {
-        "feedback": FeedbackConfig(parts=("critique",), critique=CritiqueConfig(ask="entropy")),
+        "method": Aimed(aim="entropy"),
         "critic": critic,
         "affect": AffectConfig(weight=WeightConfig(by="signal")),
     }
@@ -179,7 +180,7 @@ def test_plain_prompts_a_critic_of_ones_own_and_weights_by_affect(model, tmp_pat
 
 
 def test_a_teacher_prompt_that_is_too_long_is_counted_not_cut(model, tmp_path):
-    more = {"feedback": FeedbackConfig(parts=("sibling",))}
+    more = {"method": SDPO()}
     made = trainer(FrownSDPOTrainer, model, tmp_path, more=more, max_reprompt_len=20)
     lines = train_quietly(made)
     assert [line["frown/views_too_long"] for line in lines] == [4, 4] and lines[0]["loss"] == 0
@@ -205,10 +206,9 @@ def test_evaluation_has_a_loss(model, tmp_path):
     ("more", "message"),
     [
         ({"critic": object()}, "nobody would ask the critic"),
-        ({"feedback": FeedbackConfig(parts=("critique",))}, "needs a critic"),
+        ({"method": Critique()}, "needs a critic"),
         ({"affect": AffectConfig(reward=0.1)}, "affect.reward"),
-        ({"affect": AffectConfig(practice=PracticeConfig(candidates=2))}, "affect.practice"),
-        ({"feedback": FeedbackConfig(critique=CritiqueConfig(ask="variance"))}, "variance"),
+        ({"method": Aimed(aim="variance")}, "variance"),
     ],
 )
 def test_what_cannot_be_had_inside_trl_is_refused(model, tmp_path, more, message):
@@ -231,7 +231,7 @@ def test_two_processes_learn_what_one_learns_from_the_same_batch(model, tmp_path
     """Also where one of them has nothing to learn from, and where a group is answered half here and half there."""
     (tmp_path / "two").mkdir()
     distributed = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    failed = launched([*distributed, str(HELPERS / "trl_two.py"), str(model), str(tmp_path / "two")], 200)
+    failed = launched([*distributed, str(HELPERS / "trl_two.py"), str(model), str(tmp_path / "two")])
     assert not failed, failed
     logs = json.loads((tmp_path / "two" / "log.json").read_text())
     assert set(logs) == set(trl_two.CASES)

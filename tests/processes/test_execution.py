@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frown.critics import confined
+from frown.critics import confined, execution
 from frown.critics.base import Comment, Erring, Request, Review
 from frown.critics.execution import ExecutionCritic, program
 from frown.errors import FrownError
@@ -23,7 +24,8 @@ from frown.types import Part, Rollout, Step, Task
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits on processes need a POSIX system")
 
-LIMITS = confined.Limits(cpu_seconds=1, wall_seconds=6, memory_mb=128, file_mb=1)
+LIMITS = confined.Limits(cpu_seconds=60, wall_seconds=600, memory_mb=128, file_mb=1)
+"""Seconds that no program here needs, however slow the machine."""
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +38,8 @@ def request(text, tests, steps=None, asked=(0,)):
     return Request(task, text, steps or (text,), asked)
 
 
-@pytest.fixture
-def say(critic):
-    """What the critic says of one program, as (right, text)."""
+def told_by(critic):
+    """What a critic says of one program, as (right, text)."""
 
     def say(code, tests):
         (review,) = critic.review([request(f"So:\n```python\n{code}\n```\nDone.", tests, ("So:\n",))])
@@ -48,6 +49,11 @@ def say(critic):
         return comment.right, comment.text
 
     return say
+
+
+@pytest.fixture
+def say(critic):
+    return told_by(critic)
 
 
 ADD = "def add(a, b):\n    return a + b"
@@ -147,18 +153,17 @@ def test_values_are_cut_and_never_trusted(say):
     assert say("import os\nos.write(1, b'\\xff\\x00')", [["", "x"]])[1].encode()
 
 
-def test_an_endless_loop_is_ended(say):
-    began = time.monotonic()
+def test_an_endless_loop_is_ended():
+    limits = confined.Limits(cpu_seconds=1, wall_seconds=600, memory_mb=128)
+    say = told_by(ExecutionCritic(unsafe_subprocess=True, limits=limits))
     assert say("while True:\n    pass", OK) == (False, "The program takes more than 1 s of processor time.")
     assert say("def f():\n    while True: pass", ["assert f() == 1"])[1].startswith("`f()` takes more than 1 s")
-    assert time.monotonic() - began < 20
 
 
 def test_a_sleeper_is_ended_on_the_clock():
     limits = confined.Limits(cpu_seconds=1, wall_seconds=1.5, memory_mb=128)
-    began = time.monotonic()
-    ran = confined.run("import signal, time\nsignal.alarm(0)\ntime.sleep(60)", limits)
-    assert ran.why == "takes longer than 1.5 s" and time.monotonic() - began < 10
+    ran = confined.run("import signal, time\nsignal.alarm(0)\ntime.sleep(3600)", limits)
+    assert ran.why == "takes longer than 1.5 s"
 
 
 def test_a_memory_bomb_is_an_error_with_its_line(say):
@@ -194,8 +199,8 @@ def test_no_child_outlives_its_parent(say, tmp_path, monkeypatch):
     child.write_text(f"import os, time\nif os.fork() == 0:\n    {sleeper}\ntime.sleep(0.3)\nos._exit(0)")
     monkeypatch.setattr(confined, "_CHILD", child)
     assert confined.run("", LIMITS).status == 0
-    time.sleep(0.1)
-    assert not alive(marker)
+    while alive(marker):  # for as long as the kernel takes to end what was killed
+        time.sleep(0.01)
 
 
 def test_floods_are_ended(say):
@@ -299,12 +304,11 @@ def test_nothing_is_run_for_nothing(critic):
     assert critic.review([request("while True: pass", OK, asked=())]) == [Review()]
 
 
-def test_programs_run_at_the_same_time_and_reviews_keep_their_order():
+def test_programs_run_at_the_same_time_and_reviews_keep_their_order(monkeypatch):
     critic = ExecutionCritic(unsafe_subprocess=True, limits=LIMITS, workers=4)
-    asked = [request(f"import time\ntime.sleep(1)\nprint({i})", [["", str(i % 2)]]) for i in range(4)]
-    began = time.monotonic()
-    said = critic.review(asked)
-    assert time.monotonic() - began < 3.5
+    all_of_them = threading.Barrier(4)
+    monkeypatch.setattr(execution, "run", lambda *args, **how: (all_of_them.wait(600), confined.run(*args, **how))[1])
+    said = critic.review([request(f"print({i})", [["", str(i % 2)]]) for i in range(4)])
     assert [r.comments[0].right for r in said] == [True, True, False, False]
 
 

@@ -48,7 +48,14 @@ def served(folder):
 def there(served: str, folder: Path, **more):
     from frown.critics.endpoint import endpoint_critic
 
-    endpoint = {"base_url": served, "model": str(folder), "key_variable": "", "deadline": 20.0, "backoff": 0.01}
+    endpoint = {
+        "base_url": served,
+        "model": str(folder),
+        "key_variable": "",
+        "timeout": 600.0,
+        "deadline": 600.0,
+        "backoff": 0.01,
+    }
     endpoint |= more.pop("endpoint", {})
     return endpoint_critic(ModelCriticConfig(endpoint=EndpointConfig(**endpoint), max_new_tokens=32, **more))
 

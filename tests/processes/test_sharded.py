@@ -18,7 +18,7 @@ from frown.losses.projection import OwnHead
 from frown.policy import load as models
 from frown.store import checkpoints as checkpoint
 from frown.store.run_directory import RunDirectory
-from frown.training.run import execute
+from frown.training.run import train
 from paths import HELPERS
 from tiny import gsm8k_rows, write_jsonl
 from two_processes import SETTINGS, TORCHRUN, differences, finished, launched
@@ -32,8 +32,8 @@ CASES = {
     "frozen": (*LORA, "teacher.weights=frozen", "model.gradient_checkpointing=true"),
     "ema": (*LORA, "teacher.weights=ema", "teacher.ema_rate=0.3"),
     "trust": (*LORA, "teacher.weights=trust_region", 'model.lora.targets=["q_proj", "down_proj", "lm_head"]'),
-    "live": (*LORA, *FREEZE, "feedback.critique.ask=variance"),
-    "full": ("optimiser.steps=3", "eval.every=3", *FREEZE, "guard.kl=9.0", "feedback.critique.ask=variance"),
+    "live": (*LORA, *FREEZE, "method.type=aimed", "method.aim=variance"),
+    "full": ("optimiser.steps=3", "eval.every=3", *FREEZE, "guard.kl=9.0", "method.type=aimed", "method.aim=variance"),
 }
 HALF = (*LORA, "teacher.weights=ema", "model.dtype=bfloat16")
 
@@ -44,9 +44,9 @@ def gemma(folder: Path) -> list[str]:
     path = family_model("gemma2", folder / "gemma2")
     return [
         "model.device=cpu", f"model.path={path}", "task.kind=exact", f"task.data={rows}",
-        "task.columns.solution=answer", 'feedback.parts=["reference"]',
+        "task.columns.solution=answer", "method=opsd",
         "sampling.prompts_per_step=3", "sampling.responses_per_prompt=2", "sampling.max_new_tokens=12",
-        "objective.kl_anchor=0.1", "eval.prompts=3", "eval.samples=2", "checkpoint.every=1", *LORA,
+        "loss.kl_anchor=0.1", "eval.prompts=3", "eval.samples=2", "checkpoint.every=1", *LORA,
         "teacher.weights=ema", "teacher.ema_rate=0.3",
     ]  # fmt: skip
 
@@ -58,7 +58,7 @@ def runs(tmp_path_factory) -> tuple[Path, Path, dict[str, list[str]]]:
     one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
     settings = {name: [*SETTINGS, *case] for name, case in CASES.items()} | {"gemma": gemma(one)}
     for name, own in settings.items():
-        execute(load(RunConfig, None, own), one / name)
+        train(load(RunConfig, None, own), one / name)
     half = {"half": [*SETTINGS, *HALF, TWO], "half-whole": [*SETTINGS, *HALF]}
     return one, in_two(two, {name: [*own, TWO] for name, own in settings.items()} | half), settings
 
@@ -120,12 +120,12 @@ def test_a_checkpoint_of_two_is_resumed_by_one_and_by_two(runs, tmp_path, proces
     names = ("frozen", "ema", "live")
     for name in names:
         shutil.copytree(two / name, tmp_path / name, symlinks=True)
-        for held in checkpoint.held(tmp_path / name / "checkpoints"):
+        for held in checkpoint.existing(tmp_path / name / "checkpoints"):
             if held.step > 2:
                 checkpoint.remove(held.path)
         RunDirectory(tmp_path / name).mark("interrupted", "stopped by hand")
         if processes == 1:
-            execute(load(RunConfig, None, settings[name]), tmp_path / name, resume=True)
+            train(load(RunConfig, None, settings[name]), tmp_path / name, resume=True)
     if processes == 2:
         in_two(tmp_path, {name: [*settings[name], TWO] for name in names})
     for name in names:

@@ -44,7 +44,7 @@ def runs(tmp_path_factory) -> Path:
         (out / stage).mkdir()
         start = [sys.executable, "-m", *(FROM_FILE if stage == "2" else TORCHRUN)]
         command = [*start, str(HELPERS / "trl_zero.py"), str(model), str(out / stage), stage]
-        failed = launched(command, 250, DS_ACCELERATOR="cpu", OMP_NUM_THREADS="1")
+        failed = launched(command, DS_ACCELERATOR="cpu", OMP_NUM_THREADS="1")
         assert not failed, failed
     return out
 

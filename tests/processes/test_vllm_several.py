@@ -20,9 +20,9 @@ from vllm_server import VLLMServer
 
 UPDATE = ["/start_weight_update", "/update_weights", "/finish_weight_update", "/reset_prefix_cache"]
 SETTINGS = (
-    "model.device=cpu", "distributed.timeout=60", "sampling.prompts_per_step=3", "sampling.responses_per_prompt=2",
-    "sampling.max_new_tokens=40", 'feedback.parts=["reference"]', "optimiser.steps=3", "optimiser.lr=1e-3",
-    "objective.importance_cap=2", "eval.every=3", "eval.prompts=1", "eval.samples=2", "checkpoint.every=1",
+    "model.device=cpu", "distributed.timeout=600", "sampling.prompts_per_step=3", "sampling.responses_per_prompt=2",
+    "sampling.max_new_tokens=40", "method=opsd", "optimiser.steps=3", "optimiser.lr=1e-3",
+    "loss.importance_cap=2", "eval.every=3", "eval.prompts=1", "eval.samples=2", "checkpoint.every=1",
     "sampling.vllm.wait=0",
 )  # fmt: skip
 """Shares that differ in size, in evaluations one that is empty."""
@@ -115,8 +115,8 @@ def test_adapters_in_parts_reach_the_server_merged(server, tmp_path):
 )
 def test_a_server_that_fails_one_process_ends_the_run_of_both_with_one_line(server, tmp_path, path, act, said):
     server.acts[path].append(act)
-    process = started(2, server, tmp_path / "run", "sampling.vllm.timeout=2")
-    _, told = process.communicate(timeout=100)
+    process = started(2, server, tmp_path / "run", f"sampling.vllm.timeout={10 if act == 'hang' else 600}")
+    _, told = process.communicate()
     assert process.returncode != 0
     [line] = [x for x in told.splitlines() if x.startswith("frown: ")]
     assert said in line, told

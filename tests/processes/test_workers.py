@@ -39,6 +39,12 @@ def eat(x):
 def pid(x):
     time.sleep(0.02)
     return os.getpid()
+
+def pid_when_told(folder):  # says that it is at work, and waits until it may answer
+    open(f"{folder}/{os.getpid()}", "w").close()
+    while not os.path.exists(f"{folder}/go"):
+        time.sleep(0.01)
+    return os.getpid()
 """
 
 
@@ -76,10 +82,10 @@ def test_pool_keeps_order_and_survives_chatter(pool):
 
 
 def test_pool_kills_what_exceeds_the_limit(pool):
-    slow = pool("slow", limit=0.5, workers=2)
-    results = slow.map([0, 60, 0.01, 60, 0.02])
+    slow = pool("slow", limit=3.0, workers=2)
+    results = slow.map([0, 3600, 0.01, 3600, 0.02])
     assert [r if not isinstance(r, Failed) else r.why for r in results] == [
-        0, "no result within 0.5 s", 0.01, "no result within 0.5 s", 0.02
+        0, "no result within 3 s", 0.01, "no result within 3 s", 0.02
     ]  # fmt: skip
     pids = slow.pids()
     slow.close()
@@ -100,24 +106,27 @@ def test_a_worker_that_dies_costs_its_own_item(pool):
     assert "status 7" in results[1].why and "2 tries" in results[1].why
 
 
-def test_a_worker_killed_from_outside_is_replaced(pool):
-    busy = pool("pid", workers=2)
-    first = set(busy.map([0] * 4))
+def test_a_worker_killed_from_outside_is_replaced(pool, tmp_path):
+    busy = pool("pid_when_told", workers=2)
+    at_work = tmp_path / "at_work"
+    at_work.mkdir()
     victims: list[int] = []
 
     def kill_all() -> None:
-        time.sleep(0.2)
+        while len(list(at_work.iterdir())) < 2:
+            time.sleep(0.01)
         victims.extend(busy.pids())
         for pid in victims:
             os.kill(pid, signal.SIGKILL)
+        (at_work / "go").touch()
 
     killer = threading.Thread(target=kill_all)
     killer.start()
-    results = busy.map([0] * 40)
+    results = busy.map([str(at_work)] * 12)
     killer.join()
-    assert victims and set(victims) == first
-    assert all(isinstance(r, int) for r in results)  # the item in hand was tried again
-    assert not set(results[-2:]) & set(victims)
+    assert len(victims) == 2
+    assert all(isinstance(r, int) for r in results)  # the items in hand were tried again
+    assert not set(results) & set(victims)
 
 
 def test_a_worker_that_cannot_start_is_an_error(pool):
@@ -128,16 +137,15 @@ def test_a_worker_that_cannot_start_is_an_error(pool):
 
 
 def test_closing_ends_a_running_map(pool):
-    slow = pool("slow", limit=100, workers=1)
+    slow = pool("slow", limit=7200, workers=1)
     results = []
-    thread = threading.Thread(target=lambda: results.extend(slow.map([0, 60, 60])))
+    thread = threading.Thread(target=lambda: results.extend(slow.map([0, 3600, 3600])))
     thread.start()
     while not slow.pids():
         time.sleep(0.05)
     time.sleep(0.3)
     slow.close()
-    thread.join(timeout=20)
-    assert not thread.is_alive()
+    thread.join()
     assert results[1] == results[2] == Failed("the grader was closed")
     assert slow.pids() == []
 
@@ -147,7 +155,7 @@ def test_workers_do_not_outlive_a_killed_parent(pool, tmp_path):
         f"import sys, time; sys.path.insert(0, {str(tmp_path)!r})\n"
         "from frown.tasks.workers import WorkerPool\n"
         "p = WorkerPool('worker_functions:pid', workers=1); p.map([0])\n"
-        "print(*p.pids(), flush=True); time.sleep(60)"
+        "print(*p.pids(), flush=True); time.sleep(3600)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
@@ -156,7 +164,5 @@ def test_workers_do_not_outlive_a_killed_parent(pool, tmp_path):
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    deadline = time.monotonic() + 20
-    while alive(pid) and time.monotonic() < deadline:
+    while alive(pid):
         time.sleep(0.05)
-    assert not alive(pid)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from frown.affect.normalise import Normaliser
 from frown.affect.rules import DEFAULT, Condition, Rule
 from frown.affect.spikes import Scores, flags, form, score
-from frown.signals.steps import step_values
-from frown.types import Appraisal, Floats, Rollout, Span, Step, Verdict
+from frown.signals.steps import step_peaks
+from frown.types import Appraisal, Rollout, Span, Step, Verdict
 
 DEFAULT_RULES = DEFAULT
 
@@ -25,7 +25,7 @@ DERIVED: dict[str, tuple[tuple[str, ...], Callable[..., NDArray[np.float32]]]] =
 mass of the two likeliest."""
 
 
-class _Read(NamedTuple):
+class _ConditionScores(NamedTuple):
     """One condition, read in one rollout."""
 
     values: Scores
@@ -51,19 +51,14 @@ def appraise(
     spans: list[Span] = []
     unread: list[str] = []
     for rule in rules:
-        found = _spans(rule, rollout, step_signals or {}, normaliser)
-        if isinstance(found, str):
-            unread.append(f"{rule.label}: {found}")
+        of_rule = _spans(rule, rollout, step_signals or {}, normaliser)
+        if isinstance(of_rule, str):
+            unread.append(f"{rule.label}: {of_rule}")
         else:
-            spans += found
+            spans += of_rule
     spans.sort(key=lambda s: (s.start, s.end))
     doubt = tuple(step_peaks(rollout.signals["surprisal"], rollout.steps))
     return Appraisal(tuple(spans), doubt, tuple(unread))
-
-
-def step_peaks(values: Floats, steps: Sequence[Step]) -> list[float]:
-    """The largest value of a token signal within each step."""
-    return step_values(values, steps).tolist()
 
 
 def step_at(steps: Sequence[Step], token: int) -> int | None:
@@ -73,11 +68,11 @@ def step_at(steps: Sequence[Step], token: int) -> int | None:
 
 def signal(rollout: Rollout, name: str) -> NDArray[np.float32] | None:
     """A token signal of a rollout, read or derived: [T]; None where it is not there."""
-    held = rollout.signals.values if rollout.signals else {}
-    if name in held:
-        return held[name]
+    values = rollout.signals.values if rollout.signals else {}
+    if name in values:
+        return values[name]
     needs, derive = DERIVED.get(name, ((name,), np.array))
-    return derive(*(held[n] for n in needs)) if all(n in held for n in needs) else None
+    return derive(*(values[n] for n in needs)) if all(n in values for n in needs) else None
 
 
 def judged(rollout: Rollout, right: bool) -> NDArray[np.bool_] | None:
@@ -110,13 +105,13 @@ def _spans(
     mask = np.ones(len(rollout.ids), np.bool_)
     evidence: dict[str, float] = {}
     if rule.verdict is not None:
-        held = judged(rollout, rule.verdict == "right")
-        if held is None:
+        of_steps = judged(rollout, rule.verdict == "right")
+        if of_steps is None:
             return "the answer was not judged"
-        mask, evidence = held, {"right": float(rule.verdict == "right")}
-    reads: list[_Read] = []
+        mask, evidence = of_steps, {"right": float(rule.verdict == "right")}
+    reads: list[_ConditionScores] = []
     for condition in rule.conditions:
-        read = _read(condition, rollout, step_signals, normaliser)
+        read = _condition_scores(condition, rollout, step_signals, normaliser)
         if isinstance(read, str):
             return read
         mask = mask & read.flags
@@ -126,9 +121,9 @@ def _spans(
     ]
 
 
-def _read(
+def _condition_scores(
     condition: Condition, rollout: Rollout, step_signals: Mapping[str, Sequence[float]], normaliser: Normaliser | None
-) -> _Read | str:
+) -> _ConditionScores | str:
     name, detector = condition.signal, condition.detector
     if name in step_signals:
         values = spread(step_signals[name], rollout.steps, len(rollout.ids))
@@ -148,11 +143,16 @@ def _read(
             return f"no running quantiles of {name!r}"
         quantiles = normaliser.quantile(name, values)
     scores = score(values, detector, quantiles)
-    return _Read(values, scores, flags(scores, detector))
+    return _ConditionScores(values, scores, flags(scores, detector))
 
 
 def _span(
-    rule: Rule, reads: Sequence[_Read], start: int, end: int, evidence: Mapping[str, float], steps: Sequence[Step]
+    rule: Rule,
+    reads: Sequence[_ConditionScores],
+    start: int,
+    end: int,
+    evidence: Mapping[str, float],
+    steps: Sequence[Step],
 ) -> Span:
     evidence = dict(evidence)
     for condition, read in zip(rule.conditions, reads, strict=True):
@@ -179,15 +179,15 @@ def _span(
 def _intensity(rule: Rule, value: float, rated: float) -> float:
     """In [0, 1]; see `Rule`."""
     if rule.intensity == "unlikely":
-        found = float(-np.expm1(-max(value, 0.0)))
+        intensity = float(-np.expm1(-max(value, 0.0)))
     elif rule.intensity == "likely":
-        found = float(np.exp(-max(value, 0.0)))
+        intensity = float(np.exp(-max(value, 0.0)))
     elif rule.intensity == "excess":
         rated, enter = max(rated, 0.0), abs(rule.conditions[0].detector.enter)
-        found = 1.0 if np.isinf(rated) else rated / max(rated + enter, 1e-12)
+        intensity = 1.0 if np.isinf(rated) else rated / max(rated + enter, 1e-12)
     else:
-        found = {"share": value, "complement": 1.0 - value, "level": rated}[rule.intensity]
-    return min(max(found, 0.0), 1.0)
+        intensity = {"share": value, "complement": 1.0 - value, "level": rated}[rule.intensity]
+    return min(max(intensity, 0.0), 1.0)
 
 
 def spread(per_step: Sequence[float], steps: Sequence[Step], length: int) -> Scores:

@@ -12,7 +12,6 @@ from typing import Literal, get_args
 import numpy as np
 
 from frown.affect.appraisal import step_at, step_verdicts
-from frown.affect.note import Mode
 from frown.types import Appraisal, Floats, Label, Rollout, Span
 
 Control = Literal[
@@ -22,17 +21,12 @@ Control = Literal[
     "random_spans",
     "position_only",
     "oracle",
-    "content_free",
-    "numbers",
-    "paraphrase",
 ]
-CONTROLS: tuple[Control, ...] = get_args(Control)
 LABELS: tuple[Label, ...] = get_args(Label)
-_MODES: dict[str, Mode] = {"content_free": "content_free", "numbers": "numbers", "paraphrase": "paraphrase"}
 
 
 def controlled(appraisal: Appraisal, rollout: Rollout, control: Control, rng: np.random.Generator) -> Appraisal:
-    """The appraisal under a control. The three that change words alone leave it as it is: see `note_mode`."""
+    """The appraisal under a control."""
     if control == "none":
         return Appraisal(unread=appraisal.unread)
     if control == "shuffled_spans":
@@ -43,14 +37,7 @@ def controlled(appraisal: Appraisal, rollout: Rollout, control: Control, rng: np
         return random_spans(appraisal, rollout, rng)
     if control == "position_only":
         return position_only(appraisal, rollout)
-    if control == "oracle":
-        return oracle(rollout)
-    return appraisal
-
-
-def note_mode(control: Control | None, mode: Mode) -> Mode:
-    """How a note is worded under a control: content-free, numbers without words, neutral paraphrase; else as before."""
-    return _MODES.get(control or "", mode)
+    return oracle(rollout)
 
 
 def shuffled_spans(appraisal: Appraisal, rollout: Rollout, rng: np.random.Generator) -> Appraisal:

@@ -22,7 +22,7 @@ Doubles = NDArray[np.float64]
 class Sketch(NamedTuple):
     """One batch's values at one place: how many there were, and at most `resolution` of them, ascending."""
 
-    seen: int
+    total: int
     values: tuple[float, ...]
 
 
@@ -52,10 +52,10 @@ class Normaliser:
         if min(self.memory, self.resolution, self.at_least) < 1:
             raise ValueError("memory, resolution and at_least are 1 or more")
         merged = {
-            (name, place): _merge(held)
+            (name, place): _merge(sketches)
             for name, places in self.sketches.items()
-            for place, held in enumerate(places)
-            if sum(s.seen for s in held) >= self.at_least
+            for place, sketches in enumerate(places)
+            if sum(s.total for s in sketches) >= self.at_least
         }
         object.__setattr__(self, "_merged", merged)
 
@@ -64,10 +64,10 @@ class Normaliser:
         after = {}
         for name in self.signals:
             rows = [np.asarray(s.values[name], np.float64) for s in batch if name in s.values]
-            held = self.sketches.get(name, ((),) * len(self.edges))
+            remembered = self.sketches.get(name, ((),) * len(self.edges))
             after[name] = tuple(
                 (*old, _sketch(new, self.resolution))[-self.memory :] if len(new) else old
-                for old, new in zip(held, self._by_place(rows), strict=True)
+                for old, new in zip(remembered, self._by_place(rows), strict=True)
             )
         return replace(self, sketches=after)
 
@@ -99,7 +99,7 @@ class Normaliser:
             "resolution": self.resolution,
             "at_least": self.at_least,
             "sketches": {
-                name: [[[s.seen, list(s.values)] for s in held] for held in places]
+                name: [[[s.total, list(s.values)] for s in of_place] for of_place in places]
                 for name, places in self.sketches.items()
             },
         }
@@ -109,7 +109,7 @@ class Normaliser:
         """The normaliser whose `state` this is. Raises FrownError when it is none."""
         try:
             sketches = {
-                name: tuple(tuple(Sketch(int(n), tuple(map(float, v))) for n, v in held) for held in places)
+                name: tuple(tuple(Sketch(int(n), tuple(map(float, v))) for n, v in of_place) for of_place in places)
                 for name, places in state["sketches"].items()
             }
             if any(len(places) != len(state["edges"]) for places in sketches.values()):
@@ -124,12 +124,12 @@ class Normaliser:
         return [(a, min(b, length)) for a, b in zip(self.edges, ends, strict=True)]
 
     def _by_place(self, rows: Sequence[Doubles]) -> list[Doubles]:
-        found: list[list[Doubles]] = [[] for _ in self.edges]
+        by_place: list[list[Doubles]] = [[] for _ in self.edges]
         for row in rows:
             for place, (a, b) in enumerate(self._ranges(len(row))):
                 if a < b:
-                    found[place].append(row[a:b])
-        joined = [np.concatenate(f) if f else np.zeros(0) for f in found]
+                    by_place[place].append(row[a:b])
+        joined = [np.concatenate(pieces) if pieces else np.zeros(0) for pieces in by_place]
         return [j[np.isfinite(j)] for j in joined]
 
 
@@ -143,10 +143,10 @@ def _sketch(values: Doubles, resolution: int) -> Sketch:
     return Sketch(len(ordered), tuple(kept.tolist()))
 
 
-def _merge(held: Sequence[Sketch]) -> tuple[Doubles, Doubles]:
+def _merge(sketches: Sequence[Sketch]) -> tuple[Doubles, Doubles]:
     """All remembered values, ascending [n], and the share of weight below each of the n + 1 gaps."""
-    values = np.concatenate([s.values for s in held])
-    weights = np.concatenate([np.full(len(s.values), s.seen / len(s.values)) for s in held])
+    values = np.concatenate([s.values for s in sketches])
+    weights = np.concatenate([np.full(len(s.values), s.total / len(s.values)) for s in sketches])
     order = np.argsort(values, kind="stable")
     below = np.concatenate([[0.0], np.cumsum(weights[order])])
     return values[order], below / below[-1]

@@ -10,14 +10,13 @@ wrong one, what else was considered.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from frown.types import Appraisal, Label, Rollout, Span
 
 Mode = Literal["emotion", "plain", "numbers", "paraphrase", "content_free"]
-MODES: tuple[Mode, ...] = get_args(Mode)
 TROUBLE: tuple[Label, ...] = ("frustration", "doubt", "confusion", "ambivalence")
 """Labels that a note may carry. Confidence and overconfidence are made with the verdict, so telling them would be a
 verdict in disguise."""
@@ -65,11 +64,11 @@ def note(appraisal: Appraisal, mode: Mode, *, most: int | None = None, labels: S
 
 def strongest_by_step(spans: Sequence[Span]) -> dict[int, Span]:
     """The most intense span of each step; of equally intense ones the first."""
-    found: dict[int, Span] = {}
+    strongest: dict[int, Span] = {}
     for span in spans:
-        if span.step is not None and (span.step not in found or span.intensity > found[span.step].intensity):
-            found[span.step] = span
-    return found
+        if span.step is not None and (span.step not in strongest or span.intensity > strongest[span.step].intensity):
+            strongest[span.step] = span
+    return strongest
 
 
 def weigh_up(
@@ -87,12 +86,12 @@ def weigh_up(
     then shuffled, so that the place does not say which one was written. Steps with fewer than two are left out: nothing
     was weighed there.
     """
-    found = {}
+    options_of = {}
     for step in steps:
         options = list(dict.fromkeys([*own[step], *others[step]]))[:most]
         if len(options) > 1:
-            found[step] = tuple(options[i] for i in rng.permutation(len(options)))
-    return found
+            options_of[step] = tuple(options[i] for i in rng.permutation(len(options)))
+    return options_of
 
 
 def resolve(
@@ -119,17 +118,17 @@ def sibling_choices(
     from `Verdict.step_state`, and where an environment knows none nothing is comparable and all is empty. `right`: only
     what siblings with a right answer wrote.
     """
-    seen: dict[Hashable, dict[str, int]] = {}
+    written: dict[Hashable, dict[str, int]] = {}
     for r, wrote in zip(rollouts, choices, strict=True):
         if right and (r.verdict is None or not r.verdict.right):
             continue
         for key, choice in zip(_places(r), wrote, strict=False):
             if key is not None:
-                at = seen.setdefault(key, {})
+                at = written.setdefault(key, {})
                 at[choice] = at.get(choice, 0) + 1
 
     def instead(key: Hashable | None, choice: str) -> tuple[str, ...]:
-        at = seen.get(key, {}) if key is not None else {}
+        at = written.get(key, {}) if key is not None else {}
         return tuple(sorted((c for c in at if c != choice), key=lambda c: (-at[c], c)))
 
     out = []
@@ -153,11 +152,11 @@ def random_choices(
     everything = [c[0] for of_rollout in own for c in of_rollout]
     out = []
     for of_rollout in own:
-        found: list[tuple[str, ...]] = []
+        options: list[tuple[str, ...]] = []
         for choices in of_rollout:
             drawn = (reworded(choices[0], everything[int(rng.integers(len(everything)))]) for _ in range(8))
-            found.append(tuple([text for text in drawn if text is not None and text != choices[0]][:1]))
-        out.append(found)
+            options.append(tuple([text for text in drawn if text is not None and text != choices[0]][:1]))
+        out.append(options)
     return out
 
 

@@ -23,32 +23,6 @@ def doubtful_steps(appraisal: Appraisal, threshold: float = log(2.0)) -> tuple[b
     return tuple(d > threshold for d in appraisal.step_doubt)
 
 
-def quadrant(doubtful: bool, right: bool | None) -> Quadrant:
-    """The quadrant of one thing; `right` is None where nobody can tell."""
-    if right is None:
-        return "unknown"
-    if doubtful:
-        return "doubt-right" if right else "doubt-wrong"
-    return "confident-right" if right else "confident-wrong"
-
-
-def answer_quadrant(doubtful: bool, verdict: Verdict | None) -> Quadrant:
-    """The quadrant of a whole answer; unknown where it was not scored."""
-    return quadrant(doubtful, verdict.right if verdict is not None and verdict.scored else None)
-
-
-def step_quadrants(doubtful: Sequence[bool], verdict: Verdict | None, *, whole: bool = False) -> tuple[Quadrant, ...]:
-    """The quadrant of each step, from the verdicts on single steps; unknown where there are none.
-
-    `whole`: where nobody judged single steps, the verdict on the answer counts for each of them. That is coarse: most
-    steps of a wrong answer are right.
-    """
-    known = step_verdicts(verdict, len(doubtful))
-    if known is not None:
-        return tuple(quadrant(d, r) for d, r in zip(doubtful, known, strict=True))
-    return tuple(answer_quadrant(d, verdict) if whole else "unknown" for d in doubtful)
-
-
 def token_quadrants(
     doubtful: ArrayLike, steps: Sequence[Step], verdict: Verdict | None, *, whole: bool = False
 ) -> Codes:

@@ -146,9 +146,3 @@ def rules_from(data: Any, where: str) -> tuple[Rule, ...]:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "rule"
         raise FrownError(f"{where}: {key}: {first['msg'].removeprefix('Value error, ')}") from None
-
-
-def rules_data(rules: tuple[Rule, ...]) -> list[dict[str, Any]]:
-    """Rules as plain data that JSON can hold; `rules_from` reads it back."""
-    found: list[dict[str, Any]] = _ADAPTER.dump_python(rules, mode="json")
-    return found

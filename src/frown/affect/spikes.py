@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from frown.types import Floats, Step
+from frown.types import Step
 
 Scores = NDArray[np.float64]
 Kind = Literal["absolute", "robust_z", "rolling_mad", "quantile", "share"]
@@ -65,30 +65,6 @@ class Shape:
     """Widen a span to the whole step that it lies in."""
 
 
-def spikes_above(values: Floats, threshold: float) -> list[Step]:
-    """The maximal runs of tokens whose value exceeds an absolute threshold, as half-open token ranges.
-
-    `values`: float32[T], any unit; `threshold` in the same unit. A run of neighbouring spikes is one range.
-    """
-    return runs(np.asarray(values) > threshold)
-
-
-def find_spikes(
-    values: ArrayLike,
-    detector: Detector,
-    *,
-    shape: Shape | None = None,
-    steps: Sequence[Step] = (),
-    quantiles: ArrayLike | None = None,
-) -> list[Step]:
-    """The spans of an answer in which one signal spikes, in order and without overlap.
-
-    `values`: [T], any unit, NaN where there is none (never a spike). `quantiles`: [T] in [0, 1], for a detector of
-    that kind. `steps`: token ranges; a span lies in one step or in none.
-    """
-    return form(flags(score(values, detector, quantiles), detector), shape or Shape(), steps)
-
-
 def score(values: ArrayLike, detector: Detector, quantiles: ArrayLike | None = None) -> Scores:
     """How remarkable each token is to a detector: float64[T], NaN where nobody can tell."""
     x = np.asarray(values, np.float64) * (1.0 if detector.side == "above" else -1.0)
@@ -117,10 +93,10 @@ def hysteresis(scores: Scores, enter: float, leave: float) -> NDArray[np.bool_]:
     high, low = scores > enter, scores > leave
     if leave == enter or not high.any():
         return high
-    found = np.zeros(len(scores), np.bool_)
+    mask = np.zeros(len(scores), np.bool_)
     for a, b in runs(low):
-        found[a:b] = high[a:b].any()
-    return found
+        mask[a:b] = high[a:b].any()
+    return mask
 
 
 def robust_z(values: Scores) -> Scores:

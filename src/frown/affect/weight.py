@@ -1,7 +1,8 @@
 """How much each token counts in the distillation loss. All weights have mean one over the tokens that count.
 
 Student entropy and teacher entropy are different things with opposite advice: more weight where the *student* is unsure
-(80/20, TIP), less where the *teacher* is (SRPO). Here they are different functions; `combine` joins them.
+(80/20, TIP), less where the *teacher* is (SRPO). Here are the student's weights, made before the pass through the head;
+the teacher's is `frown.losses.objectives.teacher_confidence`, made within it.
 
 Shapes: one float array [T] for each rollout of a batch; `counted`, the same shapes, non-zero for the tokens that count
 (the weights of a `TeacherView` serve). The mean is taken over the counted tokens of the whole batch; give one rollout
@@ -46,17 +47,6 @@ def by_signal(values: Sequence[ArrayLike], counted: Sequence[ArrayLike], strengt
     return _mean_one(1.0 + strength * x / level if level > 0 else np.ones_like(x), mask, lengths)
 
 
-def by_teacher(entropy: Sequence[ArrayLike], counted: Sequence[ArrayLike], beta: float = 1.0) -> list[Floats]:
-    """w = exp(-beta H_teacher), mean one: less weight where the teacher itself is unsure (SRPO, arXiv 2604.02288).
-
-    `entropy`: of the teacher's distribution at each token, nats. beta in 1/nats; 0 gives ones.
-    """
-    h, mask, lengths = _flat(entropy, counted)
-    # A common factor cancels; taking out the largest keeps exp from vanishing for every token at once.
-    lowest = h[mask].min() if mask.any() else 0.0
-    return _mean_one(np.exp(-beta * np.maximum(h - lowest, 0.0)), mask, lengths)
-
-
 def top_share(values: Sequence[ArrayLike], counted: Sequence[ArrayLike], share: float = 0.2) -> list[Floats]:
     """Only the counted tokens with the largest values, a share of them in (0, 1] (80/20, arXiv 2506.01939).
 
@@ -85,12 +75,6 @@ def by_quadrant(
         raise ValueError(f"factors of quadrants are finite and 0 or more, got {dict(factors)}")
     x, mask, lengths = _flat(codes, counted)
     return _mean_one(table[x.astype(np.int64)], mask, lengths)
-
-
-def combine(weights: Sequence[Sequence[ArrayLike]], counted: Sequence[ArrayLike]) -> list[Floats]:
-    """The product of several weights, mean one again."""
-    flat = [_flat(w, counted) for w in weights]
-    return _mean_one(np.prod([x for x, _, _ in flat], axis=0), flat[0][1], flat[0][2])
 
 
 def _flat(values: Sequence[ArrayLike], counted: Sequence[ArrayLike]) -> tuple[Doubles, NDArray[np.bool_], list[int]]:

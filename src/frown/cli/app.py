@@ -16,6 +16,7 @@ from frown.cli.eval import evaluate
 from frown.cli.export import export
 from frown.cli.grade import grade
 from frown.cli.import_ import import_
+from frown.cli.layers import layers
 from frown.cli.look import look
 from frown.cli.methods import methods
 from frown.cli.names import renamed_flag
@@ -40,6 +41,7 @@ COMMANDS = {
     "eval": evaluate,
     "probe": probe,
     "read": read,
+    "layers": layers,
     "look": look,
     "report": report,
     "grade": grade,

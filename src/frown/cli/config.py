@@ -113,7 +113,7 @@ def page() -> str:
         "eval": "An evaluation (`frown eval`)",
     }
     for name, kind in kinds().items():
-        each = [s for s in settings(kind) if not s.key.startswith("base.")]
+        each = [s for s in settings(kind, installed=False) if not s.key.startswith("base.")]
         parts.append(f"\n## {titles[name]}\n")
         parts += _tables(each)
     return "\n".join(parts)

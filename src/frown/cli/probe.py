@@ -47,9 +47,11 @@ def probe(
     result = probe_feedback(settings, listed(kinds) if kinds else None, prompts=prompts)
     if out is not None:
         from frown.report.html import write_report
-        from frown.store.run_directory import environment, write_text
+        from frown.store.files import write_text
+        from frown.store.machine import machine_record
 
-        made = {"config": settings.model_dump(mode="json"), "environment": environment() | {"command": typed_command()}}
+        record = machine_record() | {"command": typed_command()}
+        made = {"config": settings.model_dump(mode="json"), "environment": record}
         write_text(out, json.dumps({**result, **made}, allow_nan=False) + "\n")
         write_report(out)
     if json_:

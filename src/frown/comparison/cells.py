@@ -12,7 +12,9 @@ from frown.errors import FrownError
 from frown.evals.summary import RunResult, summarise
 from frown.evals.summary import to_json as summary_json
 from frown.policy.load import resolve
-from frown.store.run_directory import RunDirectory, environment, write_text
+from frown.store.files import write_text
+from frown.store.machine import machine_record
+from frown.store.run_directory import RunDirectory
 from frown.tasks.load import load_environment
 
 
@@ -40,7 +42,7 @@ def begin(config: CompareConfig, out: Path) -> list[Cell]:
     todo = cells(config, out)
     for cell in todo:  # what every worker would stumble over is said now, once
         resolve(cell.config.model.path)
-    load_environment(todo[0].config.task).close()
+    load_environment(todo[0].config.task, conversation=todo[0].config.conversation).close()
     file = out / "config.json"
     if file.is_file() and file.read_text(encoding="utf-8") != to_json(config):
         raise FrownError(f"{out} holds another comparison; choose another --out or delete it")
@@ -92,7 +94,7 @@ def summary(config: CompareConfig, runs: Sequence[Cell], out: Path, command: str
         threshold=config.threshold,
         pairs=config.pairs,
         config=config.model_dump(mode="json"),
-        environment={**environment(), "command": command},
+        environment={**machine_record(), "command": command},
     )
     write_text(out / "summary.json", summary_json(summarised))
     return summarised

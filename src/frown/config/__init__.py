@@ -6,6 +6,7 @@ Every level forbids unknown keys, and a misspelt one is answered with the neares
 from frown.config.affect import AffectConfig, NoteConfig, WeightConfig
 from frown.config.base import Config, Variant, member_of
 from frown.config.compare import CompareConfig, Seeds, only
+from frown.config.conversation import ConversationConfig, PartnerConfig
 from frown.config.critic import (
     AskedModelConfig,
     CriticConfig,
@@ -35,6 +36,7 @@ __all__ = [
     "CheckpointConfig",
     "CompareConfig",
     "Config",
+    "ConversationConfig",
     "CriticConfig",
     "DistributedConfig",
     "EndpointConfig",
@@ -51,6 +53,7 @@ __all__ = [
     "ModelCriticConfig",
     "NoteConfig",
     "OptimiserConfig",
+    "PartnerConfig",
     "PracticeConfig",
     "RunConfig",
     "SamplingConfig",

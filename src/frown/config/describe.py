@@ -61,10 +61,13 @@ class Setting:
         return self.type == "table"
 
 
-def settings(kind: type[Config]) -> list[Setting]:
-    """All settings of a configuration, in the order of the models, a table before its keys."""
-    each = list(_settings(kind, ""))
-    recommended = _recommended(kind)
+def settings(kind: type[Config], *, installed: bool = True) -> list[Setting]:
+    """All settings of a configuration, in the order of the models, a table before its keys.
+
+    `installed`: with the methods and partners that other packages add.
+    """
+    each = list(_settings(kind, "", installed))
+    recommended = _recommended(kind, installed)
     by_size = _by_size() if "sampling.max_new_tokens" in {s.key for s in each} else {}
     out = []
     for one in each:
@@ -76,12 +79,12 @@ def settings(kind: type[Config]) -> list[Setting]:
 
 def keys(kind: type[Config]) -> list[str]:
     """The dotted keys of a configuration, tables included."""
-    return list(dict.fromkeys(s.key for s in _settings(kind, "")))
+    return list(dict.fromkeys(s.key for s in _settings(kind, "", True)))
 
 
 def owners(kind: type[Config], key: str) -> tuple[str, ...]:
     """The types of its table that have a key, of whichever table it is; none for a key of a table without a type."""
-    return tuple(t for s in _settings(kind, "") if s.key == key for t in s.of)
+    return tuple(t for s in _settings(kind, "", True) if s.key == key for t in s.of)
 
 
 def matching(kind: type[Config], prefix: str) -> list[Setting]:
@@ -93,32 +96,32 @@ def matching(kind: type[Config], prefix: str) -> list[Setting]:
 # -- walking the models --------------------------------------------------------------------------------------------
 
 
-def _settings(kind: type[Config], before: str, optional: bool = False) -> Iterator[Setting]:
+def _settings(kind: type[Config], before: str, installed: bool) -> Iterator[Setting]:
     for name, field in kind.model_fields.items():
-        yield from _field(kind, name, field, before)
+        yield from _field(kind, name, field, before, installed)
 
 
-def _field(kind: type[Config], name: str, field: FieldInfo, before: str) -> Iterator[Setting]:
+def _field(kind: type[Config], name: str, field: FieldInfo, before: str, installed: bool) -> Iterator[Setting]:
     key, inner = f"{before}{name}", _model(field.annotation)
     if inner is not None and issubclass(inner, Variant):
-        yield from _union(inner, key, _text(kind, name) or _doc(inner), field)
+        yield from _union(inner, key, _text(kind, name) or _doc(inner), field, installed)
         return
     if inner is not None:
         absent = " Absent unless a key of it is given." if NoneType in get_args(field.annotation) else ""
         yield Setting(key, "table", "", text=(_text(kind, name) or _doc(inner)) + absent)
-        yield from _settings(inner, f"{key}.")
+        yield from _settings(inner, f"{key}.", installed)
         return
     nested = next((m for m in field.metadata if isinstance(m, NestedKeys)), None)
     if nested is not None:
         yield Setting(key, "table", "", text=_text(kind, name))
-        yield from _settings(nested.kind, f"{key}.")
+        yield from _settings(nested.kind, f"{key}.", installed)
         return
     yield Setting(key, _type(field.annotation), _default(field), _range(field), _text(kind, name))
 
 
-def _union(union: type[Variant], key: str, text: str, field: FieldInfo) -> Iterator[Setting]:
+def _union(union: type[Variant], key: str, text: str, field: FieldInfo, installed: bool) -> Iterator[Setting]:
     """The keys of a table whose keys depend on its type; one that several types have alike is named once."""
-    members = union.members()
+    members = _members(union, installed)
     yield Setting(key, "table", "", text=text)
     chosen = field.get_default(call_default_factory=True)
     default = toml(chosen.type) if isinstance(chosen, Variant) else "required"
@@ -128,7 +131,7 @@ def _union(union: type[Variant], key: str, text: str, field: FieldInfo) -> Itera
         for name, inner in member.model_fields.items():
             if name == "type":
                 continue
-            for s in _field(member, name, inner, f"{key}."):
+            for s in _field(member, name, inner, f"{key}.", installed):
                 same = (s.key, s.type, s.text)
                 if same not in merged:
                     merged[same] = replace(s, of=(type_,))
@@ -148,11 +151,15 @@ def _unions(kind: type[Config]) -> Iterator[tuple[str, type[Variant]]]:
             yield name, inner
 
 
-def _recommended(kind: type[Config]) -> dict[str, list[OtherDefault]]:
+def _members(union: type[Variant], installed: bool) -> Mapping[str, type[Config]]:
+    return union.members() if installed else union.builtin()
+
+
+def _recommended(kind: type[Config], installed: bool) -> dict[str, list[OtherDefault]]:
     """What the members of its unions recommend for other sections, by dotted key."""
     out: dict[str, list[OtherDefault]] = {}
     for name, union in _unions(kind):
-        for type_, member in union.members().items():
+        for type_, member in _members(union, installed).items():
             for key, value in flat(getattr(member, "settings", {})).items():
                 when = f"{name}.type = {toml(type_)}"
                 out.setdefault(key, []).append(OtherDefault(toml(value), when, recommended_by=type_))

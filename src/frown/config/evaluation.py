@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from frown.config.base import Config
+from frown.config.conversation import ConversationConfig
 from frown.config.task import TaskConfig
 
 
@@ -32,6 +33,8 @@ class EvaluationConfig(Config):
 
     task: TaskConfig = TaskConfig()
     """The test split of it, or all of `task.test_data`."""
+    conversation: ConversationConfig | None = None
+    """Who the model talks to where `task.kind` is "conversation"."""
     split: Literal["test", "dev", "heldout"] = "test"
     """Which part of the task's prompts is answered."""
     prompts: int = Field(60, ge=1)

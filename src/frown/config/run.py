@@ -18,6 +18,7 @@ from pydantic import (
 from frown.config import defaults
 from frown.config.affect import AffectConfig
 from frown.config.base import Config, class_named, member_of
+from frown.config.conversation import ConversationConfig
 from frown.config.critic import CriticConfig
 from frown.config.distributed import DistributedConfig
 from frown.config.evaluation import EvalConfig
@@ -35,6 +36,8 @@ from frown.config.teacher import TeacherConfig
 
 Tracker = Literal["tensorboard", "trackio", "wandb"]
 AnyMethod = Annotated[SerializeAsAny[Method], BeforeValidator(lambda value: member_of(Method, value))]
+DEFAULT = "sdpo"
+"""The method of a run that names none."""
 LARGEST = defaults.SCALES[-1]
 
 
@@ -47,10 +50,12 @@ class RunConfig(Config):
 
     seed: int = Field(0, ge=0)
     """Seeds the training prompts, the sampling and everything else that is drawn while training."""
-    method: AnyMethod = Field(default_factory=lambda: member_of(Method, "sdpo"))
+    method: AnyMethod = Field(default_factory=lambda: member_of(Method, DEFAULT))
     """How the policy learns; `frown methods` lists what there is."""
     model: ModelConfig = ModelConfig()
     task: TaskConfig = TaskConfig()
+    conversation: ConversationConfig | None = None
+    """Who the policy talks to where `task.kind` is "conversation"."""
     sampling: SamplingConfig = Field(default_factory=lambda: SamplingConfig(max_new_tokens=LARGEST.max_new_tokens))
     critic: CriticConfig = CriticConfig()
     feedback: FeedbackConfig = FeedbackConfig()
@@ -96,7 +101,9 @@ class RunConfig(Config):
         if not isinstance(values, Mapping):
             return handler(values)
         given = {k: v.model_dump(exclude_unset=True) if _is_section(k, v) else v for k, v in values.items()}
-        method = given.get("method", "sdpo")
+        method = given.get("method", DEFAULT)
+        if isinstance(method, Mapping):
+            method = {"type": DEFAULT, **method}
         recommended = getattr(class_named(Method, method), "settings", {})
         model = given.get("model")
         by_size = defaults.chosen(model if isinstance(model, Mapping) else {})
@@ -119,6 +126,18 @@ class RunConfig(Config):
             raise ValueError(
                 "affect.weight.teacher_beta goes with self-distillation alone (method.distillation = 1) and "
                 "loss.kl_anchor = 0: what it weighs is known only when all losses are already added up"
+            )
+        if (self.task.kind == "conversation") != (self.conversation is not None):
+            raise ValueError(
+                'task.kind = "conversation" and the section conversation go together: give conversation.partner.type '
+                "and the partner's settings"
+                if self.conversation is None
+                else 'the section conversation is for task.kind = "conversation"'
+            )
+        if self.conversation is not None and self.method.share > 0:
+            raise ValueError(
+                "a conversation is trained by its reward alone, without a teacher: choose a method that has none, "
+                'e.g. method = "grpo"'
             )
         self.method.check(self)
         return self

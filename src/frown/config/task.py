@@ -14,7 +14,8 @@ class TaskConfig(Config):
     """What is practised and how an answer is judged."""
 
     kind: str = "lab:chains"
-    """"lab:chains", "lab:columns", "math", "choice", "exact", or "gym:NAME" for a reasoning-gym data set."""
+    """"lab:chains", "lab:columns", "math", "choice", "exact", "gym:NAME" for a reasoning-gym data set, or
+    "conversation" (the section `conversation`)."""
     data: Path | None = None
     """Training rows (math, choice, exact): a JSONL, JSON, Parquet or CSV file, a folder that `datasets` saved, or a hub
     name, "org/name:config@split" (`frown.tasks.rows`)."""

@@ -54,5 +54,5 @@ def under_control(critic: Critic | None, config: CriticConfig, environment: Envi
     if config.error_rate:
         critic = Erring(critic, config.error_rate)
     if config.quote_errors and critic is not None:
-        critic = Quoting(critic, environment.quoted)
+        critic = Quoting(critic, environment.wording.quoted)
     return critic

@@ -138,9 +138,20 @@ def as_rollout(dialogue: Dialogue) -> Rollout:
     )
 
 
-def as_turns(dialogue: Dialogue) -> list[Rollout]:
-    """Each turn as a rollout of its own, behind all that was read before it; each has the conversation's verdict."""
-    return [replace(t.said, group=dialogue.group, verdict=dialogue.verdict) for t in dialogue.turns]
+def as_turns(dialogue: Dialogue, episode: int = 0) -> list[Rollout]:
+    """Each turn as a rollout of its own, behind all that was read before it; each has the conversation's verdict, and
+    is one step. `episode`: the conversation's number in its batch."""
+    return [
+        replace(
+            said,
+            group=dialogue.group,
+            verdict=dialogue.verdict,
+            steps=(Step(0, len(said.ids)),),
+            earned=(heard.reward,),
+            episode=episode,
+        )
+        for said, heard in dialogue.turns
+    ]
 
 
 def affect(
@@ -150,5 +161,4 @@ def affect(
 
     A turn is read against itself: what is a spike is not decided by the turns before.
     """
-    whole = [replace(r, steps=(Step(0, len(r.ids)),)) for r in as_turns(dialogue)]
-    return [appraise(r, rules, normaliser=normaliser) for r in whole]
+    return [appraise(r, rules, normaliser=normaliser) for r in as_turns(dialogue)]

@@ -1,154 +1,129 @@
-"""Conversations in frown's own loop: a policy whose answers are conversations, and tasks judged by holding one.
-
-    environment = Conversations("name", train, test)
-    engine = DialogueEngine(config, partner, turns=8)
-    train(config, Learner(engine, config), environment, run)      # frown.training.loop
-
-Each answer is a whole conversation as one rollout, with the partner's verdict; evaluation holds conversations, too.
-"""
+"""Conversations as an environment: tasks that are answered by talking to a partner, who judges how it went."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from frown.config import RunConfig
+from frown.config.conversation import ConversationConfig
 from frown.critics.base import Critic
-from frown.dialogue.conversation import Dialogue, as_rollout
-from frown.dialogue.partner import Partner
+from frown.dialogue.conversation import Dialogue, as_rollout, as_turns
 from frown.dialogue.play import History, play
+from frown.dialogue.session import PartnerSession
 from frown.errors import FrownError
-from frown.policy.policy import Policy
-from frown.runtime.processes import ALONE, Ranks
-from frown.tasks import template
-from frown.types import Ints, Rollout, Step, Task, Verdict
+from frown.tasks.base import Sampler
+from frown.tasks.wording import English
+from frown.types import Rollout, Step, Task, Verdict
 
 
-class DialogueEngine(Policy):
-    """A policy in one process, whose `sample` holds conversations of at most `turns` turns with a partner.
+class Conversations:
+    """Conversations of at most so many turns with a partner; implements `frown.tasks.base.Environment`.
 
-    `judge`: how a conversation that was scored went, instead of the partner's own verdict. `history`: what becomes of
-    turns that the chat template would rewrite; a loop learns from whole conversations, so they are refused or kept.
-    Raises FrownError where `ranks` are several processes.
+    Each conversation is one rollout under a mask of what the policy said, or with `history="template"` a rollout a
+    turn, which share `Rollout.episode`. `close` is called when the environment is closed.
     """
 
-    def __init__(
-        self,
-        config: RunConfig,
-        partner: Partner,
-        *,
-        turns: int,
-        judge: Callable[[Dialogue], Verdict] | None = None,
-        history: Literal["verbatim", "kept"] = "verbatim",
-        ranks: Ranks = ALONE,
-    ) -> None:
-        if ranks.size > 1:
-            raise FrownError("conversations are trained in one process; launch it without accelerate or torchrun")
-        super().__init__(
-            config.model,
-            config.sampling,
-            sampling_batch_tokens=config.sampling_batch_tokens,
-            micro_batch_tokens=config.micro_batch_tokens,
-            ranks=ranks,
-        )
-        self._partner, self._turns, self._judge = partner, turns, judge
-        self._history: History = history
-
-    def sample(
-        self,
-        tasks: Sequence[Task],
-        n: int,
-        *,
-        seed: int,
-        temperature: float,
-        contexts: Sequence[Ints] | None = None,
-        model: Any = None,
-    ) -> list[Rollout]:
-        """n conversations about each task, in order, as rollouts with the partner's verdicts.
-
-        `contexts` and `model`: what a teacher would say first, which opens no conversation: it is a FrownError. So is a
-        partner that answered in none of them: without one there is nothing to learn from.
-        """
-        if contexts is not None or model is not None:
-            raise FrownError(
-                "a conversation is held by the policy from its task's own messages; set objective.distillation = 0"
-            )
-        held = self.talks(tasks, n, seed=seed, temperature=temperature)
-        if held and all(d.stop == "lost" for d in held):
-            raise FrownError(nobody_answered(Counter(d.why for d in held)))
-        return [as_rollout(d) for d in held]
-
-    def talks(self, tasks: Sequence[Task], n: int, *, seed: int, temperature: float) -> list[Dialogue]:
-        """The same as conversations."""
-        held = play(
-            *(_Turns(self), self._partner, tasks, n),
-            seed=seed, temperature=temperature, turns=self._turns, history=self._history,
-        )  # fmt: skip
-        if self._judge is None:
-            return held
-        return [replace(d, verdict=self._judge(d)) if d.verdict.scored else d for d in held]
-
-    def turn(
-        self, tasks: Sequence[Task], n: int, *, seed: int, temperature: float, contexts: Sequence[Ints] | None
-    ) -> list[Rollout]:
-        """n single turns behind each context."""
-        return super().sample(tasks, n, seed=seed, temperature=temperature, contexts=contexts)
-
-
-def nobody_answered(why: Mapping[str, int]) -> str:
-    """What to say where all conversations were lost; `why`: how many for which reason."""
-    return f"the partner answered in none of {sum(why.values())} conversations: {max(why, key=lambda w: why[w])}"
-
-
-class _Turns:
-    """A dialogue engine's single turns; implements `frown.dialogue.play.Speaker`."""
-
-    def __init__(self, engine: DialogueEngine) -> None:
-        self._engine = engine
-        self.tokenizer, self.eos_ids = engine.tokenizer, engine.eos_ids
-        self.prompt, self.fits = engine.prompt, engine.fits
-
-    def sample(
-        self, tasks: Sequence[Task], n: int, *, seed: int, temperature: float, contexts: Sequence[Ints] | None = None
-    ) -> list[Rollout]:
-        return self._engine.turn(tasks, n, seed=seed, temperature=temperature, contexts=contexts)
-
-
-class Conversations(template.EnglishWords):
-    """Tasks whose `verify` is a conversation; implements `frown.tasks.base.Environment` for a `DialogueEngine`."""
-
     critic: Critic | None = None
+    wording = English()
     notes: tuple[str, ...] = ()
     levels: tuple[int, ...] = ()
 
-    def __init__(self, name: str, train: Sequence[Task], test: Sequence[Task]) -> None:
-        if not train or not test:
-            raise FrownError(f"{name}: conversations need tasks to train on and tasks to be tested on")
-        self.name, self._train, self._test = name, list(train), list(test)
+    def __init__(
+        self,
+        session: PartnerSession,
+        *,
+        turns: int | None = None,
+        history: History = "verbatim",
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
+        if not session.train or not session.test:
+            raise FrownError(f"{session.name}: conversations need tasks to train on and tasks to be tested on")
+        self.name = session.name
+        self._session, self._history, self._close = session, history, close
+        self._turns = session.turns if turns is None else turns
 
     def train_tasks(self, rng: np.random.Generator, n: int, level: int | None = None) -> list[Task]:
         """n of the training tasks, drawn with replacement."""
-        return [self._train[i] for i in rng.integers(len(self._train), size=n)]
+        train = self._session.train
+        return [train[i] for i in rng.integers(len(train), size=n)]
 
     def test_tasks(self, split: str, n: int) -> list[Task]:
         """The first n test tasks, whatever the split."""
-        return self._test[:n]
+        return list(self._session.test[:n])
+
+    def rollouts(
+        self, policy: Sampler, tasks: Sequence[Task], n: int, *, seed: int, temperature: float
+    ) -> list[Rollout]:
+        """n conversations about each task, task after task, with their verdicts; their steps are their turns.
+
+        Raises FrownError where the partner answered in none of them: without one there is nothing to learn from.
+        """
+        dialogues = self.dialogues(policy, tasks, n, seed=seed, temperature=temperature)
+        if dialogues and all(d.stop == "lost" for d in dialogues):
+            raise FrownError(no_answer(Counter(d.why for d in dialogues)))
+        return self.as_rollouts(dialogues)
+
+    def dialogues(
+        self, policy: Sampler, tasks: Sequence[Task], n: int, *, seed: int, temperature: float
+    ) -> list[Dialogue]:
+        """The same as conversations."""
+        if policy.ranks.size > 1:
+            raise FrownError("conversations are trained in one process; launch it without accelerate or torchrun")
+        self._refuse_unknown_words(policy)
+        dialogues = play(
+            *(policy, self._session.partner, tasks, n),
+            seed=seed, temperature=temperature, turns=self._turns, history=self._history,
+        )  # fmt: skip
+        judge = self._session.judge
+        if judge is None:
+            return dialogues
+        return [replace(d, verdict=judge(d)) if d.verdict.scored else d for d in dialogues]
+
+    def as_rollouts(self, dialogues: Sequence[Dialogue]) -> list[Rollout]:
+        """Conversations as they are trained on: one rollout each, or one a turn."""
+        if self._history == "template":
+            return [turn for i, d in enumerate(dialogues) for turn in as_turns(d, episode=i)]
+        return [as_rollout(d) for d in dialogues]
 
     def verify(self, tasks: Sequence[Task], texts: Sequence[str]) -> list[Verdict]:
-        """A text alone is no conversation: unscored. What a `DialogueEngine` samples has its verdict already."""
-        return [Verdict.unscored("a conversation is judged by its partner while it is held") for _ in tasks]
+        """A text alone is no conversation: unscored."""
+        return [Verdict.unscored("a conversation is judged by its partner, not by a text") for _ in tasks]
 
     def steps(self, text: str) -> list[Step]:
         """None of its own: the steps of a conversation are its turns."""
         return []
 
-    def reworded(self, step: str, other: str) -> str | None:
-        """Nobody can tell."""
-        return None
+    @property
+    def statistics(self) -> Mapping[str, Any] | None:
+        """What became of all that a model behind the partner was asked so far; None where no model is asked."""
+        return None if self._session.statistics is None else self._session.statistics()
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Let go of what the partner holds. Safe to call twice."""
+        self._close()
+
+    def _refuse_unknown_words(self, policy: Sampler) -> None:
+        """Raise FrownError where the model's tokenizer knows too few words to tell what the partner says."""
+        said = self._session.test[0].messages[-1]["content"]
+        words, back = said.split(), policy.decode(policy.encode(said))
+        if 2 * sum(word in back for word in words) < len(words):
+            mend = self._session.unknown_words or "choose a model that knows them"
+            raise FrownError(f"the model's tokenizer does not know most words of {said!r}; {mend}")
+
+
+def conversations(config: ConversationConfig) -> Conversations:
+    """The environment that a configuration names. Raises FrownError where its partner cannot be had."""
+    with ExitStack() as opened:
+        session = opened.enter_context(config.partner.open())
+        ending = opened.pop_all()
+    return Conversations(session, turns=config.turns, history=config.history, close=ending.close)
+
+
+def no_answer(why: Mapping[str, int]) -> str:
+    """What to say where all conversations were lost; `why`: how many for which reason."""
+    return f"the partner answered in none of {sum(why.values())} conversations: {max(why, key=lambda w: why[w])}"

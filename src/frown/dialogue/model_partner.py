@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
 
+from pydantic import Field
+
+from frown.config.conversation import PartnerConfig
+from frown.config.critic import AskedModelConfig
 from frown.critics.blocks import blocks, harmless
 from frown.dialogue.partner import Hearing, Reply
+from frown.dialogue.session import PartnerSession, opening
 from frown.dialogue.voice import Voice
 from frown.types import Message, Task, Verdict
 
@@ -22,22 +29,21 @@ Reply with the person's next words alone, as that person. Where the person would
 {goodbye} behind the last words."""
 
 
+TURNS = 8
+"""Most turns of a conversation where nobody says how many."""
+
+
 class ModelPartner:
     """Says what a model says under a brief; implements `frown.dialogue.partner.Partner`.
 
-    `brief`: what the model is told of the person it plays in a task. `judge`: how a conversation went; without it
-    every one is unscored. The conversation travels as data in one user turn, so that nothing the policy says is taken
-    for an instruction, and no template stumbles over who speaks first; and what the model says cannot end its turn in
-    the policy's template.
+    `brief`: what the model is told of the person it plays in a task. A conversation scores 1 where the person ends it,
+    and 0 where it has to be ended: the brief says when the person would. The conversation travels as data in one user
+    turn, so that nothing the policy says is taken for an instruction, and no template stumbles over who speaks first;
+    and what the model says cannot end its turn in the policy's template.
     """
 
-    def __init__(
-        self,
-        voice: Voice,
-        brief: Callable[[Task], str],
-        judge: Callable[[Task, Sequence[Reply]], Verdict] | None = None,
-    ) -> None:
-        self._voice, self._brief, self._judge = voice, brief, judge
+    def __init__(self, voice: Voice, brief: Callable[[Task], str]) -> None:
+        self._voice, self._brief = voice, brief
 
     @property
     def identity(self) -> str:
@@ -51,10 +57,34 @@ class ModelPartner:
         return [Reply("", lost=s.why) if s.lost else _reply(*line_of(s.text)) for s in said]
 
     def verify(self, task: Task, replies: Sequence[Reply]) -> Verdict:
-        """What `judge` makes of it."""
-        return (
-            Verdict.unscored("nobody judges this conversation") if self._judge is None else self._judge(task, replies)
-        )
+        """Whether the person ended it."""
+        return Verdict(float(bool(replies[-1].over)))
+
+
+class ModelPartnerConfig(PartnerConfig):
+    """A person played by a language model. A conversation scores 1 where the person ends it, else 0."""
+
+    type: Literal["model"] = "model"
+    model: AskedModelConfig
+    """Which model plays the person, and what it may cost."""
+    brief: str = Field(min_length=1)
+    """What the model is told of the person it plays: who it is, what it wants, and when it would say goodbye."""
+    openings: tuple[str, ...] = Field(min_length=1)
+    """Its first words, one conversation each."""
+    test_openings: tuple[str, ...] = ()
+    """Those of the conversations that it is tested on. None: the same."""
+
+    @contextmanager
+    def open(self) -> Iterator[PartnerSession]:
+        """The partner and its conversations."""
+        voice = Voice(self.model)
+        train = [opening(f"opening-{i}", words) for i, words in enumerate(self.openings)]
+        test = [opening(f"test-opening-{i}", words) for i, words in enumerate(self.test_openings)]
+        partner = ModelPartner(voice, lambda task: self.brief)
+        try:
+            yield PartnerSession("model", partner, train, test or train, TURNS, statistics=voice.report)
+        finally:
+            voice.close()
 
 
 def asked_for_line(conversation: Sequence[Message], brief: str, more: str = "") -> list[Message]:

@@ -1,4 +1,4 @@
-"""Who a policy talks to: the contract, and a partner that reads its lines from a sheet.
+"""Who a policy talks to: the contract.
 
 A partner keeps nothing between calls. What it is (its profile, its mood) travels as a `state` that it made itself,
 so dialogues can be held side by side, branched and played again.
@@ -59,26 +59,3 @@ class Partner(Protocol):
     def verify(self, task: Task, replies: Sequence[Reply]) -> Verdict:
         """How a conversation went, from this partner's answers to all its turns; there is at least one."""
         ...
-
-
-class Scripted:
-    """A partner that says its lines in order and goes when there are none left; its verdict is always 1."""
-
-    def __init__(self, lines: Sequence[str]) -> None:
-        self._lines = tuple(lines)
-
-    @property
-    def identity(self) -> str:
-        """The lines."""
-        return repr(self._lines)
-
-    def reply(self, hearings: Sequence[Hearing]) -> list[Reply]:
-        """The line of this turn."""
-        return [
-            Reply(self._lines[h.turn]) if h.turn < len(self._lines) else Reply("", over="out of lines")
-            for h in hearings
-        ]
-
-    def verify(self, task: Task, replies: Sequence[Reply]) -> Verdict:
-        """It held the conversation; that is all there is to it."""
-        return Verdict(1.0)

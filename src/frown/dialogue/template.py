@@ -19,9 +19,9 @@ from frown.types import Ints, Message
 
 REWRITES = (
     "the model's chat template rewrites what was said before (it changes the text of an earlier turn, as templates do "
-    "that take out <think> or trim spaces), so the turns of a conversation are no one sequence; give "
-    '--history kept, which leaves them as they were said (in Python history="kept", or "template" to train on the '
-    "turns one by one)"
+    "that take out <think> or trim spaces), so the turns of a conversation are no one sequence; set "
+    'conversation.history to "kept", which leaves them as they were said, or to "template" to train on the turns one '
+    "by one"
 )
 _STAND_IN = "Xq7Zk"
 """A turn that templates write as it is, and that nobody says."""
@@ -68,7 +68,7 @@ def continuation(
     if np.any((starts < begun) & (ends > begun)):
         raise FrownError(
             "the model's chat template has no token boundary at the end of a turn, so what follows it cannot be told "
-            'from it; play with history="template"'
+            'from it; set conversation.history = "template"'
         )
     ids = np.asarray(tokens["input_ids"], np.int64)[starts >= begun]
     return ids[1:] if ended and len(ids) and int(ids[0]) in eos_ids else ids

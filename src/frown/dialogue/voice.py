@@ -11,9 +11,9 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from frown.config import AskedModelConfig
+from frown.config.critic import AskedModelConfig
 from frown.critics.account import Account, CriticStatistics
 from frown.critics.blocks import harmless
 from frown.critics.cache import ReplyCache
@@ -66,6 +66,10 @@ class Voice:
     def statistics(self) -> CriticStatistics:
         """What became of everything asked so far."""
         return self._account.statistics()
+
+    def report(self) -> dict[str, Any]:
+        """Who was asked, and what became of it, as plain data for JSON."""
+        return {"identity": self.identity, **self.statistics.as_json()}
 
     def ask(self, conversations: Sequence[Conversation], fault: Fault) -> list[Said]:
         """A usable reply to each conversation, or why there is none, in order. Never raises for a lost one."""

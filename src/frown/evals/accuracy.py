@@ -50,9 +50,9 @@ def pass_at(right: NDArray[Any], weights: Array | None = None, *, j: int) -> Arr
 
 def answer_codes(answer: NDArray[Any], usable: NDArray[np.bool_]) -> NDArray[np.int64]:
     """[N, k] canonical answers to integers, equal answers to equal integers; None or unusable to -1."""
-    seen: dict[str, int] = {}
+    codes: dict[str, int] = {}
     flat = [
-        seen.setdefault(str(a), len(seen)) if ok and a is not None else NO_ANSWER
+        codes.setdefault(str(a), len(codes)) if ok and a is not None else NO_ANSWER
         for a, ok in zip(answer.ravel(), usable.ravel(), strict=True)
     ]
     return np.array(flat, dtype=np.int64).reshape(answer.shape)

@@ -40,8 +40,8 @@ def foretells(pairs: Sequence[tuple[float, float]], resamples: int = 10_000, see
     for name, statistic in (("pearson", pearson), ("spearman", spearman)):
         enough = len(known) >= 3
         using = draws(1, len(known), resamples, seed) if enough else None
-        found = interval(statistic, known[None, :, 0], known[None, :, 1], using=using) if using else None
-        out[name] = as_json(found)
+        estimate = interval(statistic, known[None, :, 0], known[None, :, 1], using=using) if using else None
+        out[name] = as_json(estimate)
     return out
 
 

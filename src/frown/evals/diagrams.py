@@ -48,13 +48,13 @@ def reliability(confidence: NDArray[Any], right: NDArray[Any], using: Draws) -> 
         if not inside.any():
             continue
         part, whole = np.where(inside, right, 0.0).sum(axis=1), inside.sum(axis=1).astype(np.float64)
-        found = interval(ratio, part[None], whole[None], using=using)
+        estimate = interval(ratio, part[None], whole[None], using=using)
         out.append(
             {
                 "count": int(whole.sum()),
                 "confidence": round(float(confidence[inside].mean()), 6),
                 "mean": round(float(part.sum() / whole.sum()), 6),
-                "ci95": None if found is None else [round(found.low, 6), round(found.high, 6)],
+                "ci95": None if estimate is None else [round(estimate.low, 6), round(estimate.high, 6)],
             }
         )
     return out

@@ -63,20 +63,20 @@ def number(value: Any) -> float | None:
     return None if value is None or not np.isfinite(value) else round(float(value), 6)
 
 
-def as_json(found: Interval | None) -> dict[str, Any] | None:
+def as_json(estimate: Interval | None) -> dict[str, Any] | None:
     """{"mean", "ci95"}, and "p" of a difference; an infinite end is null."""
-    if found is None:
+    if estimate is None:
         return None
-    chance = {} if found.p is None else {"p": number(found.p)}
-    return {"mean": number(found.mean), "ci95": [number(found.low), number(found.high)], **chance}
+    chance = {} if estimate.p is None else {"p": number(estimate.p)}
+    return {"mean": number(estimate.mean), "ci95": [number(estimate.low), number(estimate.high)], **chance}
 
 
 def arm(runs: Sequence[RunResult], book: Book) -> dict[str, Any]:
     """Every figure of one arm, from its finished runs; nulls when there is none."""
     lasts = [r.last for r in runs]
     out: dict[str, Any] = {name: book.figure(name, lasts) if runs else None for name in book.metrics}
-    held = [r.heldout for r in runs if r.heldout is not None]
-    out["heldout_avg_at_k"] = book.figure("avg_at_k", held) if runs and len(held) == len(runs) else None
+    heldout = [r.heldout for r in runs if r.heldout is not None]
+    out["heldout_avg_at_k"] = book.figure("avg_at_k", heldout) if runs and len(heldout) == len(runs) else None
     curves = np.stack([r.curve(book.steps) for r in runs]) if runs and book.steps else None
     out["auc"] = None if curves is None else as_json(book.interval(book.area(), (curves,)))
     out["change"] = change(runs, book)
@@ -87,9 +87,9 @@ def arm(runs: Sequence[RunResult], book: Book) -> dict[str, Any]:
     for name, attribute in THRESHOLD_COSTS.items():
         out[name] = None if curves is None else _to_threshold(runs, curves, attribute, book)
     for name, values in _costs(runs).items():
-        found = as_json(over_seeds(np.array(values), book.draws(len(runs), 1))) if runs else None
+        metric = as_json(over_seeds(np.array(values), book.draws(len(runs), 1))) if runs else None
         # One seed shows no spread: its interval would be a point, and read as certainty.
-        out[name] = {**found, "ci95": None} if found and len(runs) == 1 else found
+        out[name] = {**metric, "ci95": None} if metric and len(runs) == 1 else metric
     out["unscored"] = int(sum((~s.scored).sum() for s in lasts))
     names = sorted({n for r in runs for n in r.counters})
     out["counters"] = {n: number(sum(float(r.counters.get(n, 0.0)) for r in runs)) for n in names}
@@ -119,12 +119,12 @@ def change(runs: Sequence[RunResult], book: Book) -> dict[str, Any] | None:
 def fate(runs: Sequence[RunResult], book: Book) -> dict[str, Any] | None:
     """What became of the untrained policy's doubts, each share beside its reference; None unless every finished run
     can tell. Definitions in `frown.evals.fate`."""
-    found = [r.fates for r in runs if r.fates is not None]
-    if not runs or len(found) < len(runs):
+    fates = [r.fates for r in runs if r.fates is not None]
+    if not runs or len(fates) < len(runs):
         return None
 
     def part(get: Callable[[Fates], Arrays]) -> dict[str, Any] | None:
-        ours, unchanged = (stack([get(f[i]) for f in found]) for i in (0, 1))
+        ours, unchanged = (stack([get(f[i]) for f in fates]) for i in (0, 1))
         shown = as_json(book.interval(ratio, ours))
         if shown is None:
             return None
@@ -133,7 +133,7 @@ def fate(runs: Sequence[RunResult], book: Book) -> dict[str, Any] | None:
         gap = difference(ratio, ours, unchanged, using=using)
         return {**shown, "reference": number(reference), "difference": as_json(gap)}
 
-    after = [f for f, _ in found]
+    after = [f for f, _ in fates]
     out: dict[str, Any] = {name: part(partial(_share_of, i)) for i, name in enumerate(FATES)}
     out["flow"] = _flow(after)
     out["suppression"] = part(lambda f: f.suppression)

@@ -44,11 +44,11 @@ def profile(answers: Sequence[Judged]) -> dict[str, Any]:
             continue
         for j, ((start, end), _) in enumerate(steps):
             side = "size_before" if j < first else "size_after" if j > first else "size_at"
-            told = advantage[start:end]
-            told = told[np.isfinite(told)]
-            sums.add(prompt, side, float(np.abs(told).sum()), len(told))
+            of_step = advantage[start:end]
+            of_step = of_step[np.isfinite(of_step)]
+            sums.add(prompt, side, float(np.abs(of_step).sum()), len(of_step))
             if abs(j - first) <= REACH:
-                sums.add(prompt, str(j - first), float(told.sum()), len(told))
+                sums.add(prompt, str(j - first), float(of_step.sum()), len(of_step))
     return {
         "steps": {str(k): sums.metric(str(k)) for k in range(-REACH, REACH + 1)},
         **{side: sums.metric(side) for side in ("size_before", "size_at", "size_after")},
@@ -79,7 +79,7 @@ class PerPrompt:
         if name not in self._sums:
             return None
         part, whole = self._sums[name]
-        found = as_json(interval(ratio, part[None], whole[None], using=draws(1, len(self.row))))
+        metric = as_json(interval(ratio, part[None], whole[None], using=draws(1, len(self.row))))
         point = number(ratio(part, whole))
         # A figure of few prompts, missing in many resamples, is worth seeing; it has no interval.
-        return found or (None if point is None else {"mean": point, "ci95": None})
+        return metric or (None if point is None else {"mean": point, "ci95": None})

@@ -76,13 +76,13 @@ def check(results: Sequence[RunResult]) -> None:
     """Raise FrownError unless no run is there twice and all share their prompts and number of samples."""
     if not results:
         raise FrownError("there are no runs to summarise; run `frown compare` first")
-    seen: set[tuple[str, int]] = set()
+    cells: set[tuple[str, int]] = set()
     first: dict[str, tuple[str, GradedSamples]] = {}
     for r in results:
         who = f"arm {r.arm!r} seed {r.seed}"
-        if (r.arm, r.seed) in seen:
+        if (r.arm, r.seed) in cells:
             raise FrownError(f"{who} is there twice; keep one of the two runs")
-        seen.add((r.arm, r.seed))
+        cells.add((r.arm, r.seed))
         if r.status != "finished":
             continue
         steps = [e.step for e in r.evals]

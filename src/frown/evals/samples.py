@@ -162,8 +162,8 @@ class GradedSamples:
             raise FrownError(f"{name} holds no graded samples (its schema metadata has no {key})")
         meta = json.loads(raw)
         if meta.get("schema") != SCHEMA:
-            found = meta.get("schema")
-            raise FrownError(f"{name} has schema {found!r}, this version reads {SCHEMA}; evaluate again")
+            version = meta.get("schema")
+            raise FrownError(f"{name} has schema {version!r}, this version reads {SCHEMA}; evaluate again")
         missing = {"prompt", "sample", "task_id", *_DTYPES} - set(table.column_names)
         if missing:
             raise FrownError(f"{name} lacks the columns {', '.join(sorted(missing))}; evaluate again")
@@ -179,7 +179,7 @@ class GradedSamples:
         if set(_STEP_COLUMNS) <= set(table.column_names):
             parts = zip(*(table[c].to_pylist() for c in _STEP_COLUMNS), strict=True)
             records = np.empty(n * k, dtype=object)
-            records[:] = [_record(*found) for found in parts]
+            records[:] = [_record(*values) for values in parts]
             arrays["steps"] = records[order].reshape(n, k)
         ids = np.array(table["task_id"].to_pylist(), dtype=object)[order][::k]
         known = {f.name for f in fields(cls)}

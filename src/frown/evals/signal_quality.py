@@ -123,18 +123,18 @@ def _read(rollout: Rollout, start: int, end: int) -> dict[str, float]:
 
 def _units(rollouts: Sequence[Rollout], rows: Callable[[Rollout], Iterator[_Row]]) -> Units:
     prompts: dict[str, int] = {}
-    found: list[tuple[int, int, _Row]] = []
+    places: list[tuple[int, int, _Row]] = []
     for i, r in enumerate(rollouts):
         prompt = prompts.setdefault(r.task.id, len(prompts))
-        found += [(prompt, i, row) for row in rows(r)]
-    names = sorted({name for _, _, row in found for name in row.values})
+        places += [(prompt, i, row) for row in rows(r)]
+    names = sorted({name for _, _, row in places for name in row.values})
     return Units(
         prompts=len(prompts),
-        prompt=np.array([p for p, _, _ in found], dtype=np.int64),
-        sequence=np.array([i for _, i, _ in found], dtype=np.int64),
-        position=np.array([row.position for _, _, row in found], dtype=np.int64),
-        wrong=np.array([row.wrong for _, _, row in found], dtype=np.float64),
-        values={n: np.array([row.values.get(n, np.nan) for _, _, row in found], dtype=np.float64) for n in names},
+        prompt=np.array([p for p, _, _ in places], dtype=np.int64),
+        sequence=np.array([i for _, i, _ in places], dtype=np.int64),
+        position=np.array([row.position for _, _, row in places], dtype=np.int64),
+        wrong=np.array([row.wrong for _, _, row in places], dtype=np.float64),
+        values={n: np.array([row.values.get(n, np.nan) for _, _, row in places], dtype=np.float64) for n in names},
     )
 
 
@@ -198,8 +198,8 @@ def signal_quality(rollouts: Sequence[Rollout], using: Draws | None = None) -> d
     whole = quality(answer_units(rollouts), using)
     whole.pop("top1_chance")
     whole["signals"] = {
-        name: {key: found[key] for key in ("missing", "auroc", "average_precision")}
-        for name, found in whole["signals"].items()
+        name: {key: figures[key] for key in ("missing", "auroc", "average_precision")}
+        for name, figures in whole["signals"].items()
     }
     temperatures = sorted({r.temperature for r in rollouts})
     return {

@@ -110,8 +110,8 @@ def difference(statistic: Statistic, ours: Arrays, theirs: Arrays, *, using: Dra
         raise ValueError(f"paired arms share seeds and prompts: {ours[0].shape[:2]} and {theirs[0].shape[:2]} differ")
     point = _point(statistic, ours) - _point(statistic, theirs)
     resampled = _resampled(statistic, ours, using) - _resampled(statistic, theirs, using)
-    found = percentile(point, resampled, ours[0].shape[1])
-    return found and replace(found, p=_chance(statistic, ours, theirs, point, using))
+    estimate = percentile(point, resampled, ours[0].shape[1])
+    return estimate and replace(estimate, p=_chance(statistic, ours, theirs, point, using))
 
 
 def over_seeds(values: NDArray[Any], using: Draws) -> Interval | None:
@@ -179,7 +179,7 @@ def _resampled(statistic: Statistic, arrays: Arrays, using: Draws) -> Array:
     """[B]: the figure in each resample, averaged over the seeds drawn."""
     shape = (using.seeds.shape[1], using.prompts.shape[1])
     if any(a.shape[:2] != shape for a in arrays):
-        found = [a.shape[:2] for a in arrays]
-        raise ValueError(f"draws are for {shape} seeds and prompts, the arrays have {found}")
+        shapes = [a.shape[:2] for a in arrays]
+        raise ValueError(f"draws are for {shape} seeds and prompts, the arrays have {shapes}")
     each = np.stack([statistic(*(a[s] for a in arrays), weights=using.prompts) for s in range(shape[0])])
     return np.take_along_axis(each, using.seeds.T, axis=0).mean(axis=0)

@@ -86,9 +86,9 @@ def to_json(summary: Mapping[str, Any]) -> str:
 
 def _compared_in(arm: str, other: str, arms: Mapping[str, Any], steps: Sequence[int]) -> tuple[str, ...]:
     """The metrics two arms are compared in: an area only of a curve, suppression only where both can tell."""
-    told = all(arms[name]["suppression"] is not None for name in (arm, other))
+    with_fates = all(arms[name]["suppression"] is not None for name in (arm, other))
     curves = len(steps) != 1
-    return (*(m for m in EVERY_PAIR if m != "auc" or curves), *(("suppression",) if told else ()))
+    return (*(m for m in EVERY_PAIR if m != "auc" or curves), *(("suppression",) if with_fates else ()))
 
 
 def _finished(results: Sequence[RunResult], arm: str) -> list[RunResult]:

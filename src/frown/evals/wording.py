@@ -130,9 +130,9 @@ def warnings(
                 f"{name}: in {fate['unjudged']} of {total} answers before and after training nobody could tell which "
                 f"steps were right; they are left out of the fate of doubts."
             )
-        held = sum(r.heldout is not None for r in runs)
-        if 0 < held < len(runs):
-            out.append(f"{name}: held-out samples in {held} of {len(runs)} seeds, so no held-out figure.")
+        measured = sum(r.heldout is not None for r in runs)
+        if 0 < measured < len(runs):
+            out.append(f"{name}: held-out samples in {measured} of {len(runs)} seeds, so no held-out figure.")
     done = [r for runs in finished.values() for r in runs]
     if len({r.last.step for r in done}) > 1:
         ends = ", ".join(f"{n} {max(r.last.step for r in runs)}" for n, runs in finished.items() if runs)

@@ -162,7 +162,8 @@ def external_scores(
     with noisy weights, from their disagreement at each token; custom: of a signal of one's own.
     """
     contested: dict[int, Sequence[float]] = {}
-    for members in groups(rollouts).values():
+    for group in groups(rollouts).values():
+        members = [i for i in group if rollouts[i].episode is None]  # turns of a conversation answer other prompts
         if len(members) > 1:
             tokens = [step_tokens(rollouts[i]) for i in members]
             states = [_states(rollouts[i]) for i in members]

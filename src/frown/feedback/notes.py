@@ -30,7 +30,7 @@ def notes(
     written = [note(a, config.mode, most=config.most) for a in appraisals]
     pointed = [() if config.mode == "content_free" else n.steps for n in written]
     return [
-        Part("affect", environment.note(n.text, steps, len(n.steps)), n.steps) if n.steps else None
+        Part("affect", environment.wording.note(n.text, steps, len(n.steps)), n.steps) if n.steps else None
         for n, steps in zip(written, pointed, strict=True)
     ]
 
@@ -51,7 +51,7 @@ def _notes_with_content(
     if config.options != "considered":
         own = [[choices[:1] for choices in of_rollout] for of_rollout in own]
     if config.options == "random":
-        others = random_choices(rollouts, own, environment.reworded, rng)
+        others = random_choices(rollouts, own, environment.wording.reworded, rng)
     elif config.options == "none":
         others = [[() for _ in of_rollout] for of_rollout in own]
     parts: list[Part | None] = []
@@ -62,7 +62,7 @@ def _notes_with_content(
             options = resolve(steps[i], own[i], others[i], r.verdict.right)
         else:
             options = {}  # nobody knows how it ended
-        text = environment.weighed(options)
+        text = environment.wording.weighed(options)
         parts.append(Part("affect", text, tuple(sorted(options)), verdict=resolved) if text else None)
     return parts
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ from frown.errors import FrownError, first_line
 from frown.evals.samples import GradedSamples
 from frown.evals.summary import RunResult, summarise, to_json
 from frown.inspect.subjects import Subject, fingerprint, subjects
-from frown.store.run_directory import environment, write_samples, write_text
+from frown.store.files import write_text
+from frown.store.machine import machine_record
+from frown.store.samples import read_samples, write_samples
 from frown.tasks.base import Environment
 from frown.tasks.load import load_environment
 from frown.types import Rollout, Task
@@ -79,7 +82,7 @@ def assess(
     """
     _refuse_unless_free(out)
     sides = dict(_named(models, against))
-    task_environment = load_environment(config.task)
+    task_environment = load_environment(config.task, conversation=config.conversation)
     try:
         tasks = task_environment.test_tasks(config.split, config.prompts)
         if not tasks:
@@ -101,7 +104,7 @@ def assess(
         _paired(results, say),
         baseline=list(sides)[-1],
         config=settings,
-        environment={**environment(), "command": command},
+        environment={**machine_record(), "command": command},
     )
     summary["compared"] = _compared(list(sides), results, config)
     write_text(out / "config.json", json.dumps(settings, indent=2) + "\n")
@@ -121,6 +124,7 @@ def settings(models: Sequence[Subject], overrides: Sequence[str]) -> EvaluationC
         task = run.task.model_copy(update={"data": None} if "task.test_data" in named else {})
         base = EvaluationConfig(
             task=TaskConfig() if new_task else task,
+            conversation=None if new_task else run.conversation,
             temperature=run.eval.temperature,
             max_new_tokens=run.sampling.max_new_tokens,
         )
@@ -136,7 +140,7 @@ def key(model: str, tasks: Sequence[Task], config: EvaluationConfig) -> str:
     """Under which name samples are kept: the same model, prompts, settings and versions give the same."""
     settings = config.model_dump(mode="json", exclude={"prompts", "sampling_batch_tokens", "task"})
     grader = config.task.model_dump(mode="json", exclude={"data", "test_data"})
-    made_of = [fingerprint(model), [t.id for t in tasks], settings, grader, environment()["packages"]]
+    made_of = [fingerprint(model), [t.id for t in tasks], settings, grader, machine_record()["packages"]]
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:24]
 
 
@@ -152,12 +156,11 @@ def _samples(
 ) -> GradedSamples:
     """The graded samples of one model, read back where they are kept already."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     file = out / "samples" / f"{key(subject.model, tasks, config)}.parquet"
     if file.is_file():
         try:
-            kept = GradedSamples.from_table(pq.read_table(file), str(file))
+            kept = read_samples(file)
         except (FrownError, pa.ArrowException, OSError) as error:
             say(f"{file} cannot be read and is made again: {first_line(error)}")
         else:
@@ -177,7 +180,7 @@ def sample(
 ) -> GradedSamples:
     """Graded samples of one model. The draws for a prompt do not depend on how many prompts follow."""
     from frown.policy.policy import Policy
-    from frown.training.evaluation import Cost, graded, judge
+    from frown.training.evaluation import Cost, graded
 
     policy = Policy(
         ModelConfig(path=model, device=config.device),
@@ -189,8 +192,9 @@ def sample(
         watch(first)
         some = tasks[first : first + AT_ONCE]
         seed = int(np.random.SeedSequence([config.seed, first]).generate_state(1)[0])
-        answers = policy.sample(some, config.samples, seed=seed, temperature=config.temperature)
-        rollouts += judge(answers, task_environment, policy)
+        answers = task_environment.rollouts(policy, some, config.samples, seed=seed, temperature=config.temperature)
+        before = len(rollouts)  # more than the episodes before: no number comes twice
+        rollouts += [r if r.episode is None else replace(r, episode=before + r.episode) for r in answers]
     watch(len(tasks))
     return graded(rollouts, [t.id for t in tasks], step=0, split=config.split, cost=Cost())
 

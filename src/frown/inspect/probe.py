@@ -36,7 +36,6 @@ from frown.runtime.randomness import FEEDBACK, PREFLIGHT, PROMPTS, seed_of
 from frown.runtime.threads import settle
 from frown.tasks.base import Environment
 from frown.tasks.load import load_environment
-from frown.training.evaluation import judge
 from frown.training.preflight import teacher_gap
 from frown.types import Floats, Kind, Rollout
 
@@ -54,6 +53,8 @@ def probe(config: RunConfig, kinds: Sequence[str] | None = None, *, prompts: int
     `examine` and `example`.
     Raises FrownError for an unknown kind, or fewer than two prompts.
     """
+    if config.conversation is not None:
+        raise FrownError("a conversation is trained without a teacher: there is no feedback to probe")
     chosen: list[Kind] = []
     for name in kinds or config.method.kinds:
         if name not in KINDS:
@@ -61,7 +62,7 @@ def probe(config: RunConfig, kinds: Sequence[str] | None = None, *, prompts: int
         chosen += [kind for kind in KINDS if kind == name]
     if prompts is not None and prompts < 2:
         raise FrownError(f"a probe samples at least 2 prompts, got {prompts}")
-    environment = load_environment(config.task)
+    environment = load_environment(config.task, conversation=config.conversation)
     try:
         with open_critic(config.critic, environment) as critic:
             policy = policy_of(config)
@@ -91,10 +92,9 @@ def examine(
     count = prompts if prompts is not None else config.sampling.prompts_per_step
     tasks = environment.train_tasks(np.random.default_rng([config.seed, PROMPTS]), count)
     sampling = config.sampling
-    rollouts = policy.sample(
-        tasks, sampling.responses_per_prompt, seed=seed_of(config.seed, 1), temperature=sampling.temperature
+    rollouts = environment.rollouts(
+        policy, tasks, sampling.responses_per_prompt, seed=seed_of(config.seed, 1), temperature=sampling.temperature
     )
-    rollouts = judge(rollouts, environment, policy)
     scorer = Scorer(policy, config.teacher, config.loss)
     room = headroom(rollouts)
     results, advantages = {}, {}

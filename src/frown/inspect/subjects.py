@@ -10,7 +10,7 @@ from typing import NamedTuple
 from frown.config import RunConfig, parse
 from frown.errors import FrownError
 from frown.policy.load import described, resolve
-from frown.store.run_directory import run_name
+from frown.store.run_reader import run_name
 
 PARTS = (".safetensors", ".json", ".jinja", ".txt", ".model")
 """Endings of the files that a model consists of: weights, settings, tokenizer, chat template."""

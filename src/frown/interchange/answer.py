@@ -1,19 +1,19 @@
-"""An answer as another program logged it, and as a row of our own rollout files."""
+"""An answer as another program logged it, and as a rollout of our own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from frown.affect.appraisal import appraise
 from frown.policy.text import steps_of_tokens
-from frown.store.run_directory import rollout_row
+from frown.store.record import RolloutRecord, Unknown
 from frown.tasks.data import task_id
 from frown.tasks.steps import split_steps
-from frown.types import Feedback, Floats, Message, Rollout, Signals, Task, Verdict
+from frown.types import Floats, Message, Rollout, Signals, Task, Verdict
 
 
 @dataclass(frozen=True)
@@ -44,57 +44,69 @@ class Answer:
     """The final answer in it, where the log names one."""
     step: int = 0
     task: str | None = None
-    """What the log calls the task; None: told by its messages."""
+    """What the log calls the task; None: said by its messages."""
 
 
-def rows(answers: Sequence[Answer]) -> list[dict[str, Any]]:
-    """Rows for `write_rollouts` of answers; those to the same task in a step share a group."""
+def records(answers: Sequence[Answer]) -> list[RolloutRecord]:
+    """Answers as rollouts; what the log does not say is unknown. Those to the same task in a step share a group."""
     groups: dict[tuple[int, str], int] = {}
-    found = []
+    numbered = []
     for answer in answers:
         task = answer.task or task_id(answer.messages, "")
         group = groups.setdefault((answer.step, task), len(groups))
-        found.append(_row(answer, task, group))
-    return found
+        numbered.append(_record(answer, task, group))
+    return numbered
 
 
-def _row(answer: Answer, task: str, group: int) -> dict[str, Any]:
-    question = next((m["content"] for m in reversed(answer.messages) if m["role"] == "user"), "")
+def _record(answer: Answer, task: str, group: int) -> RolloutRecord:
     prompt = "\n\n".join(f"{m['role']}: {m['content']}" for m in answer.messages) or None
-    common = {"prompt": prompt, "policy_step": answer.step, "group": group}
-    judged = {"score": answer.score, "verdict": answer.verdict, "answer": answer.final}
-    if not answer.tokens:
-        return {"task": task, "question": question, "text": answer.text, **common, **judged,
-                "stop": "length" if answer.cut else "eos"}  # fmt: skip
-    raw = b"".join(t.raw for t in answer.tokens)
-    text = raw.decode("utf-8", "replace")
-    signals = Signals(*signals_of_top(answer.tokens))
-    ends = np.cumsum([len(t.raw) for t in answer.tokens]).tolist()
-    starts = [len(raw[:end].decode("utf-8", "ignore")) for end in (0, *ends[:-1])]
-    ids = np.array([t.id for t in answer.tokens], np.int64)
     rollout = Rollout(
-        task=Task(task, answer.messages or ({"role": "user", "content": ""},), ""),
+        task=Task(task, answer.messages, ""),
         group=group,
         prompt_ids=np.zeros(0, np.int64),
-        ids=ids,
-        logp=np.array([t.logp for t in answer.tokens], np.float32),
-        temperature=1.0,
+        ids=np.zeros(0, np.int64),
+        logp=np.zeros(0, np.float32),
+        temperature=np.nan,
         stop="length" if answer.cut else "eos",
-        text=text,
-        steps=steps_of_tokens(starts, text, split_steps(text)),
-        signals=signals,
+        text=answer.text,
         verdict=_verdict(answer),
         policy_step=answer.step,
     )
-    tokens = [t.raw.decode("utf-8", "replace") for t in answer.tokens]
-    known = {} if (ids >= 0).all() else {"ids": None}
-    return rollout_row(rollout, appraise(rollout), Feedback()) | common | judged | {"tokens": tokens} | known
+    if not answer.tokens:
+        unknown: frozenset[Unknown] = frozenset({"prompt_ids", "ids", "logp", "temperature"})
+        return RolloutRecord(rollout, prompt=prompt, unknown=unknown)
+    rollout = _with_tokens(rollout, answer.tokens)
+    tokens = tuple(t.raw.decode("utf-8", "replace") for t in answer.tokens)
+    without_ids: tuple[Unknown, ...] = () if (rollout.ids >= 0).all() else ("ids",)
+    unknown = frozenset(("prompt_ids", *without_ids))
+    return RolloutRecord(rollout, appraise(rollout), prompt=prompt, tokens=tokens, unknown=unknown)
 
 
-def _verdict(answer: Answer) -> Verdict:
-    if answer.score is None or not 0.0 <= answer.score <= 1.0:
-        return Verdict.unscored(answer.verdict or "the log holds no score in [0, 1]")
-    return Verdict(answer.score, message=answer.verdict, answer=answer.final)
+def _with_tokens(rollout: Rollout, tokens: Sequence[LoggedToken]) -> Rollout:
+    """The answer with its tokens, the signals that can be read from them, and its written-out steps."""
+    raw = b"".join(t.raw for t in tokens)
+    text = raw.decode("utf-8", "replace")
+    ends = np.cumsum([len(t.raw) for t in tokens]).tolist()
+    starts = [len(raw[:end].decode("utf-8", "ignore")) for end in (0, *ends[:-1])]
+    ids = np.array([t.id for t in tokens], np.int64)
+    return replace(
+        rollout,
+        ids=ids if (ids >= 0).all() else np.full(len(ids), -1),
+        logp=np.array([t.logp for t in tokens], np.float32),
+        temperature=1.0,
+        text=text,
+        steps=steps_of_tokens(starts, text, split_steps(text)),
+        signals=Signals(*signals_of_top(tokens)),
+    )
+
+
+def _verdict(answer: Answer) -> Verdict | None:
+    """What the log says of an answer; None where it says nothing."""
+    if answer.score is not None and 0.0 <= answer.score <= 1.0:
+        return Verdict(answer.score, message=answer.verdict, answer=answer.final)
+    if not answer.verdict and answer.final is None:
+        return None
+    return Verdict(np.nan, scored=False, message=answer.verdict, answer=answer.final)
 
 
 def signals_of_top(tokens: Sequence[LoggedToken]) -> tuple[Mapping[str, Floats], str]:
@@ -105,14 +117,14 @@ def signals_of_top(tokens: Sequence[LoggedToken]) -> tuple[Mapping[str, Floats],
     were not logged are one token, which is less by their mass times the entropy among them (the chain rule).
     """
     k = min(len(t.top) for t in tokens)
-    found: dict[str, Any] = {"surprisal": [-t.logp for t in tokens]}
+    signals: dict[str, Any] = {"surprisal": [-t.logp for t in tokens]}
     if k:
         known = [sorted(dict((*t.top, (t.id if t.id >= 0 else t.raw, t.logp))).values(), reverse=True) for t in tokens]
-        found["top_probability"] = [np.exp(logps[0]) for logps in known]
-        found["entropy_lower"] = [_entropy_with_rest(np.array(logps)) for logps in known]
+        signals["top_probability"] = [np.exp(logps[0]) for logps in known]
+        signals["entropy_lower"] = [_entropy_with_rest(np.array(logps)) for logps in known]
     if k > 1:
-        found["margin"] = [np.exp(logps[0]) - np.exp(logps[1]) for logps in known]
-    return {name: np.array(values, np.float32) for name, values in found.items()}, f"topk:{k}"
+        signals["margin"] = [np.exp(logps[0]) - np.exp(logps[1]) for logps in known]
+    return {name: np.array(values, np.float32) for name, values in signals.items()}, f"topk:{k}"
 
 
 def _entropy_with_rest(logps: np.ndarray) -> float:

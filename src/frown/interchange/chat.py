@@ -32,15 +32,15 @@ def read_chats(path: Path) -> list[Answer]:
 
     Raises FrownError for a file that cannot be read and a line of another form; the line is named.
     """
-    found: list[Answer] = []
+    answers: list[Answer] = []
     for row in read_jsonl(path):
         try:
-            found += answers_of(row.values)
+            answers += answers_of(row.values)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             why = f"no {error}" if isinstance(error, KeyError) else error
             where = f"{path}, line {row.number}"
             raise FrownError(f"{where}: {why}; each line is an answer of an OpenAI-style server") from None
-    return found
+    return answers
 
 
 def answers_of(record: Mapping[str, Any]) -> Iterator[Answer]:
@@ -70,19 +70,19 @@ def _messages(record: Mapping[str, Any]) -> tuple[Message, ...]:
     asked = {**record, **(record.get("request") or {})}
     if isinstance(asked.get("body"), Mapping):
         asked |= asked["body"]
-    held = asked.get("messages", asked.get("prompt"))
-    if held is None:
+    messages = asked.get("messages", asked.get("prompt"))
+    if messages is None:
         return ()
-    if isinstance(held, str):
-        return ({"role": "user", "content": clean(held)},)
-    return tuple({"role": m["role"], "content": clean(_content(m["content"]))} for m in held)
+    if isinstance(messages, str):
+        return ({"role": "user", "content": clean(messages)},)
+    return tuple({"role": m["role"], "content": clean(_content(m["content"]))} for m in messages)
 
 
-def _content(held: Any) -> str:
+def _content(content: Any) -> str:
     """A message's text; parts that are no text are named in its place."""
-    if isinstance(held, Sequence) and not isinstance(held, str):
-        return "".join(p["text"] if p.get("type") == "text" else f"[{p.get('type')}]" for p in held)
-    return "" if held is None else str(held)
+    if isinstance(content, Sequence) and not isinstance(content, str):
+        return "".join(p["text"] if p.get("type") == "text" else f"[{p.get('type')}]" for p in content)
+    return "" if content is None else str(content)
 
 
 def _score(given: Any) -> float | None:
@@ -116,22 +116,22 @@ def _from_vllm(output: Mapping[str, Any]) -> tuple[str, tuple[LoggedToken, ...] 
     text, logs = clean(output["text"]), output.get("logprobs")
     if not logs:
         return text, None
-    found = []
-    for number, held in zip(output["token_ids"], logs, strict=True):
-        top = {int(k): v if isinstance(v, Mapping) else {"logprob": v} for k, v in held.items()}
+    tokens = []
+    for number, logged in zip(output["token_ids"], logs, strict=True):
+        top = {int(k): v if isinstance(v, Mapping) else {"logprob": v} for k, v in logged.items()}
         if int(number) not in top:
             raise ValueError(f"the log-probability of the sampled token {number} is not in the log")
         own = top[int(number)]
         raw = _raw(own.get("decoded_token") or f"<{number}>")
         others = tuple((k, _logp(v["logprob"])) for k, v in top.items())
-        found.append(LoggedToken(raw, _logp(own["logprob"]), others, int(number)))
-    return text, tuple(found)
+        tokens.append(LoggedToken(raw, _logp(own["logprob"]), others, int(number)))
+    return text, tuple(tokens)
 
 
 def _token(token: str, logp: Any, raw: Any, top: Any) -> LoggedToken:
-    held = bytes(raw) if raw else _raw(token)
+    own = bytes(raw) if raw else _raw(token)
     others = tuple((bytes(t["bytes"]) if t.get("bytes") else _raw(t["token"]), _logp(t["logprob"])) for t in top or ())
-    return LoggedToken(held, _logp(logp), others)
+    return LoggedToken(own, _logp(logp), others)
 
 
 def _raw(token: str) -> bytes:

@@ -11,42 +11,28 @@ from typing import Any
 import numpy as np
 
 from frown.errors import FrownError
+from frown.store.record import Origin, RolloutRecord
+from frown.store.rollouts import gather_rollouts
+from frown.types import Verdict
 from frown.viewer.index import Index
-from frown.viewer.page import read_row
+from frown.viewer.page import page, record_at
 
 
 def to_parquet(index: Index, target: Path) -> int:
-    """Write all rollouts to one file, with their `arm`, `seed`, `split` and `step` as columns; returns how many.
+    """Write all rollouts to one file, each with its origin; returns how many.
 
-    A column that some files lack is null there. Files are read one after the other.
-    Raises FrownError where the file cannot be written.
+    Files are read one after the other. Raises FrownError where the file cannot be written.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    paths = [index.files[n].path for n in np.unique(index.file).tolist()]
-    own = pa.schema([("arm", pa.string()), ("seed", pa.int64()), ("split", pa.string()), ("step", pa.int64())])
-    schema = pa.unify_schemas([own, *(pq.read_schema(p).remove_metadata() for p in paths)])
-    part = target.with_name(f".{target.name}.part")
-    try:
-        with pq.ParquetWriter(part, schema, compression="zstd") as writer:
-            for number in np.unique(index.file).tolist():
-                file, at = index.files[number], index.file == number
-                table = pq.read_table(file.path).replace_schema_metadata()
-                n, runs = table.num_rows, [index.runs[r] for r in index.run[at].tolist()]
-                known = {"arm": [r.arm for r in runs], "seed": [r.seed for r in runs]}
-                known |= {"split": [index.splits[s] for s in index.split[at]], "step": index.step[at].tolist()}
-                columns = [
-                    pa.array(known[f.name], f.type) if f.name in known
-                    else table[f.name].cast(f.type) if f.name in table.column_names else pa.nulls(n, f.type)
-                    for f in schema
-                ]  # fmt: skip
-                writer.write_table(pa.Table.from_arrays(columns, schema=schema), row_group_size=64)
-        part.replace(target)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise FrownError(f"cannot write {target}: {error.strerror or error}") from None
+    gather_rollouts({index.files[n].path: _origins(index, n) for n in np.unique(index.file).tolist()}, target)
     return len(index)
+
+
+def _origins(index: Index, number: int) -> list[Origin]:
+    """Where the rollouts of one file are from, in their order."""
+    rows = np.flatnonzero(index.file == number)
+    runs = [index.runs[r] for r in index.run[rows]]
+    places = zip(runs, index.split[rows], index.step[rows].tolist(), strict=True)
+    return [Origin(run.arm, run.seed, index.splits[split], step) for run, split, step in places]
 
 
 def to_inspect(index: Index, folder: Path) -> list[Path]:
@@ -59,7 +45,7 @@ def to_inspect(index: Index, folder: Path) -> list[Path]:
         from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalSpec, write_eval_log
     except ImportError:
         raise FrownError("exporting to inspect needs inspect_ai: pip install inspect-ai") from None
-    found = []
+    paths = []
     for number, run in enumerate(index.runs):
         samples = list(_samples(index, number))
         spec = EvalSpec(
@@ -75,50 +61,59 @@ def to_inspect(index: Index, folder: Path) -> list[Path]:
             write_eval_log(EvalLog(status="success", eval=spec, samples=samples), path)
         except OSError as error:
             raise FrownError(f"cannot write {path}: {error.strerror or error}") from None
-        found.append(path)
-    return found
+        paths.append(path)
+    return paths
 
 
 def _samples(index: Index, run: int) -> Iterator[Any]:
     from inspect_ai.log import EvalSample
-    from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, ChatMessageUser, ModelOutput
-    from inspect_ai.scorer import Score
+    from inspect_ai.model import ChatMessageAssistant, ChatMessageUser, ModelOutput
 
-    seen: Counter[str] = Counter()
-    for i in range(len(index)):
-        if index.run[i] != run:
-            continue
-        row = read_row(*index.place(i))
+    epochs: Counter[str] = Counter()
+    for i in np.flatnonzero(index.run == run).tolist():
+        record, shown = record_at(index, i), page(index, i)
         name = f"{index.splits[index.split[i]]}/{index.step[i]}/{index.tasks[index.task[i]]}"
-        seen[name] += 1
-        question, text = row.get("question") or "", row.get("text") or ""
-        reply = ChatMessageAssistant(content=text)
-        choice = ChatCompletionChoice(
-            message=reply, stop_reason="max_tokens" if row.get("stop") == "length" else "stop", logprobs=_logprobs(row)
-        )
-        score = row.get("score")
+        epochs[name] += 1
+        reply = ChatMessageAssistant(content=shown["text"])
         yield EvalSample(
             id=name,
-            epoch=seen[name],
-            input=question,
+            epoch=epochs[name],
+            input=shown["question"],
             target="",
-            messages=[ChatMessageUser(content=question), reply],
-            output=ModelOutput(model=f"frown/{index.runs[run].key}", choices=[choice]),
-            scores=None
-            if score is None
-            else {"verifier": Score(value=score, answer=row.get("answer"), explanation=row.get("verdict") or None)},
+            messages=[ChatMessageUser(content=shown["question"]), reply],
+            output=ModelOutput(model=f"frown/{index.runs[run].key}", choices=[_choice(record, reply)]),
+            scores=_scores(record.rollout.verdict),
             metadata={
-                "key": index.key(i),
-                **{n: row.get(n) for n in ("steps", "step_right", "step_doubt", "spans", "feedback", "teacher_prompt")},
+                "key": shown["key"],
+                "steps": [list(step) for step in record.rollout.steps],
+                "step_right": None if record.rollout.verdict is None else record.rollout.verdict.step_right,
+                "step_doubt": record.appraisal.step_doubt,
+                **{name: shown[name] for name in ("spans", "feedback", "teacher_prompt")},
             },
         )
 
 
-def _logprobs(row: dict[str, Any]) -> Any:
+def _choice(record: RolloutRecord, reply: Any) -> Any:
+    from inspect_ai.model import ChatCompletionChoice
+
+    stop: Any = "max_tokens" if record.rollout.truncated else "stop"
+    return ChatCompletionChoice(message=reply, stop_reason=stop, logprobs=_logprobs(record))
+
+
+def _scores(verdict: Verdict | None) -> Any:
+    from inspect_ai.scorer import Score
+
+    if verdict is None or not verdict.scored:
+        return None
+    return {"verifier": Score(value=verdict.score, answer=verdict.answer, explanation=verdict.message or None)}
+
+
+def _logprobs(record: RolloutRecord) -> Any:
+    """The log-probabilities of the tokens that the policy sampled; None where they are unknown."""
     from inspect_ai.model import Logprob, Logprobs
 
-    tokens, logp = row.get("tokens"), row.get("logp")
-    if not tokens or logp is None or len(logp) != len(tokens):
+    tokens, rollout = record.tokens, record.rollout
+    if not tokens or "logp" in record.unknown or len(rollout.logp) != len(tokens):
         return None
-    own = row.get("sampled") or [True] * len(tokens)
-    return Logprobs(content=[Logprob(token=t, logprob=v) for t, v, mine in zip(tokens, logp, own, strict=True) if mine])
+    values = zip(tokens, rollout.logp.tolist(), rollout.own, strict=True)
+    return Logprobs(content=[Logprob(token=token, logprob=logp) for token, logp, own in values if own])

@@ -8,10 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from frown.errors import FrownError
-from frown.interchange.answer import Answer, rows
+from frown.interchange.answer import Answer, records
 from frown.interchange.chat import read_chats
 from frown.interchange.trl import COLUMNS, read_completions
-from frown.store.run_directory import write_rollouts
+from frown.store.files import disk_errors
+from frown.store.rollouts import is_rollout_file, write_rollouts
 
 
 def import_rollouts(source: Path, out: Path, *, score: str | None = None) -> dict[str, int]:
@@ -26,12 +27,11 @@ def import_rollouts(source: Path, out: Path, *, score: str | None = None) -> dic
     answers = _read(source, score)
     if not answers:
         raise FrownError(f"{source} holds no answer")
-    try:
+    with disk_errors(out):
         (out / "rollouts").mkdir(parents=True, exist_ok=True)
         for step in sorted({a.step for a in answers}):
-            write_rollouts(out / "rollouts" / f"step={step:06d}.parquet", rows([a for a in answers if a.step == step]))
-    except OSError as error:
-        raise FrownError(f"cannot write {out}: {error.strerror}") from None
+            of_step = records([a for a in answers if a.step == step])
+            write_rollouts(out / "rollouts" / f"step={step:06d}.parquet", of_step)
     return {
         "answers": len(answers),
         "with_logprobs": sum(bool(a.tokens) for a in answers),
@@ -62,10 +62,9 @@ def _is_trl(file: Path) -> bool:
     import pyarrow.parquet as pq
 
     try:
-        names = set(pq.read_schema(file).names)
+        return set(pq.read_schema(file).names) >= COLUMNS and not is_rollout_file(file)
     except (OSError, ValueError):
         return False
-    return names >= COLUMNS and not names & {"text", "tokens"}
 
 
 def _read(source: Path, score: str | None) -> list[Answer]:

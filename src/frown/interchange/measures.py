@@ -10,6 +10,7 @@ import numpy as np
 from frown.evals.accuracy import answer_codes
 from frown.evals.calibration import agreement, aurc, auroc, brier, ece, ece_equal_mass, nll
 from frown.evals.wording import decimal
+from frown.store.rollouts import read_rollouts
 from frown.viewer.index import Index
 
 if TYPE_CHECKING:
@@ -19,36 +20,27 @@ MEASURES = {"ece": ece, "ece_equal_mass": ece_equal_mass, "brier": brier, "nll":
 
 
 def measure(index: Index) -> dict[str, Any]:
-    """Plain data, as JSON takes it; what cannot be told is None.
+    """Plain data, as JSON takes it; what is unknown is None.
 
     `rollouts`, `scored`, `with_logprobs` and `tokens` are counts; `mean_score` is over the scored ones, `surprisal`
     (nats) over all tokens. `calibration`: by kind of confidence (`min_probability`, the probability of the weakest
     token; `mean_probability`, exp of the mean log-probability; `agreement`, the share of a prompt's scored answers
     with the same final answer) how many answers it is known of, and the measures of `frown.evals.calibration`.
     """
-    import pyarrow.parquet as pq
-
-    logps: list[Any] = []
-    finals: list[Any] = []
+    logps: list[np.ndarray | None] = []
+    finals: list[str | None] = []
     for number in np.unique(index.file).tolist():
-        with pq.ParquetFile(index.files[number].path) as source:
-            held = set(source.schema_arrow.names)
-            for batch in source.iter_batches(
-                batch_size=1024, columns=[c for c in ("logp", "sampled", "answer") if c in held]
-            ):
-                columns = {name: batch.column(name).to_pylist() for name in batch.schema.names}
-                none = [None] * batch.num_rows
-                masks = columns.get("sampled") or none
-                logps += [_own(*x) for x in zip(columns.get("logp") or none, masks, strict=True)]
-                finals += columns.get("answer") or none
-    known = [np.array(v, np.float64) if v else None for v in logps]
+        with read_rollouts(index.files[number].path) as file:
+            for row in file.rows(("logp", "sampled", "answer")):
+                logps.append(_own(row["logp"], row["sampled"]))
+                finals.append(row["answer"])
     right = np.where(np.isnan(index.score), np.nan, (index.score >= 1.0).astype(np.float64))
     kinds = {
-        "min_probability": np.array([np.nan if v is None else np.exp(v.min()) for v in known]),
-        "mean_probability": np.array([np.nan if v is None else np.exp(v.mean()) for v in known]),
+        "min_probability": np.array([np.nan if v is None else np.exp(v.min()) for v in logps]),
+        "mean_probability": np.array([np.nan if v is None else np.exp(v.mean()) for v in logps]),
         "agreement": _agreement(index, np.array(finals, object)),
     }
-    tokens = [v for v in known if v is not None]
+    tokens = [v for v in logps if v is not None]
     scored = ~np.isnan(index.score)
     return {
         "rollouts": len(index),
@@ -61,34 +53,33 @@ def measure(index: Index) -> dict[str, Any]:
     }
 
 
-def _own(logp: list[float] | None, sampled: list[bool] | None) -> list[float] | None:
-    """The log-probabilities of the tokens that the policy sampled."""
-    if logp is None or sampled is None:
-        return logp
-    return [v for v, own in zip(logp, sampled, strict=True) if own]
+def _own(logp: list[float] | None, sampled: list[bool] | None) -> np.ndarray | None:
+    """float64: the log-probabilities of the tokens that the policy sampled; None where there are none."""
+    own = logp if logp is None or sampled is None else [v for v, mine in zip(logp, sampled, strict=True) if mine]
+    return np.array(own, np.float64) if own else None
 
 
 def _agreement(index: Index, finals: np.ndarray) -> np.ndarray:
     """[N]: NaN where no answer to the prompt names a final answer, or there is only one answer."""
-    found = np.full(len(index), np.nan)
+    shares = np.full(len(index), np.nan)
     groups: dict[tuple[int, ...], list[int]] = {}
     for i, key in enumerate(np.stack([index.run, index.split, index.step, index.task], 1).tolist()):
         groups.setdefault(tuple(key), []).append(i)
     for at in groups.values():
         if len(at) > 1 and any(f is not None for f in finals[at]):
             codes = answer_codes(finals[at][None], np.ones((1, len(at)), np.bool_))
-            found[at] = agreement(codes, ~np.isnan(index.score[at])[None])[0]
-    return found
+            shares[at] = agreement(codes, ~np.isnan(index.score[at])[None])[0]
+    return shares
 
 
 def _measures(confidence: np.ndarray, right: np.ndarray) -> dict[str, Any]:
     n = int((np.isfinite(confidence) & np.isfinite(right)).sum())
-    found = {name: float(f(confidence[:, None], right[:, None])) if n else None for name, f in MEASURES.items()}
-    return {"answers": n, **{name: v if v is not None and np.isfinite(v) else None for name, v in found.items()}}
+    values = {name: float(f(confidence[:, None], right[:, None])) if n else None for name, f in MEASURES.items()}
+    return {"answers": n, **{name: v if v is not None and np.isfinite(v) else None for name, v in values.items()}}
 
 
 def table(measured: Mapping[str, Any]) -> RenderableType:
-    """What `measure` found, for a person."""
+    """What `measure` returned, for a person."""
     from rich import box
     from rich.console import Group
     from rich.table import Table
@@ -102,7 +93,7 @@ def table(measured: Mapping[str, Any]) -> RenderableType:
     drawn = Table(
         "confidence", "answers", "ECE", "ECE, equal mass", "Brier", "NLL", "AUROC", "AURC", box=box.SIMPLE_HEAD
     )
-    for kind, found in measured["calibration"].items():
-        drawn.add_row(kind.replace("_", " "), str(found["answers"]), *(decimal(found[m], 3) for m in MEASURES))
-    note = "Lower is better, but for AUROC (.5 is chance). A dash: it cannot be told."
+    for kind, values in measured["calibration"].items():
+        drawn.add_row(kind.replace("_", " "), str(values["answers"]), *(decimal(values[m], 3) for m in MEASURES))
+    note = "Lower is better, but for AUROC (.5 is chance). A dash: it is unknown."
     return Group(Text(head), drawn, Text(note, "dim"))

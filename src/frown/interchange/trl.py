@@ -46,12 +46,12 @@ def _answer(row: Mapping[str, Any], rewards: list[str], counted: str | None) -> 
     completion = row["completion"]
     text = completion if isinstance(completion, str) else "\n".join(str(m["content"]) for m in completion or ())
     value = row[counted] if counted else None
-    told = [f"{name} {row[name]:g}" for name in (*rewards, "advantage") if isinstance(row.get(name), int | float)]
+    verdict = [f"{name} {row[name]:g}" for name in (*rewards, "advantage") if isinstance(row.get(name), int | float)]
     return Answer(
         messages=_messages(row["prompt"]),
         text=clean(text),
         score=float(value) if value is not None and 0.0 <= value <= 1.0 else None,
-        verdict=", ".join(told),
+        verdict=", ".join(verdict),
         step=int(row.get("step") or 0),
     )
 

@@ -1,4 +1,4 @@
-"""The lab as an environment: tasks, verdicts, steps, and how feedback is worded for the self-teacher."""
+"""The lab as an environment: tasks, verdicts and steps."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from frown.errors import FrownError
 from frown.lab import words
 from frown.lab.critic import LabCritic
 from frown.lab.family import MAX_STEPS, MIN_STEPS, Family, Problem, get_family
-from frown.lab.text import user_turn
-from frown.types import Feedback, Message, Part, Step, Task, Verdict, Weighed
+from frown.lab.wording import LabWording
+from frown.tasks.rollouts import SingleTurn
+from frown.types import Step, Task, Verdict
 
 TEST_SPLITS = ("dev", "test", "heldout")
 
 
-class LabEnvironment:
+class LabEnvironment(SingleTurn):
     """Problems of one family with a fixed number of steps; implements `frown.tasks.base.Environment`.
 
     Problems of the splits base (pretraining), train, dev, test and heldout are disjoint: a hash of a
@@ -40,6 +41,7 @@ class LabEnvironment:
         if not MIN_STEPS <= steps <= MAX_STEPS:
             raise FrownError(f"lab: steps = {steps} lies outside {MIN_STEPS} to {MAX_STEPS}")
         self.critic: LabCritic = LabCritic(family)
+        self.wording = LabWording(self.family)
         self.n_steps = steps
         self._reference = reference
         self.name = f"lab-{family}"
@@ -97,65 +99,6 @@ class LabEnvironment:
             start = end
         return found
 
-    def teacher_messages(self, task: Task, feedback: Feedback) -> list[Message]:
-        """The question with one context behind it; without any feedback, the question alone.
-
-        The base models know one context at a time. An outcome counts as context (`X`) only when it is alone.
-
-        Raises:
-            FrownError: when parts of several kinds other than an outcome are given, or several that are not
-                comments of one critique.
-        """
-        if any(p.attempt for p in feedback.parts):
-            raise FrownError('the lab\'s models read comments: use critic.write = "comments"')
-        parts = [p for p in feedback.parts if p.kind != "outcome"]
-        kinds = [p.kind for p in parts]
-        if len(parts) > 1 and set(kinds) != {"critique"}:
-            raise FrownError(
-                f"the lab's models read one kind of feedback at a time, not {' and '.join(dict.fromkeys(kinds))}: "
-                "name them apart in feedback.parts"
-            )
-        context = _context(parts) if parts else words.RETRY if feedback.parts else ""
-        return [
-            *task.messages[:-1],
-            {"role": "user", "content": user_turn(task.question, context)},
-        ]
-
-    def note(self, text: str, steps: Sequence[int], count: int) -> str:
-        """A note that points at steps and quotes nothing of them: `H?02?04`; pointing nowhere, `H?00?00`.
-
-        The base models know one word for pointing and none for emotions, so English text is not used.
-        """
-        return words.pointer(steps if steps else [-1] * count)
-
-    def weighed(self, options: Weighed) -> str:
-        """What was considered, as `W?7@3=4/9`; a step of which one text is given, as the comment `C!7@3=4`.
-
-        Texts that are no result of the same step are left out, and a step of which then too few are left. The models
-        read one kind of note at a time: where any step has several texts, those with one are left out.
-        """
-        weighed: list[tuple[str, list[str]]] = []
-        suggested: list[tuple[str, list[str]]] = []
-        for _, texts in sorted(options.items()):
-            sides = [text.rstrip(";$").partition("=") for text in texts]
-            read = {(left, r) for left, _, r in sides if len(r) == self.family.width and r.isascii() and r.isdigit()}
-            results = list(dict.fromkeys(r for left, _, r in sides if (left, r) in read))
-            if len({left for left, _ in read}) == 1 and len(results) >= min(len(texts), 2):
-                (weighed if len(texts) > 1 else suggested).append((sides[0][0], results))
-        if weighed:
-            return words.weighed(weighed)
-        return words.suggestion((left, result) for left, [result] in suggested) if suggested else ""
-
-    def quoted(self, step: str, comment: str) -> str:
-        """The wrong step as a comment before the comment: `!7@3=9!7@3=4`."""
-        return f"!{step.rstrip(';$')}{comment}"
-
-    def reworded(self, step: str, other: str) -> str | None:
-        """The step with the result of the other: `7@3=4;` and `2*6=2;` give `7@3=2;`."""
-        left, equals, own = step.partition("=")
-        result = other.partition("=")[2].rstrip(";$")
-        return f"{left}={result}{own[len(own.rstrip(';$')) :]}" if equals and result else None
-
     def close(self) -> None:
         """Nothing to release."""
 
@@ -197,11 +140,3 @@ class LabEnvironment:
         right = final == task.answer
         message = "right" if right else f"the final answer {final} is wrong"
         return Verdict(float(right), message=message, answer=final, step_right=step_right, step_state=step_state)
-
-
-def _context(parts: Sequence[Part]) -> str:
-    """The context that feedback of one kind becomes."""
-    text = "".join(p.text for p in parts)
-    if parts[0].kind in ("reference", "sibling"):
-        return words.statements(text) if text.startswith("!") else words.reference(text)
-    return f"C{text}" if parts[0].kind == "critique" else text

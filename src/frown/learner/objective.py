@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from frown.learner.rows import TrainingRow
 from frown.losses.head import Leaves, TokenLoss
-from frown.losses.objectives import importance_weight, policy_gradient
+from frown.losses.objectives import importance_weight, policy_gradient, teacher_confidence
 from frown.policy.passes import Pass
 from frown.types import Rollout
 
@@ -76,7 +75,7 @@ def token_loss(
             return own(leaves, weight, advantage)
         loss = policy_gradient(leaves.logp, None, advantage)  # one update a batch: the ratio is one
         if leaves.divergence is not None:
-            gate = torch.exp(-teacher_beta * leaves.signals["teacher_entropy"]) if teacher_beta else 1.0
+            gate = teacher_confidence(leaves.signals["teacher_entropy"], teacher_beta) if teacher_beta else 1.0
             loss = loss + weight * gate * leaves.divergence
         return loss if importance_cap is None else loss * importance_weight(leaves.logp, sampled, importance_cap)
 

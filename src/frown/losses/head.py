@@ -140,7 +140,7 @@ def head_pass(
     with torch.no_grad(), torch.autocast(hidden.device.type, enabled=False):
         total = torch.zeros((), dtype=dtype, device=hidden.device)
         d_hidden = torch.empty(hidden.shape, dtype=dtype, device=hidden.device) if learn_hidden else None
-        found = _Gradients(head, hidden, d_hidden, asked)
+        gradients_so_far = _Gradients(head, hidden, d_hidden, asked)
         parts = []
         for part, back in _chunks(
             hidden, head, targets, teacher_hidden, teacher_head, what, chunk, compiled, learn_hidden or bool(asked)
@@ -150,10 +150,10 @@ def head_pass(
             total += loss
             if learn_hidden or asked:
                 gradient = logits_gradient(part, *derivatives, targets[part.rows], temperature, compiled)
-                found.add(gradient, part.rows, back)
+                gradients_so_far.add(gradient, part.rows, back)
         signals = _joined(parts)
     if learn_hidden or asked:
-        gradients = [found.d_hidden, *(found.d_parameters.get(id(p)) for p in head.parameters)]
+        gradients = [gradients_so_far.d_hidden, *(gradients_so_far.d_parameters.get(id(p)) for p in head.parameters)]
         total = _Loss.apply(total, gradients, hidden, *head.parameters)
     return HeadOutput(total, signals)
 

@@ -141,6 +141,15 @@ def policy_gradient(logp: Tensor, old_logp: Tensor | None, advantage: Tensor, cl
     return -torch.minimum(ratio * advantage, ratio.clamp(1.0 - clip, 1.0 + clip) * advantage)
 
 
+def teacher_confidence(entropy: Tensor, beta: float) -> Tensor:
+    """Weight of a token's distillation loss: exp(-beta H_teacher), [C] in (0, 1], less where the teacher is unsure.
+
+    SRPO (arXiv 2604.02288), which weighs by it; not scaled to mean one, so that a teacher unsure everywhere teaches
+    little. `entropy`: [C] nats, of the teacher's next-token distribution. `beta`: 1/nats, 0 or more; 0 gives ones.
+    """
+    return torch.exp(-beta * entropy)
+
+
 def importance_weight(logp: Tensor, sampled_logp: Tensor, cap: float) -> Tensor:
     """min(pi / mu, cap) of each sampled token, detached: [C], in (0, cap].
 

@@ -27,7 +27,7 @@ from frown.losses.advantages import group_advantages
 from frown.policy.reader import Reader
 from frown.tasks.base import Environment
 from frown.teacher.views import look, weigh
-from frown.types import Appraisal, Feedback, Floats, Kind, Rollout, TeacherView
+from frown.types import Appraisal, Feedback, Floats, Kind, Rollout, TeacherView, episodes
 
 if TYPE_CHECKING:
     from frown.config.run import RunConfig
@@ -257,11 +257,29 @@ def group_credit(
     answer that the policy sampled, weighted by the student's affect where that is asked for."""
     affect = room.config.affect
     scores = np.array([r.verdict.score if r.verdict else np.nan for r in answers])
-    rewards = (scores + affect_reward(answers, affect.reward)).reshape(-1, room.config.sampling.responses_per_prompt)
-    each = group_advantages(rewards, std=divide_by_std).ravel()
-    credit = [(r.own * a).astype(np.float32) for r, a in zip(answers, each, strict=True)]
+    conversations = episodes(answers)  # the turns of one share its advantage
+    rewards = episode_rewards(answers, conversations, scores, affect.reward)
+    each = group_advantages(rewards.reshape(-1, room.config.sampling.responses_per_prompt), std=divide_by_std).ravel()
+    advantage = {i: a for members, a in zip(conversations, each, strict=True) for i in members}
+    credit = [(r.own * advantage[i]).astype(np.float32) for i, r in enumerate(answers)]
     if affect.weight.by == "none":
         return credit
     control: Any = room.rng if affect.control != "off" else None
     factors = token_weights(answers, appraisals, credit, affect.weight, control)
     return [a * f for a, f in zip(credit, factors, strict=True)]
+
+
+def episode_rewards(
+    answers: Sequence[Rollout], conversations: Sequence[Sequence[int]], scores: np.ndarray, affect: float
+) -> np.ndarray:
+    """What each episode earned, float64[episodes]: the score that its turns share, and the reward for feeling sure."""
+    sure = affect_reward(answers, affect)
+    tokens = np.array([r.own.sum() for r in answers])
+
+    def mean(members: Sequence[int]) -> float:
+        if len(members) == 1:
+            return float(sure[members[0]])
+        counts = tokens[list(members)]
+        return float((sure[list(members)] * counts).sum() / max(counts.sum(), 1))
+
+    return np.array([scores[members[0]] + mean(members) for members in conversations])

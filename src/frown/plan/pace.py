@@ -69,7 +69,7 @@ def timed(config: RunConfig, *, patience: float = 2.0, tokens: int = 128) -> Pac
     alone = DistributedConfig()  # one process is timed
     config = config.model_copy(update={"sampling": sampling, "distributed": alone})
     learner = Learner(policy_of(config), config)
-    environment = load_environment(config.task)
+    environment = load_environment(config.task, conversation=config.conversation)
     rows = min(4, most)
     try:
         _once(learner, environment, 1)  # pays for what is done once

@@ -400,7 +400,7 @@ def _longest_prompt(config: RunConfig) -> int | None:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(located(config.model.path, weights=False), local_files_only=True)
-    environment = load_environment(config.task)
+    environment = load_environment(config.task, conversation=config.conversation)
     try:
         tasks = environment.train_tasks(
             np.random.default_rng(config.seed), min(64, 4 * config.sampling.prompts_per_step)

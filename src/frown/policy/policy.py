@@ -27,7 +27,7 @@ from frown.policy.sampling import Decoding, Sample, read_logits, sample
 from frown.policy.text import completion_text, prompt_ids, token_steps
 from frown.runtime.allocator import keep_freed_memory
 from frown.runtime.processes import ALONE, Ranks
-from frown.signals.variance import noise_copies, spread
+from frown.signals.variance import copies_mutual_information, noise_copies
 from frown.types import Floats, Ints, Message, Rollout, Signals, Step, Task
 
 _READ_LOGITS = 1 << 25
@@ -242,8 +242,8 @@ class Policy:
         for batch in self.packing.passes(rows):
             noisy = noise_copies(self.model, batch.hidden, copies=copies, seed=seed)
             hidden = torch.cat([batch.hidden(self.model)[None], noisy])
-            read = spread(hidden, self.head.logits, batch.targets, self.sampling.temperature)
-            parts = batch.split(read["mutual_information"].float().cpu())
+            information = copies_mutual_information(hidden, self.head.logits, self.sampling.temperature)
+            parts = batch.split(information.float().cpu())
             by_row |= {i: part.numpy() for i, part in zip(batch.numbers, parts, strict=True)}
         return [by_row[i] for i in range(len(rows))]
 

@@ -12,7 +12,7 @@ from frown.errors import FrownError
 from frown.feedback.compose import groups
 from frown.practice.difficulty import Candidate, Difficulty, Flow, choose_prompts, follow
 from frown.tasks.base import Environment
-from frown.types import Appraisal, Rollout, Task
+from frown.types import Appraisal, Rollout, Task, episodes
 
 
 def flow_of(config: PracticeConfig, environment: Environment) -> tuple[Flow, Difficulty] | None:
@@ -50,7 +50,8 @@ def select(rollouts: Sequence[Rollout], config: RunConfig, rng: np.random.Genera
 
 
 def _candidate(group: Sequence[Rollout]) -> Candidate:
-    scored = [r.verdict.score for r in group if r.verdict is not None and r.verdict.scored]
+    firsts = [group[turns[0]] for turns in episodes(group)]
+    scored = [r.verdict.score for r in firsts if r.verdict is not None and r.verdict.scored]
     tokens = sum(int(r.own.sum()) for r in group)
     doubt = float(sum(-r.logp.sum() for r in group)) / tokens if tokens else 0.0
     return Candidate(sum(score >= 1.0 for score in scored), len(scored), max(doubt, 0.0))

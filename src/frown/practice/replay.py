@@ -6,7 +6,6 @@ the last divergence between student and teacher on it, as in prioritised replay 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from frown.config.practice import PracticeConfig
+from frown.store.record import RolloutRecord, TeacherReading
+from frown.store.rollouts import read_rollouts, write_rollouts
 from frown.types import Floats, Rollout, Task, TeacherView
 
 MEMORY = 4096
@@ -92,59 +93,18 @@ def remember(
 
 
 def write(items: Sequence[ReplayItem], file: Path) -> None:
-    """Keep lessons in a Parquet file, exactly. Of the answers what is `needed` is written."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    rows = [
-        {
-            "task": json.dumps([k.rollout.task.id, k.rollout.task.messages, k.rollout.task.answer]),
-            "group": k.rollout.group,
-            "policy_step": k.rollout.policy_step,
-            "temperature": k.rollout.temperature,
-            "stop": k.rollout.stop,
-            "unresolved": k.unresolved,
-            "view": k.view.rollout,
-            "prompt_ids": k.rollout.prompt_ids,
-            "ids": k.rollout.ids,
-            "logp": k.rollout.logp,
-            "sampled": k.rollout.sampled,
-            "context_ids": k.view.context_ids,
-            "weight": k.view.weight,
-        }
-        for k in items
-    ]
-    whole, real, double, text = pa.int64(), pa.float32(), pa.float64(), pa.string()
-    columns = {"task": text, "group": whole, "policy_step": whole, "temperature": double, "stop": text}
-    columns |= {"unresolved": double, "view": whole, "prompt_ids": pa.list_(whole), "ids": pa.list_(whole)}
-    columns |= {
-        "logp": pa.list_(real),
-        "sampled": pa.list_(pa.bool_()),
-        "context_ids": pa.list_(whole),
-        "weight": pa.list_(real),
-    }
-    pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(columns)), file, compression="zstd")
+    """Keep lessons in a file of rollouts, exactly. Of the answers what is `needed` is written."""
+    readings = [TeacherReading(k.view.context_ids, k.view.weight, unresolved=k.unresolved) for k in items]
+    write_rollouts(file, [RolloutRecord(k.rollout, teacher=t) for k, t in zip(items, readings, strict=True)])
 
 
 def read(file: Path) -> tuple[ReplayItem, ...]:
-    """The lessons that `write` kept."""
-    import pyarrow.parquet as pq
+    """The lessons that `write` kept; of each view `rollout` is its place in the file."""
+    with read_rollouts(file) as records:
+        return tuple(_item(i, record) for i, record in enumerate(records))
 
-    items = []
-    for row in pq.read_table(file).to_pylist():
-        name, messages, answer = json.loads(row["task"])
-        rollout = Rollout(
-            task=Task(name, tuple(messages), answer),
-            group=row["group"],
-            prompt_ids=np.array(row["prompt_ids"], np.int64),
-            ids=np.array(row["ids"], np.int64),
-            logp=np.array(row["logp"], np.float32),
-            temperature=row["temperature"],
-            stop=row["stop"],
-            text="",
-            sampled=None if row.get("sampled") is None else np.array(row["sampled"], np.bool_),
-            policy_step=row["policy_step"],
-        )
-        view = TeacherView(row["view"], np.array(row["context_ids"], np.int64), np.array(row["weight"], np.float32))
-        items.append(ReplayItem(rollout, view, row["unresolved"]))
-    return tuple(items)
+
+def _item(i: int, record: RolloutRecord) -> ReplayItem:
+    reading = record.teacher
+    assert reading is not None and reading.unresolved is not None
+    return ReplayItem(record.rollout, TeacherView(i, reading.context_ids, reading.weight), reading.unresolved)

@@ -110,7 +110,7 @@ def trouble(summary: Mapping[str, Any]) -> str:
         (summary["failures"], "run did not finish", "runs did not finish"),
         (summary["warnings"], "warning", "warnings"),
     )
-    return " and ".join(f"{len(found)} {one if len(found) == 1 else many}" for found, one, many in parts if found)
+    return " and ".join(f"{len(items)} {one if len(items) == 1 else many}" for items, one, many in parts if items)
 
 
 def settings(m: Material) -> Section:

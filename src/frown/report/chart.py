@@ -146,8 +146,8 @@ def _line(s: Series, at: Callable[[float, float], tuple[float, float]]) -> str:
     out = [f'<polyline class="{_colour(s.style)}" points="{path}" {_dash(s.style)}/>']
     for p in s.points:
         interval = "" if p.low is None or p.high is None else f" [{_number(p.low)}, {_number(p.high)}]"
-        told = escape(f"{s.name}, {_tick(p.x)}: {_number(p.y)}{interval}")
-        out.append(_marker(s.style, *at(p.x, p.y), title=told))
+        title = escape(f"{s.name}, {_tick(p.x)}: {_number(p.y)}{interval}")
+        out.append(_marker(s.style, *at(p.x, p.y), title=title))
     return "\n".join(out)
 
 

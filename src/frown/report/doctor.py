@@ -1,4 +1,4 @@
-"""What `frown doctor` found, in lines for the terminal."""
+"""What `frown doctor` reports, in lines for the terminal."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from frown.plan.plan import in_words
 
 
-def doctor_lines(found: Mapping[str, Any]) -> list[str]:
+def doctor_lines(report: Mapping[str, Any]) -> list[str]:
     """One line a fact; what is missing says what mends it."""
-    lines = [f"python {found['python']}, {found['system']}"]
+    lines = [f"python {report['python']}, {report['system']}"]
     for name in ("packages", "devices", "threads", "models", "extras"):
-        part = found[name]
+        part = report[name]
         if isinstance(part, Mapping) and "error" in part:
             lines.append(f"{name}: cannot be told: {part['error']}")
         elif name == "packages":
@@ -21,16 +21,16 @@ def doctor_lines(found: Mapping[str, Any]) -> list[str]:
             lines += [_device(device) for device in part]
         elif name == "threads":
             omp = part["OMP_NUM_THREADS"]
-            told = f"OMP_NUM_THREADS={omp}" if omp else "OMP_NUM_THREADS is not set"
-            lines.append(f"threads: torch takes {part['torch']} of {part['cores']} cores ({told})")
+            setting = f"OMP_NUM_THREADS={omp}" if omp else "OMP_NUM_THREADS is not set"
+            lines.append(f"threads: torch takes {part['torch']} of {part['cores']} cores ({setting})")
         elif name == "models":
             lines += [f"embedded model {model}: {state}" for model, state in part.items()]
         else:
-            lines += [_extra(extra, told) for extra, told in part.items()]
-    browser = found["browser"]
+            lines += [_extra(extra, state) for extra, state in part.items()]
+    browser = report["browser"]
     lines.append(f"browser for the tests of reports: {browser if isinstance(browser, str) else 'none'}")
-    if found["offline"] not in ("0", ""):
-        lines.append(f"HF_HUB_OFFLINE={found['offline']}: hub names are looked up in the cache alone")
+    if report["offline"] not in ("0", ""):
+        lines.append(f"HF_HUB_OFFLINE={report['offline']}: hub names are looked up in the cache alone")
     return lines
 
 
@@ -40,8 +40,8 @@ def _device(device: Mapping[str, Any]) -> str:
     return f"device {device['kind']}: {device['name']}, {memory}{free}{'' if device['bfloat16'] else ', no bfloat16'}"
 
 
-def _extra(extra: str, told: Mapping[str, Any]) -> str:
-    if told["state"] == "installed":
+def _extra(extra: str, state: Mapping[str, Any]) -> str:
+    if state["state"] == "installed":
         return f"extra {extra}: installed"
-    what = [*told["missing"], *(f"{name} {why}" for name, why in told["wrong"].items())]
-    return f"extra {extra}: {told['state']} ({', '.join(what)}); {told['mend']}"
+    what = [*state["missing"], *(f"{name} {why}" for name, why in state["wrong"].items())]
+    return f"extra {extra}: {state['state']} ({', '.join(what)}); {state['mend']}"

@@ -68,10 +68,10 @@ def flow_chart(flow: Mapping[str, Mapping[str, float | None]], description: str)
     return Markup("\n".join([*parts, "</svg>"]))
 
 
-def _ribbon(start: float, end: float, width: float, colour: int, told: str) -> str:
+def _ribbon(start: float, end: float, width: float, colour: int, title: str) -> str:
     x1, x2, middle = LEFT + NODE, RIGHT, (LEFT + NODE + RIGHT) / 2
     path = (
         f"M{x1},{start:.1f}C{middle},{start:.1f} {middle},{end:.1f} {x2},{end:.1f}V{end + width:.1f}"
         f"C{middle},{end + width:.1f} {middle},{start + width:.1f} {x1},{start + width:.1f}Z"
     )
-    return f'<path class="flow dot c{colour}" d="{path}"><title>{escape(told)}</title></path>'
+    return f'<path class="flow dot c{colour}" d="{path}"><title>{escape(title)}</title></path>'

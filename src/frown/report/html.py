@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from frown.errors import FrownError
-from frown.report import background, probe_page, sections
+from frown.report import background, calibration, collapse, comparisons, costs, curves, doubts, probe_page
 from frown.report.blocks import Page
 from frown.report.material import Material, material
 from frown.report.palette import DARK, LIGHT, variables
@@ -26,9 +26,9 @@ def write_report(path: str | Path, out: Path | None = None) -> Path:
     path = Path(path)
     probed = path.is_file()
     page = probe_page.page(path) if probed else None
-    found = None if probed else material(path)
+    results = None if probed else material(path)
     try:
-        text = render(page or page_of(found))  # type: ignore[arg-type]
+        text = render(page or page_of(results))  # type: ignore[arg-type]
     except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
         source = path if probed else path / "summary.json"
         raise FrownError(
@@ -45,13 +45,13 @@ def write_report(path: str | Path, out: Path | None = None) -> Path:
 def page_of(m: Material) -> Page:
     """The page of a run, a comparison or an evaluation."""
     parts = [
-        sections.comparisons(m),
-        sections.curves(m),
-        sections.calibration(m),
-        sections.doubts(m),
-        sections.advantage(m),
-        sections.costs(m),
-        sections.canaries(m),
+        comparisons.comparisons(m),
+        curves.curves(m),
+        calibration.calibration(m),
+        doubts.doubts(m),
+        doubts.advantage(m),
+        costs.costs(m),
+        collapse.canaries(m),
         background.finals(m),
         background.settings(m),
         background.warnings(m),

@@ -12,7 +12,8 @@ from frown.errors import FrownError
 from frown.evals.profile import Judged, profile
 from frown.evals.summary import SCHEMA
 from frown.report.again import command
-from frown.store.run_directory import RunDirectory, run_name
+from frown.store.run_directory import RunDirectory
+from frown.store.run_reader import run_name
 
 Kind = Literal["training run", "comparison", "evaluation"]
 _KEYS = {
@@ -82,9 +83,9 @@ def results_of_another(path: Path) -> str:
 def load_summary(source: Path) -> dict[str, Any]:
     """The summary in a file, with its schema and top-level keys checked; FrownError where they are wrong."""
     summary = read_json(source, "the report is drawn from it, finish the run first")
-    found = summary.get("schema") if isinstance(summary, dict) else None
-    if found != SCHEMA:
-        raise FrownError(f"{source} has schema {found!r}, this version reads {SCHEMA}; summarise the runs again")
+    version = summary.get("schema") if isinstance(summary, dict) else None
+    if version != SCHEMA:
+        raise FrownError(f"{source} has schema {version!r}, this version reads {SCHEMA}; summarise the runs again")
     missing = _KEYS - set(summary)
     if missing:
         raise FrownError(f"{source} lacks {', '.join(sorted(missing))}; summarise the runs again")
@@ -114,7 +115,7 @@ def _of_run(path: Path) -> dict[str, Any]:
         environment = dict(read_json(path / "environment.json", ""))
     except FrownError:
         environment = {}
-    environment["command"] = command(path, config)
+    environment["command"] = command(path)
     return summarise([result_of(name, _seed(path), path)], baseline=name, config=config, environment=environment)
 
 
@@ -155,9 +156,9 @@ def _metrics(runs: Mapping[str, Mapping[int, RunDirectory]]) -> dict[str, dict[i
 def _profiles(runs: Mapping[str, Mapping[int, RunDirectory]]) -> dict[str, dict[str, Any]]:
     out: dict[str, dict[str, Any]] = {}
     for arm, seeds in runs.items():
-        told: dict[str, list[Judged]] = {}
+        answers_by_kind: dict[str, list[Judged]] = {}
         for run in seeds.values():
             for kind, answer in run.advantages():
-                told.setdefault(kind, []).append(answer)
-        out[arm] = {kind: profile(answers) for kind, answers in sorted(told.items())}
+                answers_by_kind.setdefault(kind, []).append(answer)
+        out[arm] = {kind: profile(answers) for kind, answers in sorted(answers_by_kind.items())}
     return out

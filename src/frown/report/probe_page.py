@@ -10,39 +10,39 @@ from frown.errors import FrownError
 from frown.evals.wording import decimal
 from frown.report.background import made_by
 from frown.report.blocks import Block, Cell, Item, Page, Row, Section, Table, Text
+from frown.report.doubts import profile_blocks
 from frown.report.material import read_json
 from frown.report.numbers import MISSING, amount
 from frown.report.probe import sentences
 from frown.report.question import difference, figure
-from frown.report.sections import profile_blocks
 
 
 def page(file: Path) -> Page:
     """The page of what `frown probe --out FILE` wrote. Raises FrownError for another file."""
-    found = read_json(file, "frown probe --out FILE writes it")
-    if not isinstance(found, dict) or not {"headroom", "kinds", "answers"} <= set(found):
+    results = read_json(file, "frown probe --out FILE writes it")
+    if not isinstance(results, dict) or not {"headroom", "kinds", "answers"} <= set(results):
         raise FrownError(f"{file} is not what frown probe --out wrote; give it, or the folder of a run or comparison")
-    room = found["headroom"]
-    worth = [kind for kind, k in found["kinds"].items() if k["verdict"] == "worth trying"]
+    room = results["headroom"]
+    worth = [kind for kind, k in results["kinds"].items() if k["verdict"] == "worth trying"]
     return Page(
         kind="probe",
-        question=f"Would {found['model']} learn from this feedback?",
-        answer=[Item(text, kind in worth) for kind, text in zip(found["kinds"], sentences(found), strict=True)],
+        question=f"Would {results['model']} learn from this feedback?",
+        answer=[Item(text, kind in worth) for kind, text in zip(results["kinds"], sentences(results), strict=True)],
         table=Table(
             ["Told", "gap", "teacher", "student", "answers told", "verdict"],
-            [Row(kind, _verdict(k)) for kind, k in found["kinds"].items()],
+            [Row(kind, _verdict(k)) for kind, k in results["kinds"].items()],
         ),
         about=(
-            f"{found['answers']} answers to {found['prompts']} prompts of {found['task']}, accuracy "
+            f"{results['answers']} answers to {results['prompts']} prompts of {results['task']}, accuracy "
             f"{decimal(room['accuracy'])}; nothing was learnt."
         ),
         trouble="",
         sections=[
-            _headroom(room, found),
-            Section("What the teacher said, and where", _profiles(found)),
-            _localisation(found),
-            _costs(found),
-            made_by(found.get("environment", {}), found.get("config"), f"frown report {file}"),
+            _headroom(room, results),
+            Section("What the teacher said, and where", _profiles(results)),
+            _localisation(results),
+            _costs(results),
+            made_by(results.get("environment", {}), results.get("config"), f"frown report {file}"),
         ],
     )
 
@@ -61,7 +61,7 @@ def _verdict(k: Mapping[str, Any]) -> list[Cell]:
     return [*figures, Cell(f"{k['coverage']:.0%}"), Cell(k["verdict"])]
 
 
-def _headroom(room: Mapping[str, Any], found: Mapping[str, Any]) -> Section:
+def _headroom(room: Mapping[str, Any], results: Mapping[str, Any]) -> Section:
     names = (
         ("accuracy", "Accuracy of the student"),
         ("mixed", "Prompts sometimes right"),
@@ -73,12 +73,12 @@ def _headroom(room: Mapping[str, Any], found: Mapping[str, Any]) -> Section:
     return Section("Is there something left to learn?", (Table(["", "share"], rows),))
 
 
-def _profiles(found: Mapping[str, Any]) -> list[Block]:
-    return profile_blocks({"": {kind: k["profile"] for kind, k in found["kinds"].items()}})
+def _profiles(results: Mapping[str, Any]) -> list[Block]:
+    return profile_blocks({"": {kind: k["profile"] for kind, k in results["kinds"].items()}})
 
 
-def _localisation(found: Mapping[str, Any]) -> Section:
-    kinds = found["kinds"]
+def _localisation(results: Mapping[str, Any]) -> Section:
+    kinds = results["kinds"]
     rows = [
         Row(
             kind,
@@ -100,10 +100,10 @@ def _localisation(found: Mapping[str, Any]) -> Section:
     return Section("Does it know where the error is?", (Table(head, rows), Text(note, note=True)))
 
 
-def _costs(found: Mapping[str, Any]) -> Section:
+def _costs(results: Mapping[str, Any]) -> Section:
     rows = [
         Row(kind, [Cell(amount(k["cost"][key])) for key in ("teacher_tokens", "context_tokens", "comments")])
-        for kind, k in found["kinds"].items()
+        for kind, k in results["kinds"].items()
     ]
     return Section(
         "What a training step would cost",

@@ -63,29 +63,3 @@ def step_tokens(rollout: Rollout) -> list[tuple[int, ...]]:
     where nobody can read results out of the text."""
     last = len(rollout.ids) - (rollout.stop == "eos")
     return [tuple(rollout.ids[a : min(b, last)].tolist()) for a, b in rollout.steps]
-
-
-def answer_agreement(answers: Sequence[str | None]) -> Array:
-    """For each sibling, the share of the group that gives its answer, itself included: float64[G], in [0, 1].
-
-    1/G for an answer of its own, 0 for None. The confidence of self-consistency (Wang et al. 2022, arXiv
-    2203.11171), defined as `frown.evals.calibration.agreement` is.
-    """
-    count = Counter(a for a in answers if a is not None)
-    return np.array([count[a] / len(answers) if a is not None else 0.0 for a in answers], dtype=np.float64)
-
-
-def semantic_entropy(answers: Sequence[str | None]) -> float:
-    """Entropy of the answer clusters, -sum_c p_c log p_c with p_c the share of the group in cluster c: nats, in
-    [0, log G], high is undecided; NaN for an empty group.
-
-    The discrete semantic entropy of Farquhar et al. 2024 (Nature 630, 625-630, "discrete" variant in Methods),
-    after Kuhn et al. 2023 (arXiv 2302.09664), which weighs a cluster by its sequences' likelihoods. The
-    meaning is the canonical answer, so no entailment model is asked. Each None is a cluster of its own. Biased
-    low for a small group: it cannot exceed log G.
-    """
-    if not answers:
-        return float("nan")
-    count = Counter(a for a in answers if a is not None)
-    shares = np.array([*count.values(), *[1] * answers.count(None)], dtype=np.float64) / len(answers)
-    return float(-(shares * np.log(shares)).sum()) + 0.0

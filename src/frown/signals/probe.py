@@ -2,7 +2,7 @@
 
 A probe is named for the label it was trained to read ("step_wrong"), never for a feeling: that it can be read off
 says that the information is there, not that the model uses it. So a probe's figure is worth what it beats:
-`frown.inspect.sweep` sets it beside the same under shuffled labels.
+`frown.inspect.layers` sets it beside the same under shuffled labels.
 
 Hidden states are [N, H], one row a token or a step.
 Cost: one forward with hidden states kept, which is none extra where the answers are scored anyway.
@@ -10,10 +10,8 @@ Cost: one forward with hidden states kept, which is none extra where the answers
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,11 +21,9 @@ from torch import Tensor
 
 from frown.errors import FrownError
 
-_FORMAT = "frown-probe-1"
-
 
 @dataclass(frozen=True)
-class Reads:
+class ProbeTarget:
     """What a probe reads: `label`, the name of what it predicts, from hidden state `layer` of a model of `layers`
     layers and `width` hidden units (0 is the embeddings, `layers` the last state, after the final norm)."""
 
@@ -39,14 +35,14 @@ class Reads:
     @property
     def depth(self) -> float:
         """Relative depth, in [0, 1]."""
-        return self.layer / self.layers
+        return self.layer / self.layers if self.layers else 0.0
 
 
 @dataclass(frozen=True, eq=False)
 class Probe:
     """A fitted probe. `matrices`: one (weight [out, in], bias [out]) a layer, float64, out of the last is 1."""
 
-    reads: Reads
+    target: ProbeTarget
     mean: Tensor
     """[H] of the rows it was fitted on."""
     scale: Tensor
@@ -60,64 +56,13 @@ class Probe:
         Raises:
             FrownError: hidden states of another width than the probe reads.
         """
-        if hidden.ndim != 2 or hidden.shape[1] != self.reads.width:
+        if hidden.ndim != 2 or hidden.shape[1] != self.target.width:
             raise FrownError(
-                f"the probe for {self.reads.label!r} reads hidden states of width {self.reads.width}, "
+                f"the probe for {self.target.label!r} reads hidden states of width {self.target.width}, "
                 f"got {tuple(hidden.shape)}; it belongs to another model"
             )
         x = (hidden.double().cpu() - self.mean) / self.scale
         return torch.sigmoid(_readout(x, self.matrices))
-
-    def save(self, folder: Path) -> None:
-        """Write probe.safetensors, and probe.json, which says what it reads."""
-        from safetensors.torch import save_file
-
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {"mean": self.mean, "scale": self.scale}
-        for i, (weight, bias) in enumerate(self.matrices):
-            tensors |= {f"weight_{i}": weight, f"bias_{i}": bias}
-        save_file({k: t.contiguous() for k, t in tensors.items()}, folder / "probe.safetensors")
-        record = {"format": _FORMAT, **asdict(self.reads), "depth": self.reads.depth}
-        (folder / "probe.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-
-    @classmethod
-    def load(cls, folder: Path) -> Probe:
-        """Read what `save` wrote.
-
-        Raises:
-            FrownError: a file that is missing or is not a probe, by name.
-        """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        file, weights = folder / "probe.json", folder / "probe.safetensors"
-        try:
-            record = json.loads(file.read_text(encoding="utf-8"))
-            if not isinstance(record, dict) or record.get("format") != _FORMAT:
-                raise FrownError(f"{file} is not a probe of this version ({_FORMAT})")
-            reads = Reads(**{k: record[k] for k in ("label", "layer", "layers", "width")})
-            tensors = load_file(weights)
-            depth = sum(name.startswith("weight_") for name in tensors)
-            matrices = tuple((tensors[f"weight_{i}"], tensors[f"bias_{i}"]) for i in range(depth))
-            probe = cls(reads, tensors["mean"], tensors["scale"], matrices)
-        except FileNotFoundError as error:
-            raise FrownError(f"no probe in {folder}: {Path(str(error.filename or weights)).name} is missing") from None
-        except (ValueError, KeyError, SafetensorError) as error:
-            raise FrownError(f"the probe in {folder} cannot be read: {str(error).splitlines()[0]}") from None
-        if not matrices or probe.mean.shape != (reads.width,) or matrices[0][0].shape[1] != reads.width:
-            raise FrownError(f"the probe in {folder}: its weights do not fit the width of {reads.width} in {file.name}")
-        return probe
-
-
-def layer_at(depth: float, layers: int) -> int:
-    """The hidden state nearest to a relative depth: 0 for 0.0 (the embeddings), `layers` for 1.0 (the last).
-
-    Raises:
-        ValueError: a depth outside [0, 1].
-    """
-    if not 0.0 <= depth <= 1.0:
-        raise ValueError(f"a relative depth lies in [0, 1], got {depth}")
-    return int(np.floor(depth * layers + 0.5))
 
 
 @torch.no_grad()
@@ -134,7 +79,7 @@ def hidden_states(backbone: Any, ids: Tensor, rows: Tensor, positions: Tensor) -
 def fit(
     hidden: Tensor,
     labels: NDArray[Any],
-    reads: Reads,
+    target: ProbeTarget,
     *,
     units: int = 0,
     l2: float = 1e-2,
@@ -148,9 +93,9 @@ def fit(
     `units` > 0 a layer of that many tanh units comes between, started from `seed`.
 
     Args:
-        hidden: [N, H], the hidden state that `reads` names.
+        hidden: [N, H], the hidden state that `target` names.
         labels: [N], 1 or True where the label holds.
-        reads: what the probe will say that it reads.
+        target: what the probe will say that it reads.
         units: width of the layer between; 0 is linear.
         l2: >= 0.
         seed: of the start of the two-layer readout; the linear one starts from zero.
@@ -160,15 +105,17 @@ def fit(
         ValueError: labels that are not 0 and 1, both; shapes that do not fit.
     """
     y = torch.as_tensor(np.asarray(labels), dtype=torch.float64)
-    if hidden.ndim != 2 or y.shape != hidden.shape[:1] or hidden.shape[1] != reads.width:
-        raise ValueError(f"hidden is [N, {reads.width}] with N labels, got {tuple(hidden.shape)} and {tuple(y.shape)}")
+    if hidden.ndim != 2 or y.shape != hidden.shape[:1] or hidden.shape[1] != target.width:
+        raise ValueError(f"hidden is [N, {target.width}] with N labels, got {tuple(hidden.shape)} and {tuple(y.shape)}")
     if set(y.tolist()) != {0.0, 1.0}:
-        raise ValueError(f"a probe for {reads.label!r} needs rows with the label (1) and without it (0), and no others")
+        raise ValueError(
+            f"a probe for {target.label!r} needs rows with the label (1) and without it (0), and no others"
+        )
     x = hidden.detach().double().cpu()
     mean, scale = x.mean(0), x.std(0, correction=0)
     scale = torch.where(scale > 1e-8 * (1.0 + mean.abs()), scale, torch.ones_like(scale))
     x = (x - mean) / scale
-    matrices = _start(reads.width, units, seed)
+    matrices = _start(target.width, units, seed)
     parameters = [p for pair in matrices for p in pair]
     optimiser = torch.optim.LBFGS(
         parameters, max_iter=iterations, tolerance_grad=1e-9, tolerance_change=1e-12, line_search_fn="strong_wolfe"
@@ -183,7 +130,7 @@ def fit(
 
     with torch.enable_grad():
         optimiser.step(loss)
-    return Probe(reads, mean, scale, tuple((w.detach(), b.detach()) for w, b in matrices))
+    return Probe(target, mean, scale, tuple((w.detach(), b.detach()) for w, b in matrices))
 
 
 def _start(width: int, units: int, seed: int) -> list[tuple[Tensor, Tensor]]:

@@ -90,17 +90,6 @@ def _top_two_by_stretches(logp: Tensor) -> tuple[Tensor, Tensor]:
     return two.values[:, 0], inside.topk(2, -1).values[:, 1].maximum(two.values[:, 1])
 
 
-def top_probability(logp: Tensor) -> Tensor:
-    """Probability of the likeliest token: [C], in [1/V, 1]."""
-    return logp.amax(-1).exp()
-
-
-def margin(logp: Tensor) -> Tensor:
-    """Probability of the likeliest token minus that of the runner-up: [C], in [0, 1]."""
-    first, second = top_two(logp)
-    return first - second
-
-
 def self_certainty(logp: Tensor) -> Tensor:
     """How far the distribution is from uniform, KL(U || p) = -(1/V) sum_v log(V p_v): [C] nats, >= 0, higher is
     surer, unbounded (Kang et al. 2025, arXiv 2502.18581; the reward of Intuitor, arXiv 2505.19590).
@@ -131,20 +120,6 @@ def effective_choices(entropy: Tensor) -> Tensor:
     1973, order 1). Cost: none beside the entropy's.
     """
     return entropy.exp()
-
-
-def top_k_confidence(logp: Tensor, k: int = 20) -> Tensor:
-    """DeepConf's token confidence, -(1/k) sum of the k largest log p: [C] nats, >= log k, higher is surer
-    (arXiv 2508.15260, "token confidence").
-
-    A sure model has its remaining k - 1 candidates far down, hence the sign. The k likeliest tokens whatever was
-    sampled, as the paper defines it. Its released code differs: the offline script also averages in the sampled
-    token where that is not among the k, the patched server drops the sampled token's column. k is at most the
-    number of possible tokens (`LOG_ZERO` entries are left out). Cost: no forward, one top-k over `logp`.
-    """
-    top = logp.topk(min(k, logp.shape[-1]), -1).values
-    possible = top > LOG_ZERO
-    return -(top * possible).sum(-1) / possible.sum(-1)
 
 
 def log_ratio(student_token_logp: Tensor, teacher_token_logp: Tensor) -> Tensor:

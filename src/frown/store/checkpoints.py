@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+
+from frown.store.files import flush
 
 MANIFEST = "manifest.json"
 PREFIX = "step="
@@ -34,8 +35,8 @@ def write(folder: Path, step: int, save: Callable[[Path], None]) -> Checkpoint:
     try:
         aside.mkdir()
         save(aside)
-        held = {str(f.relative_to(aside)): [f.stat().st_size, _sha256(f)] for f in _files(aside)}
-        (aside / MANIFEST).write_text(json.dumps(held, indent=1) + "\n", encoding="utf-8")
+        manifest = {str(f.relative_to(aside)): [f.stat().st_size, _sha256(f)] for f in _files(aside)}
+        (aside / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         for file in [*_files(aside), *(p for p in aside.rglob("*") if p.is_dir()), aside]:
             flush(file)
     except BaseException:
@@ -50,8 +51,8 @@ def write(folder: Path, step: int, save: Callable[[Path], None]) -> Checkpoint:
 def fault(path: Path) -> str | None:
     """What is wrong with a checkpoint; None where every file is what its manifest says."""
     try:
-        held = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        expected = {str(name): (int(size), str(digest)) for name, (size, digest) in held.items()}
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        expected = {str(name): (int(size), str(digest)) for name, (size, digest) in manifest.items()}
     except FileNotFoundError:
         return f"it has no {MANIFEST}"
     except (OSError, ValueError, TypeError, AttributeError):
@@ -60,36 +61,36 @@ def fault(path: Path) -> str | None:
     for name, (size, digest) in sorted(expected.items()):
         if name not in there:
             return f"{name} is missing"
-        if (found := there[name].stat().st_size) != size:
-            return f"{name} has {found} bytes instead of {size}"
+        if (actual := there[name].stat().st_size) != size:
+            return f"{name} has {actual} bytes instead of {size}"
         if _sha256(there[name]) != digest:
             return f"{name} has another checksum"
     stray = sorted(set(there) - set(expected))
     return f"{stray[0]} is not in its {MANIFEST}" if stray else None
 
 
-def held(folder: Path) -> list[Checkpoint]:
+def existing(folder: Path) -> list[Checkpoint]:
     """The checkpoints of a folder, whole or not, the newest first."""
-    found = [p for p in folder.glob(f"{PREFIX}*") if p.name.removeprefix(PREFIX).isdigit()]
-    return sorted((Checkpoint(int(p.name.removeprefix(PREFIX)), p) for p in found), reverse=True)
+    paths = [p for p in folder.glob(f"{PREFIX}*") if p.name.removeprefix(PREFIX).isdigit()]
+    return sorted((Checkpoint(int(p.name.removeprefix(PREFIX)), p) for p in paths), reverse=True)
 
 
 def newest(folder: Path, *, before: int | None = None) -> tuple[Checkpoint | None, list[str]]:
     """The newest whole checkpoint (of a step smaller than `before`), and a line on each newer one that is damaged."""
     damaged: list[str] = []
-    for found in held(folder):
-        if before is not None and found.step >= before:
+    for checkpoint in existing(folder):
+        if before is not None and checkpoint.step >= before:
             continue
-        why = fault(found.path)
+        why = fault(checkpoint.path)
         if why is None:
-            return found, damaged
-        damaged.append(f"checkpoint {found.path.name} is damaged: {why}")
+            return checkpoint, damaged
+        damaged.append(f"checkpoint {checkpoint.path.name} is damaged: {why}")
     return None, damaged
 
 
 def prune(folder: Path, keep: int) -> None:
     """Remove all but the newest `keep`."""
-    for old in held(folder)[keep:]:
+    for old in existing(folder)[keep:]:
         remove(old.path)
 
 
@@ -106,17 +107,6 @@ def remove(path: Path) -> None:
         shutil.rmtree(hidden, ignore_errors=True)
         path.rename(hidden)
         shutil.rmtree(hidden, ignore_errors=True)
-
-
-def flush(path: Path) -> None:
-    """Wait until a file, or the list of names in a folder, is on the disk."""
-    if path.is_dir() and os.name != "posix":
-        return  # only there can a folder be opened
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _files(path: Path) -> list[Path]:

@@ -21,9 +21,9 @@ Hear = Callable[[Mapping[str, Any]], None]
 
 @contextmanager
 def tracking(config: RunConfig, folder: Path, warn: Callable[[str], None], first_step: int = 0) -> Iterator[Hear]:
-    """A function that is told each line of metrics and passes its numbers on to every tracker of `config.track`.
+    """A function that passes the numbers of each line of metrics on to every tracker of `config.track`.
 
-    `first_step`: the first one that is to come; what TensorBoard was told of it and later ones is taken back. Raises
+    `first_step`: the first one that is to come; what TensorBoard has of it and later ones is taken back. Raises
     FrownError where a tracker is not installed or cannot begin. One that fails later is let go of with a warning.
     """
     trackers = {name: _begun(name, config, folder, first_step) for name in config.track}
@@ -51,19 +51,19 @@ def numbers(line: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a line of metrics under the names that trackers show: test/avg_at_k, train/loss,
     train/critic/asked. Texts and what is not known are left out."""
     where = line.get("split", "guard" if "guard" in line else "train")
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
 
     def add(name: str, value: Any) -> None:
         if isinstance(value, Mapping):
             for key, inner in value.items():
                 add(f"{name}/{key}", inner)
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            found[name] = value
+            values[name] = value
 
     for key, value in line.items():
         if key != "step":
             add(f"{where}/{key}", value)
-    return found
+    return values
 
 
 def _begun(name: Tracker, config: RunConfig, folder: Path, first_step: int) -> Any:

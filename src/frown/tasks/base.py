@@ -1,18 +1,62 @@
-"""What every set of tasks offers to the loop."""
+"""What every set of tasks offers to the loop, and what it needs of the policy that is to answer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from frown.critics.base import Critic
-from frown.types import Feedback, Message, Step, Task, Verdict, Weighed
+from frown.tasks.wording import Wording
+from frown.types import Ints, Message, Rollout, Step, Task, Verdict
+
+if TYPE_CHECKING:
+    from frown.runtime.processes import Ranks
+
+
+class Sampler(Protocol):
+    """The part of a policy that environments use (`frown.policy`)."""
+
+    ranks: Ranks
+    """This process among those of the run."""
+    eos_ids: list[int]
+    """Tokens that end an answer."""
+
+    @property
+    def tokenizer(self) -> Any:
+        """A Hugging Face tokenizer."""
+        ...
+
+    def sample(
+        self, tasks: Sequence[Task], n: int, *, seed: int, temperature: float, contexts: Sequence[Ints] | None = None
+    ) -> list[Rollout]:
+        """n answers to each task, in order, behind the tasks' own prompts or these contexts; not judged."""
+        ...
+
+    def token_steps(self, ids: Ints, text: str, steps: Sequence[Step]) -> tuple[Step, ...]:
+        """Character ranges of an answer's text as token ranges of its ids."""
+        ...
+
+    def prompt(self, messages: Sequence[Message]) -> Ints:
+        """A conversation as token ids up to where its answer begins."""
+        ...
+
+    def fits(self, context: Ints) -> bool:
+        """Whether an answer fits behind a context."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """A piece of text as tokens, without any that mark a beginning or an end."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Tokens as text."""
+        ...
 
 
 class Environment(Protocol):
-    """A family of tasks: what is asked, how an answer is judged, and how feedback is worded for a teacher."""
+    """A family of tasks: what is asked, how it is answered, how an answer is judged, and the words for feedback."""
 
     @property
     def name(self) -> str:
@@ -22,6 +66,11 @@ class Environment(Protocol):
     @property
     def critic(self) -> Critic | None:
         """Who can judge single steps of an answer, where there is somebody."""
+        ...
+
+    @property
+    def wording(self) -> Wording:
+        """How feedback reads to a self-teacher."""
         ...
 
     @property
@@ -42,37 +91,22 @@ class Environment(Protocol):
         """The first n tasks of a fixed split ("dev", "test", "heldout"); the same ones at every call."""
         ...
 
+    def rollouts(
+        self, policy: Sampler, tasks: Sequence[Task], n: int, *, seed: int, temperature: float
+    ) -> list[Rollout]:
+        """n episodes of the policy with each task, task after task, sampled and judged: with verdicts and steps.
+
+        An episode is one rollout, or several that share `Rollout.episode`. Equal seeds give equal rollouts.
+        `frown.tasks.rollouts.SingleTurn` is the body for tasks that are answered in one turn.
+        """
+        ...
+
     def verify(self, tasks: Sequence[Task], texts: Sequence[str]) -> list[Verdict]:
         """Judge one completion a task, in order. Never raises for a bad completion: it is wrong, or unscored."""
         ...
 
     def steps(self, text: str) -> list[Step]:
         """The written-out steps of a completion, as character ranges in order; [] where there are none."""
-        ...
-
-    def teacher_messages(self, task: Task, feedback: Feedback) -> list[Message]:
-        """The conversation shown to the self-teacher: the task with the feedback worked in."""
-        ...
-
-    def note(self, text: str, steps: Sequence[int], count: int) -> str:
-        """How an affect note is worded.
-
-        `text`: the note in English. An environment whose models have words of their own writes it in those, from the
-        steps it points at (counted from 0; none where it points nowhere) and the `count` of its sentences.
-        """
-        ...
-
-    def weighed(self, options: Weighed) -> str:
-        """How a note of what was considered at some steps is worded: step -> texts of that step; "" where nothing is
-        left to say."""
-        ...
-
-    def quoted(self, step: str, comment: str) -> str:
-        """How a comment reads that quotes the wrong step which it corrects."""
-        ...
-
-    def reworded(self, step: str, other: str) -> str | None:
-        """The text of a step with the result of another step in its place; None where that cannot be told."""
         ...
 
     def close(self) -> None:

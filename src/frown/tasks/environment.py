@@ -9,9 +9,10 @@ import numpy as np
 
 from frown.critics.base import Critic
 from frown.errors import FrownError
-from frown.tasks import template
 from frown.tasks.data import DataReport
+from frown.tasks.rollouts import SingleTurn
 from frown.tasks.steps import Splitter, split_steps
+from frown.tasks.wording import English, Wording
 from frown.types import Step, Task, Verdict
 
 
@@ -31,7 +32,7 @@ class Grader(Protocol):
         ...
 
 
-class DataEnvironment(template.EnglishWords):
+class DataEnvironment(SingleTurn):
     """Fixed lists of tasks and a grader; implements `frown.tasks.base.Environment`.
 
     `tests` maps a split ("dev", "test") to its tasks in order. `reports` says what was read. `critic` judges
@@ -50,6 +51,7 @@ class DataEnvironment(template.EnglishWords):
         reports: Sequence[DataReport] = (),
     ) -> None:
         self.name = name
+        self.wording: Wording = English()
         self.train = tuple(train)
         self.tests = {split: tuple(tasks) for split, tasks in tests.items()}
         self.critic = critic

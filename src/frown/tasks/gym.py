@@ -22,11 +22,12 @@ import numpy as np
 
 from frown.critics.base import Critic
 from frown.errors import FrownError
-from frown.tasks import template
 from frown.tasks.data import task_id
 from frown.tasks.environment import first_tasks
 from frown.tasks.extract import after_thinking, answer_tags
+from frown.tasks.rollouts import SingleTurn
 from frown.tasks.steps import Splitter, split_steps
+from frown.tasks.wording import English
 from frown.tasks.workers import Failed, WorkerPool
 from frown.types import Message, Step, Task, Verdict
 
@@ -39,7 +40,7 @@ _TEST_SEEDS = 2**20
 _SPLITS = ("dev", "test")
 
 
-class GymEnvironment(template.EnglishWords):
+class GymEnvironment(SingleTurn):
     """One reasoning-gym data set; implements `frown.tasks.base.Environment`.
 
     `options` are fields of the data set's own configuration. Training and test problems come from disjoint
@@ -60,6 +61,7 @@ class GymEnvironment(template.EnglishWords):
     ) -> None:
         self.name = f"gym:{name}"
         self.critic = critic
+        self.wording = English()
         self._dataset, self._options = name, dict(options or {})
         self._splitter: Splitter = splitter
         _check(name, self._options)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from frown.config import TaskConfig
+from frown.config import ConversationConfig, TaskConfig
 from frown.errors import FrownError
 from frown.tasks.base import Environment
 from frown.tasks.choice import ChoiceGrader
@@ -19,7 +19,7 @@ from frown.tasks.steps import Splitter
 from frown.types import Task
 
 DATA_KINDS = ("math", "choice", "exact")
-KINDS = ("lab:chains", "lab:columns", *DATA_KINDS, "gym:NAME")
+KINDS = ("lab:chains", "lab:columns", *DATA_KINDS, "gym:NAME", "conversation")
 HELD_BACK = 0.1
 """Share of the training file held back for "dev", and again for "test" where no test file is given."""
 
@@ -28,11 +28,13 @@ def load_environment(
     config: TaskConfig,
     *,
     seed: int = 0,
+    conversation: ConversationConfig | None = None,
 ) -> Environment:
     """The environment that a task configuration names.
 
-    `seed` decides which rows are held back (see `split_tasks`) and which problems a gym tests on. Raises
-    FrownError with one line for an unknown kind, missing or bad data, and settings that the kind has no use for.
+    `seed` decides which rows are held back (see `split_tasks`) and which problems a gym tests on. `conversation`: who
+    is talked to, for the kind "conversation". Raises FrownError with one line for an unknown kind, missing or bad data,
+    a partner that cannot be had, and settings that the kind has no use for.
     """
     kind = config.kind
     if kind not in KINDS and not kind.startswith("gym:"):
@@ -47,6 +49,12 @@ def load_environment(
         from frown.tasks.gym import GymEnvironment
 
         return GymEnvironment(kind.removeprefix("gym:"), config.options, seed=seed, splitter=config.splitter)
+    if kind == "conversation":
+        if conversation is None:
+            raise FrownError('task.kind = "conversation" needs the section conversation, which says who is talked to')
+        from frown.dialogue.environment import conversations
+
+        return conversations(conversation)
     from frown.lab.environment import LabEnvironment
 
     return LabEnvironment(kind.removeprefix("lab:"), config.steps, config.reference)

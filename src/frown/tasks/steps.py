@@ -53,9 +53,11 @@ def _cuts(text: str, how: str) -> list[int]:
 
 def _tile(text: str, cuts: list[int]) -> list[Step]:
     steps: list[Step] = []
-    begin = 0
+    begin = checked = 0
     for cut in [*cuts, len(text)]:
-        if not text[begin:cut].strip():
+        blank = not text[checked:cut].strip()  # what stands between begin and checked is blank
+        checked = cut
+        if blank:
             if steps and cut > begin:
                 steps[-1] = Step(steps[-1].start, cut)
                 begin = cut

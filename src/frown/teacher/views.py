@@ -32,14 +32,14 @@ def look(
     `own_reasoning`: whether the student's own <think> block is to "learn" from, or to "skip".
     """
     informed = [i for i, f in enumerate(feedback) if f.parts]
-    messages = [environment.teacher_messages(rollouts[i].task, feedback[i]) for i in informed]
+    messages = [environment.wording.teacher_messages(rollouts[i].task, feedback[i]) for i in informed]
     ids = {i: policy.prompt(m) for i, m in zip(informed, messages, strict=True)}
     contexts = {i: context for i, context in ids.items() if policy.fits(context)}
     each = [contexts.get(i) for i in range(len(rollouts))]
-    seen = views(rollouts, feedback, each, loss_on=loss_on, rng=rng, anchor=anchor)
+    teacher_views = views(rollouts, feedback, each, loss_on=loss_on, rng=rng, anchor=anchor)
     if own_reasoning == "skip":
-        seen = [_without_reasoning(v, rollouts[v.rollout], policy) for v in seen]
-    return seen, len(ids) - len(contexts)
+        teacher_views = [_without_reasoning(v, rollouts[v.rollout], policy) for v in teacher_views]
+    return teacher_views, len(ids) - len(contexts)
 
 
 def views(
@@ -56,7 +56,7 @@ def views(
     Where the feedback names steps, `loss_on` says which tokens the student learns from: those of the whole "answer",
     of the "commented" steps alone, or of as many "others", drawn evenly. The rest then has weight `anchor`.
     """
-    seen = []
+    teacher_views = []
     for i, (rollout, parts, context) in enumerate(zip(rollouts, feedback, contexts, strict=True)):
         if context is None:
             continue
@@ -64,8 +64,8 @@ def views(
         if loss_on == "others" and steps is not None:
             rest = [s for s in range(len(rollout.steps)) if s not in steps]
             steps = tuple(rng.permutation(rest)[: len(steps)].tolist())
-        seen.append(TeacherView(i, context, _weight(rollout, steps, anchor)))
-    return seen
+        teacher_views.append(TeacherView(i, context, _weight(rollout, steps, anchor)))
+    return teacher_views
 
 
 def _weight(rollout: Rollout, steps: Sequence[int] | None, anchor: float) -> Floats:

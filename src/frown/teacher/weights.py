@@ -79,19 +79,19 @@ class Teacher:
 
     def _hold(self, dtype: torch.dtype | None = None) -> None:
         """A copy of the student's present weights, adapters merged into them."""
-        held = self._copied(self._student)
-        self._copy = held if dtype is None else held.to(dtype)
+        weights = self._copied(self._student)
+        self._copy = weights if dtype is None else weights.to(dtype)
         self._follow(None)
 
     @torch.no_grad()
     def _follow(self, rate: float | None) -> None:
         """Move by this share of the way to the student; None: be where it is, wherever one was."""
-        held = dict(self._copy.named_parameters())
+        averages = dict(self._copy.named_parameters())
         for name, weight in merged_weights(self._student) if self._adapters else self._student.named_parameters():
             if rate is None:
-                held[name].copy_(weight)
+                averages[name].copy_(weight)
             else:
-                held[name].lerp_(weight.to(held[name].dtype), rate)
+                averages[name].lerp_(weight.to(averages[name].dtype), rate)
 
 
 def plain_copy(student: Any, *, empty: bool = False) -> Any:

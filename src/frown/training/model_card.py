@@ -14,7 +14,8 @@ from frown.config import RunConfig
 from frown.evals.accuracy import avg_at_k
 from frown.evals.samples import GradedSamples
 from frown.evals.stats import draws, interval
-from frown.store.run_directory import RunDirectory, environment
+from frown.store.machine import machine_record
+from frown.store.run_directory import RunDirectory
 
 _MARKS = re.compile(r"([\\`*_{}\[\]()#+!|~$>-])")
 
@@ -60,7 +61,7 @@ def model_card(config: RunConfig, run: RunDirectory) -> str:
             "",
             *_code(shlex.join(["frown", "train", *_overrides(config.model_dump(mode="json", exclude_defaults=True))])),
             "",
-            *_code(json.dumps(environment()["packages"], indent=2)),
+            *_code(json.dumps(machine_record()["packages"], indent=2)),
             "",
             "<details><summary>The whole configuration</summary>",
             "",

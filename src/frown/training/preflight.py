@@ -11,7 +11,7 @@ from frown.evals.accuracy import row_means
 from frown.policy.policy import Policy
 from frown.runtime.randomness import PREFLIGHT, seed_of
 from frown.tasks.base import Environment
-from frown.training.evaluation import judge
+from frown.tasks.rollouts import judge
 from frown.training.session import Session
 from frown.types import Rollout, TeacherView
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ from frown.learner.learner import Update
 from frown.methods.base import Lesson
 from frown.policy.policy import Policy
 from frown.policy.text import completion_text, token_texts
+from frown.store.record import RolloutRecord, TeacherReading
 from frown.training.evaluation import Cost, evaluate
 from frown.training.session import Session
 from frown.training.state import LoopState
-from frown.types import Feedback, Floats, Rollout, TeacherView
+from frown.types import Appraisal, Feedback, Floats, Rollout, TeacherView, episodes
 
 
 def record_step(
@@ -60,11 +62,15 @@ def weighted_tokens(views: Sequence[TeacherView]) -> int:
 
 
 def answer_metrics(rollouts: Sequence[Rollout]) -> dict[str, Any]:
-    """What a person, or the guard, wants to know of the answers of a training step."""
-    scores = np.array([r.verdict.score if r.verdict else np.nan for r in rollouts])
+    """What a person, or the guard, wants to know of the answers of a training step; a conversation whose turns are
+    rollouts of their own counts as one answer."""
+    answers = [[rollouts[i] for i in turns] for turns in episodes(rollouts)]
+    firsts = [turns[0] for turns in answers]
+    scores = np.array([r.verdict.score if r.verdict else np.nan for r in firsts])
     scored = np.isfinite(scores)
+    own_ids = [[i for r in turns for i in r.ids[r.own].tolist()] for turns in answers]
     entropy = [r.signals["entropy"][r.own] for r in rollouts if r.signals is not None]
-    verdicts = [r.verdict for r in rollouts if r.verdict is not None]
+    verdicts = [r.verdict for r in firsts if r.verdict is not None]
     process = [v.process_right for v in verdicts if v.process_right is not None]
     tokens = sum(int(r.own.sum()) for r in rollouts)
     return {
@@ -72,12 +78,12 @@ def answer_metrics(rollouts: Sequence[Rollout]) -> dict[str, Any]:
         "unscored": int((~scored).sum()),
         "well_formed": float(np.mean([v.well_formed for v in verdicts])),
         "process_accuracy": float(np.mean(process)) if process else None,
-        "truncated": float(np.mean([r.truncated for r in rollouts])),
+        "truncated": float(np.mean([any(r.truncated for r in turns) for turns in answers])),
         "doubt": float(sum(-r.logp.sum() for r in rollouts) / tokens),
-        "length": tokens / len(rollouts),
+        "length": tokens / len(answers),
         "policy_entropy": float(np.concatenate(entropy).mean(dtype=np.float64)) if entropy else None,
-        "repetition": float(np.mean([repetition(r.ids[r.own].tolist()) for r in rollouts])),
-        "flat_groups": flat_groups([scores[members] for members in groups(rollouts).values()]),
+        "repetition": float(np.mean([repetition(ids) for ids in own_ids])),
+        "flat_groups": flat_groups([scores[members] for members in groups(firsts).values()]),
     }
 
 
@@ -102,7 +108,7 @@ def flat_groups(scores: Sequence[np.ndarray]) -> float | None:
 def spend(cost: Cost, rollouts: Sequence[Rollout], feedback: Sequence[Feedback], seconds: float) -> Cost:
     """What training has cost after one more step."""
     return Cost(
-        cost.train_rollouts + len(rollouts),
+        cost.train_rollouts + len(episodes(rollouts)),
         cost.train_tokens + sum(int(r.own.sum()) for r in rollouts),
         cost.train_comments + sum(p.kind == "critique" for f in feedback for p in f.parts),
         cost.train_seconds + seconds,
@@ -120,23 +126,38 @@ def keep_rollouts(
     """Write the rollouts of a step with their signals, spans, feedback and advantages, and what the teacher made of
     each token."""
     tokenizer = session.policy.tokenizer
-    teacher = {
-        v.rollout: {
-            "teacher_prompt": completion_text(tokenizer, v.context_ids),
-            "weight": v.weight,
-            **{name: values[name] for name in ("log_ratio", "teacher_entropy", "divergence")},
-        }
-        for v, values in zip(lesson.views, update.views[: len(lesson.views)], strict=True)
+    teachers = {
+        view.rollout: TeacherReading(
+            context_ids=view.context_ids,
+            weight=view.weight,
+            prompt=completion_text(tokenizer, view.context_ids),
+            log_ratio=values["log_ratio"],
+            entropy=values["teacher_entropy"],
+            divergence=values["divergence"],
+        )
+        for view, values in zip(lesson.views, update.views[: len(lesson.views)], strict=True)
     }
+    records = records_of(answers, lesson.appraisals, session.policy)
     session.run.add_rollouts(
-        step, answers, lesson.appraisals, lesson.feedback, credit, *readable(answers, session.policy), teacher
+        step,
+        [
+            replace(record, feedback=feedback, advantage=advantage, teacher=teachers.get(i))
+            for i, (record, feedback, advantage) in enumerate(zip(records, lesson.feedback, credit, strict=True))
+        ],
     )
 
 
-def readable(rollouts: Sequence[Rollout], policy: Policy) -> tuple[list[list[str]], list[str]]:
-    """Each answer token by token, and the prompt that the student was shown, as text."""
-    tokens = [token_texts(policy.tokenizer, r.ids.tolist()) for r in rollouts]
-    return tokens, [completion_text(policy.tokenizer, r.prompt_ids) for r in rollouts]
+def records_of(rollouts: Sequence[Rollout], appraisals: Sequence[Appraisal], policy: Policy) -> list[RolloutRecord]:
+    """Appraised answers with their prompt and their tokens as text."""
+    return [
+        RolloutRecord(
+            rollout,
+            appraisal,
+            prompt=completion_text(policy.tokenizer, rollout.prompt_ids),
+            tokens=tuple(token_texts(policy.tokenizer, rollout.ids.tolist())),
+        )
+        for rollout, appraisal in zip(rollouts, appraisals, strict=True)
+    ]
 
 
 def evaluate_splits(session: Session, state: LoopState) -> dict[str, float]:
@@ -153,7 +174,7 @@ def evaluate_splits(session: Session, state: LoopState) -> dict[str, float]:
         if split == "test" and config.keep_rollouts:
             rules = rules_named(config.affect.rules)
             appraisals = [appraise(r, rules, normaliser=state.normaliser) for r in answers]
-            run.add_answers(step, split, answers, appraisals, *readable(answers, session.policy))
+            run.add_answers(step, split, records_of(answers, appraisals, session.policy))
 
     for split, n in splits.items():
         if not n:

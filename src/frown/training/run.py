@@ -12,7 +12,7 @@ from frown.config.defaults import learning_rate_warning
 from frown.critics.base import Critic
 from frown.errors import first_line
 from frown.runtime.processes import Ranks, joined
-from frown.store.run_directory import RunDirectory, Unwritten
+from frown.store.run_directory import RunDirectory, SilentRunDirectory
 from frown.tasks.base import Environment
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ def train(
     is closed at the end.
     """
     from frown.critics.load import open_critic
+    from frown.dialogue.environment import Conversations
+    from frown.dialogue.statistics import keep_statistics
     from frown.tasks.load import load_environment
     from frown.training.session import Hooks
 
@@ -58,15 +60,17 @@ def train(
     with joined(config) as ranks:
         run = RunDirectory(path)
         if not ranks.first:  # it writes nothing, tells nobody and asks no critic
-            run, warn, config = Unwritten(path), lambda line: None, config.model_copy(update={"track": ()})
+            run, warn, config = SilentRunDirectory(path), lambda line: None, config.model_copy(update={"track": ()})
         ranks.from_first(run.claim)
         with ExitStack() as ending:
             ending.callback(run.release)
             ranks.from_first(lambda: run.refuse_unless_free(config, resume=resume))
             if ranks.from_first(lambda: run.status[0]) == "finished":
                 return
-            environment = environment or load_environment(config.task)
+            environment = environment or load_environment(config.task, conversation=config.conversation)
             ending.callback(environment.close)
+            if isinstance(environment, Conversations) and ranks.first:
+                ending.callback(keep_statistics, environment, path, warn)
             if critic is None and ranks.first:
                 critic = ending.enter_context(open_critic(config.critic, environment))
             hooks = Hooks(feedback, signal, objective)

@@ -19,7 +19,6 @@ from typing import Any
 from frown.practice import prompts, replay
 from frown.runtime import randomness
 from frown.runtime.randomness import FEEDBACK, PRACTICE, PROMPTS, seed_of
-from frown.training.evaluation import judge
 from frown.training.preflight import check_teacher
 from frown.training.record import record_step, spend
 from frown.training.session import Session
@@ -65,8 +64,8 @@ def sample(state: LoopState, session: Session, draws: randomness.Generators) -> 
     sampling, environment = session.config.sampling, session.environment
     tasks = prompts.draw(environment, session.config, draws[PROMPTS], state.level)
     seed = seed_of(session.config.seed, state.step + 1)
-    answers = session.policy.sample(tasks, sampling.responses_per_prompt, seed=seed, temperature=sampling.temperature)
-    return judge(answers, environment, session.policy)
+    n, temperature = sampling.responses_per_prompt, sampling.temperature
+    return environment.rollouts(session.policy, tasks, n, seed=seed, temperature=temperature)
 
 
 class Stopwatch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ from frown.affect.normalise import Normaliser
 from frown.errors import FrownError
 from frown.methods.base import Classroom, Lesson
 from frown.policy.load import context_length
-from frown.policy.text import completion_text
-from frown.training.evaluation import judged
+from frown.policy.text import completion_text, token_steps
+from frown.tasks.rollouts import with_verdicts
 from frown.trl.free_text import FreeText
 from frown.trl.rollouts import rollouts_of, verdicts_of
 from frown.trl.rows import task_of
@@ -40,8 +41,8 @@ class TrainerReader:
 
     def prompt(self, messages: Sequence[Message]) -> Ints:
         """A conversation (of a plain prompt: its text) as ids, with the trainer's `chat_template_kwargs`."""
-        said = messages[-1]["content"] if self._plain else [dict(m) for m in messages]
-        return np.asarray(self._trainer._tokenize_prompts_untruncated([said])[0], np.int64)
+        conversation = messages[-1]["content"] if self._plain else [dict(m) for m in messages]
+        return np.asarray(self._trainer._tokenize_prompts_untruncated([conversation])[0], np.int64)
 
     def encode(self, text: str) -> list[int]:
         """A piece of text as tokens, without any that mark a beginning or an end."""
@@ -131,7 +132,7 @@ class LessonContextBuilder:
             verdicts = verdicts_of(rewards, threshold, trainer.reward_weights.to(rewards.device))
         else:
             verdicts = environment.verify(tasks, [r.text for r in rollouts])
-        return judged(rollouts, verdicts, environment, trainer._tokenizer)
+        return with_verdicts(rollouts, verdicts, environment, partial(token_steps, trainer._tokenizer))
 
     def _lesson(self, everyone: Sequence[Rollout], reader: TrainerReader, training: bool) -> Lesson:
         """The lesson of the whole batch, made by the main process. An error there is an error everywhere."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from frown.tasks.environment import DataEnvironment
+from frown.tasks.wording import English
 from frown.types import Feedback, Message, Task, Verdict
 
 
@@ -38,6 +39,13 @@ class FreeText(DataEnvironment):
 
     def __init__(self, templates: Templates) -> None:
         super().__init__("trl", (), {}, _RewardsJudge())
+        self.wording = TemplateWording(templates)
+
+
+class TemplateWording(English):
+    """English in TRL's templates; implements `frown.tasks.wording.Wording`."""
+
+    def __init__(self, templates: Templates) -> None:
         self._templates = templates
 
     def teacher_messages(self, task: Task, feedback: Feedback) -> list[Message]:
@@ -49,10 +57,10 @@ class FreeText(DataEnvironment):
         if not feedback.parts:
             return messages
         shown = feedback.only("sibling", "reference").parts
-        said = [p for p in feedback.parts if p not in shown]
+        others = [p for p in feedback.parts if p not in shown]
         form = self._templates
         solution = form.solution.format(successful_previous_attempt="\n\n".join(p.text for p in shown)) if shown else ""
-        words = form.feedback.format(feedback_raw="\n".join(p.text for p in said)) if said else ""
+        words = form.feedback.format(feedback_raw="\n".join(p.text for p in others)) if others else ""
         text = form.reprompt.format(prompt=task.question, solution=solution, feedback=words)
         last = max(i for i, m in enumerate(messages) if m["role"] == "user")
         messages[last] = Message(role="user", content=text)

@@ -36,7 +36,7 @@ class Objective(NamedTuple):
     temperature: float
 
 
-class Distilled(NamedTuple):
+class DistillationOutput(NamedTuple):
     """A loss and what was seen on the way, summed over tokens with their weights."""
 
     loss: Tensor
@@ -64,7 +64,7 @@ def distil(
     rows: int,
     old_logp: Tensor | None,
     objective: Objective,
-) -> Distilled:
+) -> DistillationOutput:
     """The loss of a batch, differentiable by `hidden` and the head's parameters.
 
     sampled_token: sg(log p - log q) log p of the sampled token, whose gradient is that of reverse KL in expectation.
@@ -108,9 +108,9 @@ def distil(
         top_k=objective.top_k,
         temperature=objective.temperature,
     )
-    seen = {"doubt": out.signals["surprisal"], **{name: out.signals[name] for name in SIGNALS}}
-    sums = {name: (counted * values).sum() for name, values in seen.items()}
-    return Distilled(
+    values_of = {"doubt": out.signals["surprisal"], **{name: out.signals[name] for name in SIGNALS}}
+    sums = {name: (counted * values).sum() for name, values in values_of.items()}
+    return DistillationOutput(
         out.loss, {"distillation_loss": (counted * torch.cat(losses)).sum(), **sums, "weight": counted.sum()}
     )
 

@@ -14,15 +14,15 @@ MEND = 'pip install "frown[trl]"'
 def check_installed() -> None:
     """Raise FrownError unless TRL is installed in a version within the range."""
     try:
-        found = version("trl")
+        installed = version("trl")
     except PackageNotFoundError:
         raise FrownError(f"frown.trl needs TRL, which is not installed: {MEND}") from None
-    check(found)
+    check(installed)
 
 
-def check(found: str) -> None:
+def check(installed: str) -> None:
     """Raise FrownError unless a version, such as "1.16.0", lies within the range."""
-    parts = tuple(int(number) for number in re.findall(r"\d+", found)[:2])
+    parts = tuple(int(number) for number in re.findall(r"\d+", installed)[:2])
     if not AT_LEAST <= parts < BELOW:
         low, high = (".".join(map(str, bound)) for bound in (AT_LEAST, BELOW))
-        raise FrownError(f"frown.trl is written for trl >= {low}, < {high}, and {found} is installed: {MEND}")
+        raise FrownError(f"frown.trl is written for trl >= {low}, < {high}, and {installed} is installed: {MEND}")

@@ -40,7 +40,7 @@ from frown.trl.teaching import teaching_setup
 _MIXED = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class Scored(NamedTuple):
+class ScoredBatch(NamedTuple):
     """What TRL's reward functions made of a generation batch."""
 
     rows: list[dict[str, Any]]
@@ -104,7 +104,7 @@ class FrownSDPOTrainer(SDPOTrainer):
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
         """TRL's, of which the context builder is left a copy."""
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        self.scored = Scored(inputs, rewards)
+        self.scored = ScoredBatch(inputs, rewards)
         return rewards
 
     # -- the teacher's weights ---------------------------------------------------------------------------------

@@ -24,15 +24,15 @@ from frown.viewer.page import as_json, page
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("source.js", "text.js", "colour.js", "list.js", "answer.js", "compare.js", "main.js")
 MOST = 300
-"""Rollouts in a file, unless told otherwise."""
+"""Rollouts in a file, by default."""
 
 
 def document(title: str, data: Any, *, connect: bool = False) -> str:
     """The page as text. `data` is embedded; with `connect` the page asks its own server for what it lacks."""
     style = (ASSETS / "look.css").read_text(encoding="utf-8")
-    parts = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
-    script = f'"use strict";(() => {{\n{parts}\n}})();'
-    held = {
+    modules = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    script = f'"use strict";(() => {{\n{modules}\n}})();'
+    parts = {
         "policy": escape(content_policy(script, style, connect=connect)),
         "title": escape(title),
         "style": style,
@@ -40,7 +40,7 @@ def document(title: str, data: Any, *, connect: bool = False) -> str:
         "data": as_json(data),
     }
     template = (ASSETS / "look.html").read_text(encoding="utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda place: held[place[1]], template)
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], template)
 
 
 def content_policy(script: str, style: str, *, connect: bool) -> str:
@@ -61,13 +61,13 @@ def write_file(index: Index, target: Path, most: int = MOST) -> int:
     Raises FrownError where the file cannot be written.
     """
     chosen = choose(index, most)
-    held: dict[str, Any] = {"overview": overview(index, chosen, left_out=len(index) - len(chosen))}
-    held["pages"] = [page(index, int(i)) for i in chosen]
-    held["fates"] = [
-        {name: told[name] for name in ("all", "fates")} for told in (history(index, int(i)) for i in chosen)
-    ]
+    data = {
+        "overview": overview(index, chosen, left_out=len(index) - len(chosen)),
+        "pages": [page(index, int(i)) for i in chosen],
+        "fates": [{name: past[name] for name in ("all", "fates")} for past in (history(index, int(i)) for i in chosen)],
+    }
     try:
-        target.write_text(document(index.name, held), encoding="utf-8", errors="xmlcharrefreplace")
+        target.write_text(document(index.name, data), encoding="utf-8", errors="xmlcharrefreplace")
     except OSError as error:
         raise FrownError(f"cannot write {target}: {error.strerror}") from None
     return len(chosen)
@@ -77,9 +77,9 @@ def choose(index: Index, most: int) -> np.ndarray:
     """Positions of at most `most` rollouts, in order: whole prompts, those with the gravest answer first."""
     if len(index) <= most:
         return np.arange(len(index))
-    found: list[int] = []
+    chosen: list[int] = []
     for task in dict.fromkeys(index.task[index.order].tolist()):
-        found += np.flatnonzero(index.task == task).tolist()[: most - len(found)]
-        if len(found) >= most:
+        chosen += np.flatnonzero(index.task == task).tolist()[: most - len(chosen)]
+        if len(chosen) >= most:
             break
-    return np.sort(np.array(found, np.int64))
+    return np.sort(np.array(chosen, np.int64))

@@ -14,7 +14,7 @@ import numpy as np
 
 from frown.evals.fate import DOUBT, FATES, fate_masks
 from frown.viewer.index import Index
-from frown.viewer.page import read_row, steps
+from frown.viewer.page import opened, steps
 
 MOST = 512
 """Answers to one prompt that are compared, at most; `history` says how many there are."""
@@ -32,27 +32,26 @@ def history(index: Index, i: int) -> dict[str, Any]:
     alike = same[(index.split[same] == index.split[i]) & (seeds[same] == seeds[i])].tolist()
     # The nearest in training time first, so that what is left out is what is farthest.
     near = sorted(alike, key=lambda j: (abs(int(index.step[j]) - int(index.step[i])), j))[:MOST]
-    seen = {j: _read(*index.place(j)) for j in sorted({*near, i})}
-    mine = [j for j in seen if index.run[j] == index.run[i] and index.step[j] >= index.step[i]]
+    answers = {j: _read(*index.place(j)) for j in sorted({*near, i})}
+    mine = [j for j in answers if index.run[j] == index.run[i] and index.step[j] >= index.step[i]]
     # Evaluations draw with the same random numbers: their answers in the same row are no independent draws.
     training = index.splits[index.split[i]] == "train"
     others = [j for j in mine if j != i and (training or index.row[j] != index.row[i])]
     return {
         "all": len(alike),
-        "answers": [{"position": j, "doubt": s["doubt"], "right": s["right"]} for j, s in seen.items()],
-        "fates": _fates(seen[i], [(int(index.step[j]), seen[j]) for j in others]),
+        "answers": [{"position": j, "doubt": s["doubt"], "right": s["right"]} for j, s in answers.items()],
+        "fates": _fates(answers[i], [(int(index.step[j]), answers[j]) for j in others]),
     }
 
 
 @lru_cache(maxsize=8192)
 def _read(path: Path, at: int) -> dict[str, list[Any]]:
-    row = read_row(path, at, ("steps", "step_doubt", "step_right", "step_state"))
-    found = steps(row)
-    states = row.get("step_state")
+    row = opened(path).values(at, ("steps", "step_doubt", "step_right", "step_state"))
+    written, states = steps(row["steps"], row["step_doubt"], row["step_right"]), row["step_state"]
     return {
-        "doubt": [s["doubt"] for s in found],
-        "right": [s["right"] for s in found],
-        "state": states if states is not None and len(states) == len(found) else [],
+        "doubt": [s["doubt"] for s in written],
+        "right": [s["right"] for s in written],
+        "state": states if states is not None and len(states) == len(written) else [],
     }
 
 

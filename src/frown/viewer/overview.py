@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from frown.evals.fate import DOUBT, FATES
-from frown.viewer.index import GRAVITY, LABELS, Index
+from frown.viewer.columns import GRAVITY, LABELS
+from frown.viewer.index import Index
 from frown.viewer.page import packed
 from frown.viewer.scales import SCALES
 

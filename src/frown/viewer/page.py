@@ -1,16 +1,15 @@
-"""One rollout as the viewer shows it: plain data that JSON can hold, read from one row group of its file.
+"""One rollout as the viewer shows it: plain data that JSON can hold.
 
-All texts are as they were found. Whoever draws them escapes them; whoever writes them into a page does, too.
+All texts are as they were kept. Whoever draws them escapes them; whoever writes them into a page does, too.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -19,13 +18,12 @@ from numpy.typing import ArrayLike
 from frown.affect.quadrants import QUADRANTS, quadrant_codes
 from frown.affect.spikes import runs
 from frown.evals.fate import DOUBT
+from frown.store.record import RolloutRecord
+from frown.store.rollouts import RolloutFile, question, read_rollouts
+from frown.types import Floats
 from frown.viewer.index import Index
 from frown.viewer.scales import in_order
 
-_TOKEN_COLUMNS = ("log_ratio", "teacher_entropy", "divergence", "advantage", "weight")
-"""Columns other than `signal_NAME` with a number a token."""
-_ONE_READER = Lock()
-"""An open Parquet file is read by one thread at a time; two at once may end the process."""
 BROKEN = "�"
 
 
@@ -36,127 +34,114 @@ def page(index: Index, i: int) -> dict[str, Any]:
     together write a text; `signals`, name -> packed float32[T] (NaN: none there), in the order they are offered;
     `steps`, each with its tokens, doubt, verdict, quadrant and what it earned; `heard`, of a conversation the stretches
     that others said (its steps are the policy's turns), else None; `spans`, `feedback`, `prompt`, `teacher_prompt`, and
-    what the list knows too. A column that the file lacks is None or empty.
+    what the list knows too. What nobody knows is None or empty.
     """
-    row = read_row(*index.place(i))
-    tokens = row.get("tokens") or ([row["text"]] if row.get("text") else [])
-    signals = token_values(row, len(tokens))
+    record = record_at(index, i)
+    rollout, verdict, appraisal = record.rollout, record.rollout.verdict, record.appraisal
+    tokens, signals = shown_tokens(record), token_values(record)
+    known_ids = "ids" not in record.unknown and len(rollout.ids) == len(tokens)
     return {
         "key": index.key(i),
-        **{name: row.get(name) for name in ("task", "question", "prompt", "teacher_prompt", "text", "verdict")},
-        **{name: row.get(name) for name in ("answer", "well_formed", "stop", "temperature", "group", "source")},
-        "score": _number(row.get("score")),
+        "task": rollout.task.id,
+        "question": question(rollout.task),
+        "prompt": record.prompt,
+        "teacher_prompt": None if record.teacher is None else record.teacher.prompt,
+        "text": rollout.text,
+        "verdict": None if verdict is None else verdict.message,
+        "answer": None if verdict is None else verdict.answer,
+        "well_formed": None if verdict is None else verdict.well_formed,
+        "stop": rollout.stop,
+        "temperature": _number(rollout.temperature),
+        "group": rollout.group,
+        "source": None if rollout.signals is None else rollout.signals.source,
+        "score": None if verdict is None else _number(verdict.score),
         "tokens": tokens,
-        "token_ids": row.get("ids") if len(row.get("ids") or ()) == len(tokens) else None,
-        "fragments": fragments(tokens, row.get("text") or ""),
+        "token_ids": rollout.ids.tolist() if known_ids else None,
+        "fragments": fragments(tokens, rollout.text),
         "signals": {name: packed(signals[name]) for name in in_order(set(signals))},
-        "steps": steps(row),
-        "heard": heard(row, len(tokens)),
-        "spans": [span | {"evidence": _evidence(span.get("evidence"))} for span in row.get("spans") or ()],
-        "feedback": row.get("feedback") or [],
-        "unread": row.get("unread") or [],
+        "steps": steps(
+            rollout.steps, appraisal.step_doubt, None if verdict is None else verdict.step_right, rollout.earned
+        ),
+        "heard": heard(record),
+        "spans": [{**vars(span), "evidence": _finite(span.evidence)} for span in appraisal.spans],
+        "feedback": [{"kind": p.kind, "text": p.text, "steps": _listed(p.steps)} for p in record.feedback.parts],
+        "unread": list(appraisal.unread),
     }
 
 
-def read_row(path: Path, row: int, columns: Sequence[str] | None = None) -> dict[str, Any]:
-    """One row of a Parquet file; only the row group that it lies in is read."""
-    with _ONE_READER:
-        source = _opened(path, path.stat().st_mtime_ns)
-        start = 0
-        for group in range(source.metadata.num_row_groups):
-            size = source.metadata.row_group(group).num_rows
-            if row < start + size:
-                break
-            start += size
-        else:
-            raise IndexError(f"{path} has {start} rows; there is no row {row}")
-        table = source.read_row_group(group, columns=None if columns is None else list(columns)).slice(row - start, 1)
-    return {name: _value(table[name].chunk(0)) for name in table.column_names}
+def record_at(index: Index, i: int) -> RolloutRecord:
+    """Rollout `i` of an index with all that is kept of it; only the row group that it lies in is read."""
+    path, row = index.place(i)
+    record: RolloutRecord = opened(path)[row]
+    return record
+
+
+def opened(path: Path) -> RolloutFile:
+    """A file of rollouts that stays open, so that its footer is read once; opened anew where it has changed."""
+    return _opened(path, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=64)
-def _opened(path: Path, _changed: int) -> Any:
-    """An open file: its footer is read once."""
-    import pyarrow.parquet as pq
-
-    return pq.ParquetFile(path, memory_map=True)
+def _opened(path: Path, _changed: int) -> RolloutFile:
+    return read_rollouts(path)
 
 
-def _value(array: Any) -> Any:
-    """The only value of an arrow array. Text that is no UTF-8 is read with U+FFFD in its place."""
-    try:
-        return array.to_pylist()[0]
-    except UnicodeDecodeError:
-        return _decoded(array.cast(_as_bytes(array.type)).to_pylist()[0])
+def shown_tokens(record: RolloutRecord) -> list[str]:
+    """The answer token by token; as one piece where only its text is kept."""
+    return list(record.tokens or ()) or ([record.rollout.text] if record.rollout.text else [])
 
 
-def _as_bytes(kind: Any) -> Any:
-    """The same arrow type with bytes for text."""
-    import pyarrow as pa
-
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return pa.binary()
-    if pa.types.is_list(kind):
-        return pa.list_(_as_bytes(kind.value_type))
-    if pa.types.is_struct(kind):
-        return pa.struct([(f.name, _as_bytes(f.type)) for f in kind])
-    return kind
-
-
-def _decoded(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    if isinstance(value, list):
-        return [_decoded(v) for v in value]
-    if isinstance(value, dict):
-        return {k: _decoded(v) for k, v in value.items()}
-    return value
-
-
-def token_values(row: dict[str, Any], length: int) -> dict[str, np.ndarray]:
-    """Name -> float32[T]: every number a token that a row holds, NaN where it has none, which is so of all that others
-    said in a conversation; all-NaN ones are left out."""
-    held = {name.removeprefix("signal_"): row[name] for name in row if name.startswith("signal_")}
-    held |= {name: row[name] for name in _TOKEN_COLUMNS if name in row}
-    if "surprisal" not in held and row.get("logp"):
-        held["surprisal"] = [None if v is None else -v for v in row["logp"]]
-    found = {}
-    others = heard(row, length) or []
-    for name, values in held.items():
-        array = np.array([np.nan if v is None else v for v in values or ()], np.float32)
-        if len(array) != length:
-            continue
-        for a, b in others:
-            array[a:b] = np.nan
-        if not np.isnan(array).all():
-            found[name] = array
-    return found
+def token_values(record: RolloutRecord) -> dict[str, Floats]:
+    """Name -> float32[T]: every number a token that is kept of a rollout, NaN where it has none, which is so of all
+    that others said in a conversation; all-NaN ones are left out."""
+    rollout, teacher, length = record.rollout, record.teacher, len(shown_tokens(record))
+    kept = dict(rollout.signals.values) if rollout.signals is not None else {}
+    if record.advantage is not None:
+        kept["advantage"] = record.advantage
+    if teacher is not None:
+        readings = {"log_ratio": teacher.log_ratio, "teacher_entropy": teacher.entropy, "weight": teacher.weight}
+        readings["divergence"] = teacher.divergence
+        kept |= {name: values for name, values in readings.items() if values is not None}
+    if "logp" not in record.unknown:
+        kept.setdefault("surprisal", -rollout.logp)
+    others = heard(record) or []
+    shown = {}
+    for name, values in kept.items():
+        if len(values) == length:
+            array = np.array(values, np.float32)
+            for a, b in others:
+                array[a:b] = np.nan
+            if not np.isnan(array).all():
+                shown[name] = array
+    return shown
 
 
-def heard(row: dict[str, Any], length: int) -> list[tuple[int, int]] | None:
+def heard(record: RolloutRecord) -> list[tuple[int, int]] | None:
     """Of a conversation of T tokens, the stretches [start, end) that others said; None of any other answer."""
-    sampled = row.get("sampled")
-    if sampled is None or len(sampled) != length:
+    sampled = record.rollout.sampled
+    if sampled is None or len(sampled) != len(shown_tokens(record)):
         return None
-    return [(a, b) for a, b in runs(~np.asarray(sampled, np.bool_))]
+    return [(a, b) for a, b in runs(~sampled)]
 
 
-def steps(row: dict[str, Any]) -> list[dict[str, Any]]:
+def steps(
+    ranges: Sequence[tuple[int, int]],
+    doubt: Sequence[float],
+    right: Sequence[bool] | None,
+    earned: Sequence[float] | None = None,
+) -> list[dict[str, Any]]:
     """Each written-out step: `start`, `end` (tokens), `doubt` (nats), `right`, `quadrant` and `reward` (in the unit of
     whoever gave it), None where unknown."""
-    ranges = row.get("steps") or []
-    doubt = _of_length(row.get("step_doubt"), len(ranges))
-    right = _of_length(row.get("step_right"), len(ranges))
-    reward = _of_length(row.get("step_reward"), len(ranges))
-    known = [2 if r is None else int(r) for r in right]
-    codes = quadrant_codes([d is not None and d > DOUBT for d in doubt], np.array(known, np.int64))
+    doubts, rights, rewards = (_of_length(values, len(ranges)) for values in (doubt, right, earned))
+    known = [2 if r is None else int(r) for r in rights]
+    codes = quadrant_codes([d is not None and d > DOUBT for d in doubts], np.array(known, np.int64))
     return [
         {"start": a, "end": b, "doubt": _number(d), "right": r, "quadrant": QUADRANTS[q], "reward": _number(e)}
-        for (a, b), d, r, q, e in zip(ranges, doubt, right, codes, reward, strict=True)
+        for (a, b), d, r, q, e in zip(ranges, doubts, rights, codes, rewards, strict=True)
     ]
 
 
-def _of_length(values: list[Any] | None, length: int) -> list[Any]:
+def _of_length(values: Sequence[Any] | None, length: int) -> list[Any]:
     return list(values) if values is not None and len(values) == length else [None] * length
 
 
@@ -167,7 +152,7 @@ def fragments(tokens: Sequence[str], text: str) -> list[tuple[int, int, str]]:
     text: up to where the next whole token goes on. Runs that cannot be placed,
     or whose bytes are no text, have "" for theirs.
     """
-    found: list[tuple[int, int, str]] = []
+    pieces: list[tuple[int, int, str]] = []
     at, i = 0, 0
     while i < len(tokens):
         if BROKEN not in tokens[i]:
@@ -180,9 +165,9 @@ def fragments(tokens: Sequence[str], text: str) -> list[tuple[int, int, str]]:
         ahead = "".join(tokens[end : end + 4])
         stop = len(text) if end == len(tokens) else text.find(ahead.partition(BROKEN)[0] or ahead, at + 1)
         written = text[at:stop] if stop > at else ""
-        found.append((i, end, written if len(written) <= 4 * (end - i) and BROKEN not in written else ""))
+        pieces.append((i, end, written if len(written) <= 4 * (end - i) and BROKEN not in written else ""))
         at, i = max(at, stop), end
-    return found
+    return pieces
 
 
 def packed(values: ArrayLike, kind: str = "<f4") -> str:
@@ -200,10 +185,10 @@ def _number(value: float | None) -> float | None:
     return None if value is None or not np.isfinite(value) else float(value)
 
 
-def _evidence(text: str | None) -> dict[str, float]:
-    """A span's evidence, kept as JSON; what cannot be read is no evidence."""
-    try:
-        held = json.loads(text or "{}")
-    except ValueError:
-        return {}
-    return {str(k): v for k, v in held.items() if isinstance(v, (int, float))} if isinstance(held, dict) else {}
+def _finite(evidence: Mapping[str, float]) -> dict[str, float]:
+    """A span's evidence as JSON can hold it."""
+    return {name: value for name, value in evidence.items() if isinstance(value, int | float) and np.isfinite(value)}
+
+
+def _listed(values: Sequence[int] | None) -> list[int] | None:
+    return None if values is None else list(values)

@@ -6,26 +6,23 @@ from typing import Any
 
 import numpy as np
 
-from frown.viewer.index import Index, filled
+from frown.store.rollouts import read_rollouts
+from frown.viewer.columns import filled
+from frown.viewer.index import Index
 
-_TEXTS = ("question", "text", "verdict")
+_TEXTS = ("question", "text", "verdict", "feedback.list.element.text")
 
 
 def search(index: Index, query: str) -> list[int]:
     """Positions of the rollouts in which the query occurs, upper and lower case alike. An empty query finds nothing."""
-    import pyarrow.parquet as pq
-
-    found: list[int] = []
+    positions: list[int] = []
     for number in np.unique(index.file).tolist() if query else ():
-        first = int(np.argmax(index.file == number))
-        with pq.ParquetFile(index.files[number].path) as source:
-            held = set(source.schema_arrow.names)
-            columns = [c for c in _TEXTS if c in held] + (["feedback.list.element.text"] if "feedback" in held else [])
-            start = first
-            for batch in source.iter_batches(batch_size=4096, columns=columns):
-                found += (np.flatnonzero(_hits(batch, query)) + start).tolist()
+        start = int(np.argmax(index.file == number))
+        with read_rollouts(index.files[number].path) as file:
+            for batch in file.batches(_TEXTS, size=4096):
+                positions += (np.flatnonzero(_hits(batch, query)) + start).tolist()
                 start += batch.num_rows
-    return found
+    return positions
 
 
 def _hits(batch: Any, query: str) -> np.ndarray:

@@ -73,9 +73,9 @@ class LookServer(ThreadingHTTPServer):
     def document(self) -> tuple[bytes, str]:
         """The page, and its content policy."""
         text = document(self.index.name, None, connect=True)
-        found = _META.search(text)
-        assert found is not None
-        return text.encode(), found[1].replace("&#x27;", "'") + "; frame-ancestors 'none'"
+        policy = _META.search(text)
+        assert policy is not None
+        return text.encode(), policy[1].replace("&#x27;", "'") + "; frame-ancestors 'none'"
 
     @cached_property
     def overview(self) -> bytes:
@@ -106,7 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
             return HTTPStatus.NOT_FOUND, b"nothing here; open the link that frown look printed", "text/plain"
         try:
             return HTTPStatus.OK, answer(parse_qs(where.query)), "application/json" if path else "text/html"
-        except (ValueError, IndexError, KeyError) as error:
+        except (ValueError, IndexError, KeyError, FrownError) as error:
             return HTTPStatus.BAD_REQUEST, first_line(error).encode("utf-8", "replace"), "text/plain"
         except OSError as error:
             return HTTPStatus.INTERNAL_SERVER_ERROR, first_line(error).encode("utf-8", "replace"), "text/plain"

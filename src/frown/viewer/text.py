@@ -11,8 +11,9 @@ import numpy as np
 
 from frown.errors import FrownError
 from frown.report.reading import visible
-from frown.viewer.index import GRAVITY, Index
-from frown.viewer.page import page, read_row, token_values
+from frown.viewer.columns import GRAVITY
+from frown.viewer.index import Index
+from frown.viewer.page import page, record_at, token_values
 from frown.viewer.palette import palette
 from frown.viewer.scales import Scale, in_order, level, scale, span_of
 
@@ -39,8 +40,7 @@ def render(index: Index, i: int, signal: str) -> RenderableType:
     from rich.text import Text
 
     data = page(index, i)
-    row = read_row(*index.place(i))
-    values = token_values(row, len(data["tokens"]))
+    values = token_values(record_at(index, i))
     if values and signal not in values:
         raise FrownError(f"no signal {signal!r} in {data['key']}; there are {', '.join(in_order(set(values)))}")
     quadrant = GRAVITY[index.quadrant[i]]
@@ -55,14 +55,14 @@ def render(index: Index, i: int, signal: str) -> RenderableType:
         parts.append(Text(f"verifier: {visible(data['verdict'])}", "dim"))
     if values:
         s = scale(signal)
-        span = span_of(s, values[signal].tolist())
-        parts += [legend(s, span), answer(data, values[signal], s, span)]
+        ends = span_of(s, values[signal].tolist())
+        parts += [legend(s, ends), answer(data, values[signal], s, ends)]
     else:
         parts.append(Text(visible("".join(data["tokens"]))))
-    for held in data["spans"]:
-        words = visible("".join(data["tokens"][held["start"] : held["end"]])).replace("⏎\n", "⏎")
-        evidence = ", ".join(f"{visible(k)} {v:.3g}" for k, v in held["evidence"].items())
-        parts.append(Text(f"  {visible(held['label'])} {held['intensity']:.2f}  {_cut(words)}  ({evidence})", "dim"))
+    for span in data["spans"]:
+        words = visible("".join(data["tokens"][span["start"] : span["end"]])).replace("⏎\n", "⏎")
+        evidence = ", ".join(f"{visible(k)} {v:.3g}" for k, v in span["evidence"].items())
+        parts.append(Text(f"  {visible(span['label'])} {span['intensity']:.2f}  {_cut(words)}  ({evidence})", "dim"))
     for part in data["feedback"]:
         where = "" if part["steps"] is None else f" on step {', '.join(str(k + 1) for k in part['steps'])}"
         parts.append(Text(f"{visible(part['kind'])}{where}: {visible(part['text'])}"))

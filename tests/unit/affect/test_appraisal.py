@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from frown.affect.appraisal import appraise
-from frown.affect.spikes import spikes_above
-from frown.config import CritiqueConfig
+from frown.affect.spikes import Detector, flags, runs, score
 from frown.feedback.aim import aim, choose_rollouts, choose_steps
 from frown.types import Rollout, Signals, Span, Step, Task
 
@@ -27,12 +26,13 @@ def rollout(surprisal, steps=(), group=0, entropy=None) -> Rollout:
 @given(arrays(np.float32, st.integers(0, 40), elements=st.floats(0, 5, width=32)), st.floats(0, 5))
 def test_spikes_are_exactly_the_maximal_runs_above_the_threshold(values, threshold):
     inside = np.zeros(len(values), bool)
-    runs = spikes_above(values, threshold)
-    for a, b in runs:
+    detector = Detector("absolute", threshold)
+    spans = runs(flags(score(values, detector), detector))
+    for a, b in spans:
         assert b > a and not inside[a:b].any()
         inside[a:b] = True
-    assert (inside == (values > threshold)).all()
-    assert all(nxt.start > run.end for run, nxt in zip(runs, runs[1:], strict=False))
+    assert (inside == (values.astype(np.float64) > threshold)).all()
+    assert all(after.start > span.end for span, after in zip(spans, spans[1:], strict=False))
 
 
 def test_the_default_appraisal_flags_tokens_with_less_than_even_odds():
@@ -58,12 +58,12 @@ def test_aim_takes_the_most_doubtful_step_and_entropy_its_own():
     a = appraise(r)
 
     def asked(**config):
-        return aim([r], [a], CritiqueConfig(**config), rng)[0]
+        return aim([r], [a], rng=rng, **config)[0]
 
-    assert asked(ask="doubt") == (1,)
-    assert asked(ask="doubt", steps_per_rollout=2) == (1, 2)
-    assert asked(ask="entropy") == (0,)
-    assert asked(ask="all") == (0, 1, 2)
+    assert asked(how="surprisal") == (1,)
+    assert asked(how="surprisal", steps=2) == (1, 2)
+    assert asked(how="entropy") == (0,)
+    assert asked(how="all") == (0, 1, 2)
 
 
 def test_random_steps_are_even():
@@ -84,6 +84,5 @@ def test_rollouts_are_drawn_evenly_over_groups(sizes, most, seed):
 
 def test_a_budget_bounds_the_comments_and_answers_without_steps_get_none():
     rollouts = [rollout([1, 2], [Step(0, 2)], group=g) for g in range(5)] + [rollout([9.0], [], group=5)]
-    config = CritiqueConfig(ask="doubt", rollouts_per_step=3)
-    asked = aim(rollouts, [appraise(r) for r in rollouts], config, np.random.default_rng(0))
+    asked = aim(rollouts, [appraise(r) for r in rollouts], "surprisal", np.random.default_rng(0), answers=3)
     assert sum(map(len, asked)) == 3 and asked[-1] == ()

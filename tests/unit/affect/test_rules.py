@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
 from frown.affect.appraisal import appraise, spread
 from frown.affect.normalise import Normaliser
-from frown.affect.rules import DEFAULT, LITERAL, PRESETS, Condition, Rule, rules_data, rules_from, rules_named
+from frown.affect.rules import DEFAULT, LITERAL, PRESETS, Condition, Rule, rules_from, rules_named
 from frown.affect.spikes import Detector, Shape
 from frown.errors import FrownError
 from frown.types import Rollout, Signals, Step, Task, Verdict
@@ -111,7 +111,7 @@ def test_a_span_lies_in_one_step():
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_data(name):
-    text = json.dumps(rules_data(PRESETS[name]))
+    text = json.dumps([asdict(rule) for rule in PRESETS[name]])
     assert rules_from(json.loads(text), "here") == PRESETS[name] == rules_named(name)
 
 

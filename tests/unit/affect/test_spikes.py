@@ -11,12 +11,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import median_abs_deviation
 
-from frown.affect.spikes import Detector, Shape, find_spikes, flags, form, hysteresis, robust_z, runs, score, snap
+from frown.affect.spikes import Detector, Shape, flags, form, hysteresis, robust_z, runs, score, snap
 from frown.types import Step
 
 # Multiples of 1/8: sums and products below are exact, so that invariances hold to the last bit of the ranking.
 VALUES = arrays(np.float64, st.integers(1, 40), elements=st.integers(-80, 80).map(lambda i: i / 8))
 MASK = arrays(np.bool_, st.integers(0, 40))
+
+
+def find_spikes(values, detector, quantiles=None):
+    return form(flags(score(values, detector, quantiles), detector), Shape())
 
 
 @st.composite

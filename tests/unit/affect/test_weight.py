@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from frown.affect.quadrants import QUADRANTS, answer_quadrant, doubtful_steps, step_quadrants, token_quadrants
+from frown.affect.quadrants import QUADRANTS, doubtful_steps, quadrant_codes, token_quadrants
 from frown.affect.reward import affect_reward
-from frown.affect.weight import by_quadrant, by_signal, by_teacher, combine, top_share
+from frown.affect.weight import by_quadrant, by_signal, top_share
 from frown.types import Appraisal, Rollout, Step, Task, Verdict
 
 
@@ -30,10 +30,8 @@ def flat(weights, counted):
 
 MAKERS = {
     "signal": lambda v, c: by_signal(v, c, 2.0),
-    "teacher": lambda v, c: by_teacher(v, c, 3.0),
     "share": lambda v, c: top_share(v, c, 0.2),
     "quadrant": lambda v, c: by_quadrant([np.asarray(x).astype(int) % 5 for x in v], c),
-    "both": lambda v, c: combine([by_signal(v, c), by_teacher(v, c)], c),
 }
 
 
@@ -60,22 +58,6 @@ def test_student_weights_by_hand():
     np.testing.assert_allclose(w, [1, 1, 1, 0])
 
 
-@given(batches(50), st.floats(0, 40))
-def test_teacher_weights_are_srpos_up_to_their_mean(batch, beta):
-    values, counted = batch
-    w = flat(by_teacher(values, counted, beta), counted)
-    if not len(w):
-        return
-    h = np.concatenate(values).astype(np.float64)[np.concatenate(counted) != 0]
-    raw = np.exp(-beta * (h - h.min()))
-    np.testing.assert_allclose(w, raw / raw.mean(), rtol=1e-5, atol=1e-30)
-
-
-def test_a_teacher_that_is_unsure_everywhere_still_teaches():
-    (w,) = by_teacher([[2000.0, 2001.0]], [[1, 1]], beta=1.0)  # exp(-2000) is 0
-    np.testing.assert_allclose(w, 2 * np.array([1, np.exp(-1)]) / (1 + np.exp(-1)), rtol=1e-6)
-
-
 def test_the_top_share_is_taken_over_the_batch_and_ties_share():
     w = top_share([[5.0, 1.0, 1.0], [4.0, 1.0, 9.0, 1.0]], [[1, 1, 1], [1, 1, 0, 1]], 1 / 3)
     assert [x.tolist() for x in w] == [[3, 0, 0], [3, 0, 0, 0]]
@@ -95,8 +77,8 @@ def test_bad_weights_are_refused():
     with pytest.raises(ValueError, match="0 or more"):
         by_signal([[-1.0]], [[1]])
     with pytest.raises(ValueError, match="finite"):
-        by_teacher([[float("nan")]], [[1]])
-    assert by_teacher([[float("nan"), 1.0]], [[0, 1]])[0].tolist() == [0, 1]
+        by_signal([[float("nan")]], [[1]])
+    assert by_signal([[float("nan"), 1.0]], [[0, 1]])[0].tolist() == [0, 1]
     with pytest.raises(ValueError, match="one value and one mark"):
         top_share([[1.0, 2.0]], [[1]])
 
@@ -104,23 +86,24 @@ def test_bad_weights_are_refused():
 # -- quadrants -----------------------------------------------------------------------------------------------------
 
 
-def test_the_quadrants_of_steps_and_answers():
-    doubt = doubtful_steps(Appraisal((), (0.1, 0.7, 3.0, 0.69)))
-    assert doubt == (False, True, True, False)
-    verdict = Verdict(0.0, step_right=(True, True, False, False))
-    assert step_quadrants(doubt, verdict) == ("confident-right", "doubt-right", "doubt-wrong", "confident-wrong")
-    assert step_quadrants(doubt, Verdict(0.0)) == ("unknown",) * 4
-    assert step_quadrants(doubt, Verdict(1.0), whole=True)[:2] == ("confident-right", "doubt-right")
-    assert step_quadrants(doubt, Verdict.unscored("timeout"), whole=True) == ("unknown",) * 4
-    assert step_quadrants(doubt[:2], verdict) == ("unknown",) * 2  # verdicts on other steps say nothing of these
-    assert answer_quadrant(True, verdict) == "doubt-wrong" and answer_quadrant(False, None) == "unknown"
+@pytest.mark.parametrize(
+    ("doubtful", "right", "name"),
+    [(True, 0, "doubt-wrong"), (True, 1, "doubt-right"), (False, 0, "confident-wrong"), (False, 1, "confident-right"),
+     (True, 2, "unknown"), (False, 2, "unknown")],
+)  # fmt: skip
+def test_the_quadrant_of_doubt_and_truth(doubtful, right, name):
+    assert QUADRANTS[quadrant_codes([doubtful], [right])[0]] == name
+
+
+def test_a_step_is_doubtful_where_a_token_had_less_than_even_odds():
+    assert doubtful_steps(Appraisal((), (0.1, 0.7, 3.0, 0.69))) == (False, True, True, False)
 
 
 @given(arrays(np.bool_, 9), st.sampled_from([None, Verdict(1.0), Verdict(0.0), Verdict.unscored("x")]), st.booleans())
 def test_tokens_without_step_verdicts_are_unknown_unless_the_whole_answer_counts(doubtful, verdict, whole):
     codes = token_quadrants(doubtful, [Step(0, 4), Step(4, 8)], verdict, whole=whole)
-    for flag, code in zip(doubtful, codes, strict=True):
-        assert QUADRANTS[code] == (answer_quadrant(flag, verdict) if whole else "unknown")
+    known = whole and verdict is not None and verdict.scored
+    assert (codes == quadrant_codes(doubtful, np.full(9, int(verdict.right) if known else 2))).all()
 
 
 @given(arrays(np.bool_, 9), st.tuples(st.booleans(), st.booleans()))
@@ -128,8 +111,12 @@ def test_tokens_take_the_verdict_on_their_step(doubtful, right):
     verdict, steps = Verdict(0.0, step_right=right), [Step(0, 4), Step(4, 8)]
     codes = token_quadrants(doubtful, steps, verdict)
     assert codes.dtype == np.int8 and QUADRANTS[codes[8]] == "unknown"
-    for t in range(8):
-        assert QUADRANTS[codes[t]] == step_quadrants([doubtful[t]], Verdict(0.0, step_right=(right[t // 4],)))[0]
+    assert (codes[:8] == quadrant_codes(doubtful[:8], np.repeat(right, 4))).all()
+
+
+def test_verdicts_on_other_steps_say_nothing_of_these():
+    verdict = Verdict(0.0, step_right=(True, False))
+    assert set(token_quadrants(np.ones(4), [Step(0, 4)], verdict)) == {QUADRANTS.index("unknown")}
 
 
 # -- reward --------------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import random
 import re
-import time
 from fractions import Fraction
 
 import pytest
@@ -16,6 +15,7 @@ from frown.critics.base import Comment, Request, Review
 from frown.critics.calculator import LONGEST, CalculatorCritic
 from frown.critics.equations import checks
 from frown.types import Task
+from growth import is_linear
 from paths import ROOT
 
 TASK = Task("t", ({"role": "user", "content": "q"},), "a")
@@ -226,21 +226,16 @@ PATHOLOGICAL = (
 
 
 @pytest.mark.parametrize("unit", PATHOLOGICAL)
-def test_time_is_bounded(unit):
-    text = unit * (LONGEST // len(unit) // 2)
-    began = time.process_time()
-    checks(text)
-    assert time.process_time() - began < 10
+def test_reading_takes_linear_time(unit):
+    assert is_linear(lambda n: checks(unit * n), LONGEST // len(unit) // 16)
 
 
 def test_a_text_that_is_too_long_is_lost_and_one_step_of_it_is_not():
     text = "1+1=2 " * (10 * 2**20 // 6)
-    began = time.process_time()
     (review,) = CRITIC.review([Request(TASK, text, (text,), (0,))])
     assert review.comments == () and "100,000 characters" in review.lost
     (review,) = CRITIC.review([Request(TASK, text, ("1+1=3", text), (0,))])
     assert review.comments == (Comment(0, False, "1 + 1 is 2."),)
-    assert time.process_time() - began < 2
 
 
 def test_large_values_are_worked_out_or_left_alone():

@@ -17,17 +17,24 @@ from frown.affect.reward import affect_reward
 from frown.config import parse
 from frown.dialogue.conversation import affect, as_rollout, as_turns
 from frown.dialogue.credit import on_tokens, outcome_advantages, potential_changes, returns, turn_advantages
-from frown.dialogue.partner import Hearing, Reply, Scripted
+from frown.dialogue.environment import Conversations
+from frown.dialogue.partner import Hearing, Reply
 from frown.dialogue.play import go_on, play
+from frown.dialogue.scripted import Scripted
+from frown.dialogue.session import PartnerSession
 from frown.errors import FrownError
 from frown.interchange import exports
 from frown.losses.advantages import tail_advantages
+from frown.methods import OPSA
+from frown.methods.base import episode_rewards
 from frown.policy.text import completion_text
 from frown.practice import prompts as curriculum
-from frown.practice import replay as rehearsal
+from frown.practice import replay
 from frown.runtime.processes import Ranks
-from frown.training import credit
-from frown.types import Message, TeacherView, Verdict
+from frown.store.record import RolloutRecord
+from frown.training.evaluation import Cost, graded
+from frown.training.record import answer_metrics
+from frown.types import Message, TeacherView, Verdict, episodes
 from frown.viewer.page import page
 from learning import learner_of, parsed
 from puppet import CHATML, FORGETS, PLAIN, TASK, TRIMS, Puppet, ids_of, merging_tokenizer
@@ -264,7 +271,7 @@ def test_turns_are_compared_with_the_same_turn_of_the_group():
 def learner(tmp_path_factory):
     folder = byte_model(tmp_path_factory.mktemp("model"))
     settings = {"model": {"path": str(folder), "device": "cpu"}, "sampling": {"max_new_tokens": 4},
-                "objective": {"distillation": 0.5, "kl_anchor": 0.1}}  # fmt: skip
+                "method": {"type": "sdpo", "distillation": 0.5}, "loss": {"kl_anchor": 0.1}}  # fmt: skip
     learner = parsed(settings)
     torch.manual_seed(0)
     with torch.no_grad():  # away from the start, for the anchor to pull
@@ -309,8 +316,7 @@ def test_what_ranks_tokens_ranks_the_policys_own(learner):
         as_rollout(d)
         for d in play(learner.policy, Scripted(["yes", "no"]), [TASK], 1, seed=3, temperature=1.0, turns=2)
     ]
-    config = replace_objective(learner.config, policy="tail", distillation=0.0)
-    [found] = credit.advantages([r], [], np.array([1.0]), config, np.random.default_rng(0))
+    [found] = OPSA().credit([r], None, None)
     own = tail_advantages(r.logp[r.own], r.signals["entropy"][r.own])
     assert not found[~r.own].any() and np.allclose(found[r.own], own) and own.any()
     assert affect_reward([r], 1.0)[0] == pytest.approx(float(r.logp[r.own].mean()))
@@ -336,32 +342,34 @@ def test_the_distance_from_the_start_is_that_of_the_policys_own_tokens(learner):
 
 
 def test_the_mask_outlives_a_checkpoint(learner, tmp_path):
-    """A rehearsed conversation comes back with its mask, and another answer without one."""
+    """A replayed conversation comes back with its mask, and another answer without one."""
     [r] = [as_rollout(d) for d in play(learner.policy, Scripted(["yes"]), [TASK], 1, seed=3, temperature=1.0, turns=2)]
     view = TeacherView(0, r.prompt_ids, r.own.astype(np.float32))
     for rollout in (r, replace(r, sampled=None)):
-        rehearsal.write([rehearsal.Kept(rehearsal.needed(rollout), view, 1.0)], tmp_path / "kept.parquet")
-        [back] = rehearsal.read(tmp_path / "kept.parquet")
+        replay.write([replay.ReplayItem(replay.stripped(rollout), view, 1.0)], tmp_path / "kept.parquet")
+        [back] = replay.read(tmp_path / "kept.parquet")
         assert np.array_equal(back.rollout.own, rollout.own) and (back.rollout.sampled is None) == (rollout is not r)
 
 
 def test_an_export_has_the_policys_own_log_probabilities(learner):
     pytest.importorskip("inspect_ai", reason="inspect_ai is not installed")
     [r] = [as_rollout(d) for d in play(learner.policy, Scripted(["yes"]), [TASK], 1, seed=3, temperature=1.0, turns=2)]
-    row = {"tokens": [str(i) for i in r.ids], "logp": r.logp.tolist(), "sampled": r.sampled.tolist()}
-    assert [entry.token for entry in exports._logprobs(row).content] == [str(i) for i in r.ids[r.own]]
-    assert len(exports._logprobs(row | {"sampled": None}).content) == len(r.ids)
+    record = RolloutRecord(r, tokens=tuple(str(i) for i in r.ids))
+    assert [entry.token for entry in exports._logprobs(record).content] == [str(i) for i in r.ids[r.own]]
+    unmasked = replace(record, rollout=replace(r, sampled=None))
+    assert len(exports._logprobs(unmasked).content) == len(r.ids)
 
 
-def replace_objective(config, **changes):
-    return config.model_copy(update={"objective": config.objective.model_copy(update=changes)})
+def talking(partner, **more):
+    return Conversations(PartnerSession("talk", partner, [TASK] * 2, [TASK] * 2, turns=3), **more)
 
 
-def test_a_policy_of_conversations_is_one_process(learner):
-    from frown.dialogue.environment import DialogueEngine
+def test_conversations_are_one_process(learner):
+    class Two:
+        ranks = Ranks(0, 2)
 
     with pytest.raises(FrownError, match="conversations are trained in one process"):
-        DialogueEngine(learner.config, Scripted([]), turns=2, ranks=Ranks(0, 2))
+        talking(Scripted([])).rollouts(Two(), [TASK], 1, seed=0, temperature=1.0)
 
 
 def test_conversations_are_played_again_from_their_seed(learner):
@@ -382,12 +390,10 @@ def test_conversations_are_trained_and_evaluated_by_the_loop(tmp_path, capsys):
     from pyarrow.parquet import read_table
 
     from frown.config import RunConfig
-    from frown.dialogue.environment import Conversations, DialogueEngine
     from frown.interchange.measures import measure
-    from frown.learner.learner import Learner
     from frown.report.html import write_report
     from frown.store.run_directory import RunDirectory
-    from frown.training.loop import train
+    from frown.training.run import train
     from frown.viewer.index import read_index
 
     class Counting(Scripted):
@@ -400,16 +406,11 @@ def test_conversations_are_trained_and_evaluated_by_the_loop(tmp_path, capsys):
     settings = {
         "model": {"path": str(byte_model(tmp_path / "model")), "device": "cpu"},
         "sampling": {"prompts_per_step": 2, "responses_per_prompt": 4, "max_new_tokens": 12},
-        "objective": {"distillation": 0.0}, "optimiser": {"steps": 2, "lr": 1e-3}, "keep_rollouts": True,
+        "method": "grpo", "optimiser": {"steps": 2, "lr": 1e-3}, "keep_rollouts": True,
         "eval": {"prompts": 2, "samples": 2, "heldout_prompts": 0, "every": 2},
     }  # fmt: skip
-    config = parse(RunConfig, settings, "test")
-    policy, run = DialogueEngine(config, Counting([]), turns=3), RunDirectory(tmp_path / "run")
-    learner = Learner(policy, config)
-    before = [p.detach().clone() for p in learner.parameters]
-    run.begin(config, threads="1")
-    train(config, learner, Conversations("talk", [TASK] * 2, [TASK] * 2), run)
-    assert any(not torch.equal(p, b) for p, b in zip(learner.parameters, before, strict=True))
+    run = RunDirectory(tmp_path / "run")
+    train(parse(RunConfig, settings, "test"), run.path, environment=talking(Counting([])))
     steps = [m for m in run.metrics() if m.get("rows")]
     assert len(steps) == 2 and all(0 < m["train_accuracy"] <= 1 and m["unscored"] == 0 for m in steps)
     assert all(np.isfinite(m["policy_entropy"]) and abs(m["mismatch"]) < 1e-4 for m in steps)
@@ -426,5 +427,26 @@ def test_conversations_are_trained_and_evaluated_by_the_loop(tmp_path, capsys):
         assert row["sampled"] == own.tolist() and row["step_reward"] == [0.5] * len(row["steps"])
         assert (np.isnan(row["signal_entropy"]) == ~own).all() and not np.asarray(row["advantage"])[~own].any()
         assert all(own[s["start"] : s["end"]].all() for s in row["spans"])
-    with pytest.raises(FrownError, match="distillation = 0"):
-        policy.sample([TASK], 1, seed=0, temperature=1.0, contexts=[policy.prompt(TASK.messages)])
+
+
+def test_a_conversation_counts_once_whatever_its_turns(learner):
+    """Turn by turn as in one rollout: one reward, one sample of an evaluation, one answer of the metrics."""
+    lines = ["yes", "no", "so"]
+    by_turns, whole = (talking(Scripted(lines, "e"), history=h) for h in ("template", "verbatim"))
+    dialogues = whole.dialogues(learner.policy, [TASK] * 2, 3, seed=3, temperature=1.0)
+    turns, joined = by_turns.as_rollouts(dialogues), whole.as_rollouts(dialogues)
+    of_turns, of_joined = episodes(turns), episodes(joined)
+    assert len(of_turns) == len(of_joined) == 6 < len(turns)
+    assert [len(t) for t in of_turns] == [len(r.steps) for r in joined]
+    scores = [np.array([r.verdict.score for r in rollouts]) for rollouts in (turns, joined)]
+    np.testing.assert_allclose(
+        episode_rewards(turns, of_turns, scores[0], 0.5), episode_rewards(joined, of_joined, scores[1], 0.5), rtol=1e-5
+    )
+    a, b = answer_metrics(turns), answer_metrics(joined)
+    assert {k: v for k, v in a.items() if v is not None} == pytest.approx(
+        {k: v for k, v in b.items() if v is not None}, rel=1e-5
+    )
+    one, other = (graded(r, ["a", "b"], step=0, split="test", cost=Cost()) for r in (turns, joined))
+    assert one.score.shape == other.score.shape == (2, 3) and (one.tokens == other.tokens).all()
+    np.testing.assert_allclose(one.mean_probability, other.mean_probability, rtol=1e-5)
+    assert [len(s.surprisal) for s in one.steps.ravel()] == [len(s.surprisal) for s in other.steps.ravel()]

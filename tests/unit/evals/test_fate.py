@@ -313,7 +313,8 @@ def test_an_evaluation_keeps_the_doubt_of_each_step(tmp_path):
     from frown.lab.base import new_model, save
     from frown.policy.policy import policy_of
     from frown.tasks.load import load_environment
-    from frown.training.evaluation import EVAL_SEED, Cost, evaluate, judge, step_record
+    from frown.tasks.rollouts import judge
+    from frown.training.evaluation import EVAL_SEED, Cost, evaluate, step_record
     from frown.types import Verdict
 
     save(new_model(0), tmp_path)
@@ -337,7 +338,7 @@ def test_an_evaluation_keeps_the_doubt_of_each_step(tmp_path):
 
     judged = next(r for r in judge(rollouts, environment, policy) if len(r.steps) > 1)
     short = replace(judged, verdict=Verdict(0.0, step_right=(True,)))
-    assert step_record(short).right is None and len(step_record(short).surprisal) == len(judged.steps)
-    assert step_record(replace(judged, steps=())) is None
+    assert step_record([short]).right is None and len(step_record([short]).surprisal) == len(judged.steps)
+    assert step_record([replace(judged, steps=())]) is None
     silent = replace(judged, steps=(), verdict=Verdict(0.0, step_right=(), step_state=()))
-    assert step_record(silent) == StepRecord((), (), ())
+    assert step_record([silent]) == StepRecord((), (), ())

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frown.affect.appraisal import appraise
-from frown.config import CritiqueConfig
 from frown.errors import FrownError
 from frown.feedback.aim import FREE, NAMES, aim, choose_rollouts, choose_steps, step_scores, within_budget
 from frown.types import Rollout, Signals, Step, Task, Verdict
@@ -41,7 +40,7 @@ def test_each_score_by_hand():
     )
     scores = step_scores(r, appraise(r))
     approx = pytest.approx
-    assert scores["doubt"] == approx([1, 6, 0.2])
+    assert scores["surprisal"] == approx([1, 6, 0.2])
     assert scores["entropy"] == approx([0.9, 0.4, 0.5]) and scores["varentropy"] == approx([0.1, 0.7, 0.2])
     assert scores["margin"] == approx([-0.3, -0.97, -0.65])
     assert scores["learnable"] == approx([0.2, 0.06, 0.03], abs=1e-6)
@@ -50,7 +49,7 @@ def test_each_score_by_hand():
     best = {name: choose_steps(name, 3, scores, 1, rng()) for name in scores if name != "oracle"}
     # The unlucky draw at step 1 has the most doubt, and the least that a correction could lift.
     assert best == {
-        "doubt": (1,),
+        "surprisal": (1,),
         "entropy": (0,),
         "varentropy": (1,),
         "margin": (0,),
@@ -63,7 +62,7 @@ def test_each_score_by_hand():
 
 def test_a_name_without_its_signal_has_no_scores():
     r = rollout(surprisal=[1, 2, 3, 4, 5, 6])
-    assert step_scores(r, appraise(r)).keys() == {"doubt", "tempered"}
+    assert step_scores(r, appraise(r)).keys() == {"surprisal", "tempered"}
 
 
 @pytest.mark.parametrize("by", NAMES)
@@ -82,9 +81,9 @@ def test_every_name_keeps_to_the_budget_and_the_order(by, count, most, seed, dat
         assert list(picked) == positive[:1]
     else:  # the controls spend exactly what the aims spend
         assert len(picked) == min(most, count)
-    if by == "domain_rule":
+    if by == "expert_rule":
         assert len(set(picked) & set(positive)) == min(most, len(positive))
-    if by not in (*FREE, "oracle", "first_wrong", "domain_rule"):  # nobody left out scored more
+    if by not in (*FREE, "oracle", "first_wrong", "expert_rule"):  # nobody left out scored more
         out = [x for i, x in enumerate(row) if i not in picked]
         assert all(not (x > row[i]) for i in picked for x in out)
 
@@ -94,7 +93,7 @@ def test_positions():
 
 
 def test_equal_steps_of_a_rule_are_drawn_evenly():
-    for by in ("oracle", "domain_rule"):
+    for by in ("oracle", "expert_rule"):
         drawn = Counter(choose_steps(by, 4, {by: [1, 0, 1, 1]}, 1, g)[0] for g in [rng()] for _ in range(3000))
         assert drawn.keys() == {0, 2, 3}
         assert all(abs(n - 1000) < 5 * np.sqrt(3000 * 2 / 9) for n in drawn.values())
@@ -107,26 +106,22 @@ def test_unknown_names_and_missing_scores_are_one_line():
         choose_steps("disagreement", 3, {}, 1, rng())
 
 
-def config(ask: str, **more) -> CritiqueConfig:
-    return CritiqueConfig.model_construct(**{**CritiqueConfig().model_dump(), "ask": ask, **more})
-
-
 def test_given_scores_aim_and_a_rollout_without_them_is_asked_nothing():
     rollouts = [rollout(surprisal=np.ones(6), group=g) for g in range(2)]
     appraisals = [appraise(r) for r in rollouts]
-    given = {"disagreement": [[0.0, 0.1, 0.9], None]}
-    assert aim(rollouts, appraisals, config("disagreement"), rng(), given=given) == [(2,), ()]
+    scores = {"disagreement": [[0.0, 0.1, 0.9], None]}
+    assert aim(rollouts, appraisals, "disagreement", rng(), scores=scores) == [(2,), ()]
     with pytest.raises(FrownError, match="disagreement of siblings"):
-        aim(rollouts, appraisals, config("disagreement"), rng())
+        aim(rollouts, appraisals, "disagreement", rng())
     with pytest.raises(FrownError, match="no verdicts on single steps"):
-        aim(rollouts, appraisals, config("oracle"), rng())
-    assert aim([rollout(surprisal=[1.0], steps=())], [appraisals[0]], config("oracle"), rng()) == [()]
+        aim(rollouts, appraisals, "oracle", rng())
+    assert aim([rollout(surprisal=[1.0], steps=())], [appraisals[0]], "oracle", rng()) == [()]
 
 
 def test_oracle_asks_exactly_the_wrong_steps():
     right = rollout(surprisal=np.ones(6), verdict=Verdict(1.0, step_right=(True, True, True)))
     wrong = rollout(surprisal=np.ones(6), verdict=Verdict(0.0, step_right=(False, True, False)))
-    asked = aim([right, wrong], [appraise(right)] * 2, config("oracle", steps_per_rollout=9), rng())
+    asked = aim([right, wrong], [appraise(right)] * 2, "oracle", rng(), steps=9)
     assert asked == [(), (0, 2)]
 
 
@@ -140,7 +135,7 @@ def test_whom_failed_and_highest_come_first_within_the_even_draw():
     best = [3.0, 1.0, 2.0] * 4
     assert sorted(choose_rollouts(rollouts, 4, rng(), whom="aim", best=best)) == [0, 3, 6, 9]
     assert choose_rollouts(rollouts, 99, rng(), whom="aim", best=best) == list(range(12))
-    asked = aim(rollouts, [appraise(r) for r in rollouts], config("doubt", rollouts_per_step=4, whom="aim"), rng())
+    asked = aim(rollouts, [appraise(r) for r in rollouts], "surprisal", rng(), answers=4, whom="aim")
     assert [i for i, steps in enumerate(asked) if steps] == [0, 3, 6, 9]
 
 

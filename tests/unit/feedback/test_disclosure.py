@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from frown.training.lesson import look, prepare
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,11 +11,12 @@ from frown.config import RunConfig, parse
 from frown.errors import FrownError
 from frown.feedback.disclosure import CUT, allowed, leak, reasoning_ends, shortened, without_reasoning
 from frown.lab.environment import LabEnvironment
+from frown.methods.base import look, prepare
 from frown.policy.policy import policy_of
 from frown.policy.text import prompt_ids
 from frown.tasks.load import load_environment
-from frown.tasks.template import teacher_messages
-from frown.training.evaluation import judge
+from frown.tasks.rollouts import judge
+from frown.tasks.wording import English
 from frown.types import Feedback, Part, Rollout, Task
 from tiny import byte_model
 
@@ -120,9 +120,9 @@ def test_student_and_teacher_differ_in_the_last_user_turn_alone(folder, name, te
     policy = policy_of(parse(RunConfig, {"model": {"path": str(folder)}, "task": {"kind": "exact"}}, "test"))
     task = Task("t", CONVERSATIONS[name], "42")
     student = prompt_ids(policy.tokenizer, task.messages)
-    same = prompt_ids(policy.tokenizer, teacher_messages(task, Feedback()))
+    same = prompt_ids(policy.tokenizer, English().teacher_messages(task, Feedback()))
     assert same.tolist() == student.tolist()
-    teacher = prompt_ids(policy.tokenizer, teacher_messages(task, Feedback((Part("critique", text, (0,)),))))
+    teacher = prompt_ids(policy.tokenizer, English().teacher_messages(task, Feedback((Part("critique", text, (0,)),))))
     before = policy.decode(student).rpartition("What is 40 + 2?")
     after = policy.decode(teacher)
     # The same beginning, the same end with the mark behind which the answer stands.
@@ -132,7 +132,7 @@ def test_student_and_teacher_differ_in_the_last_user_turn_alone(folder, name, te
 @pytest.mark.parametrize(("own", "first"), [("learn", 0), ("skip", len("<think>so</think>"))])
 @pytest.mark.parametrize("stop", ["eos", "length"])
 def test_the_students_own_reasoning_is_learnt_from_or_not_and_its_tokens_stay(folder, own, first, stop):
-    values = {"model": {"path": str(folder)}, "feedback": {"parts": ["reference"], "own_reasoning": own}}
+    values = {"model": {"path": str(folder)}, "method": "opsd", "feedback": {"own_reasoning": own}}
     config = parse(RunConfig, {**values, "task": {"kind": "exact"}}, "test")
     policy = policy_of(config)
     text = "<think>so</think>it is 4"
@@ -159,16 +159,16 @@ def lesson(**changes):
 
 
 def test_who_is_told_and_what_it_gives_away_is_counted():
-    rollouts, made = lesson(feedback={"parts": ["critique"], "to": "wrong"})
+    rollouts, made = lesson(method={"type": "critique", "to": "wrong"})
     assert [bool(f.parts) for f in made.feedback] == [not r.verdict.right for r in rollouts]
     assert made.counts["told_gold"] + made.counts["told_verdict"] == sum(bool(f.parts) for f in made.feedback)
-    rollouts, made = lesson(feedback={"parts": ["reference"], "leak": "verdict"})
+    rollouts, made = lesson(method="opsd", feedback={"leak": "verdict"})
     assert not made.views and made.counts["parts_withheld"] == len(rollouts)
 
 
 def test_a_budget_of_tokens_cuts_what_the_teacher_reads_and_never_the_answer():
-    rollouts, whole = lesson(feedback={"parts": ["critique"]})
-    _, tight = lesson(feedback={"parts": ["critique"], "max_tokens": 14})
+    rollouts, whole = lesson(method="critique")
+    _, tight = lesson(method="critique", feedback={"max_tokens": 14})
     assert tight.counts["parts_cut"] > 0 and tight.counts["parts_left_out"] > 0
     for a, b in zip(whole.views, tight.views, strict=True):
         assert len(a.context_ids) - len(b.context_ids) > 0
@@ -177,13 +177,13 @@ def test_a_budget_of_tokens_cuts_what_the_teacher_reads_and_never_the_answer():
 
 def test_kinds_that_the_lab_cannot_read_together_are_named():
     with pytest.raises(FrownError, match="one kind of feedback at a time, not reference and critique"):
-        lesson(feedback={"parts": ["reference+critique"]})
+        lesson(method={"type": "sdpo", "feedback": ["reference+critique"]})
 
 
 @pytest.mark.parametrize(
-    ("parts", "says"),
+    ("feedback", "says"),
     [(["critic"], "no feedback 'critic'; did you mean 'critique'"), (["sibling", "sibling+outcome"], "named once")],
 )
-def test_nonsense_in_feedback_parts_is_one_line(parts, says):
+def test_nonsense_in_feedback_parts_is_one_line(feedback, says):
     with pytest.raises(FrownError, match=says):
-        parse(RunConfig, {"feedback": {"parts": parts}}, "test")
+        parse(RunConfig, {"method": {"type": "sdpo", "feedback": feedback}}, "test")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from frown.critics.base import Comment, Request, Review
 from frown.feedback.compose import compose
 from frown.feedback.scribe import LONGEST, scribe
-from frown.tasks.template import ATTEMPT, teacher_messages
+from frown.tasks.wording import ATTEMPT, English
 from frown.types import Feedback, Part, Rollout, Task, Verdict
 
 STEPS = ("1. 2 + 2 = 4\n", "2. 4 * 3 = 13\n", "3. 13 - 1 = 12")
@@ -72,7 +72,7 @@ def test_the_same_builder_serves_every_critic():
     )
     [part] = composed.feedback[0].parts
     assert part.attempt and part.steps is None
-    content = teacher_messages(task, Feedback((part, Part("outcome", "wrong"))))[0]["content"]
+    content = English().teacher_messages(task, Feedback((part, Part("outcome", "wrong"))))[0]["content"]
     assert (
         content.index(ATTEMPT)
         < content.index("4 * 3 = 12")

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +18,10 @@ from frown.interchange.answer import LoggedToken, clean, signals_of_top
 from frown.interchange.exports import to_inspect, to_parquet
 from frown.interchange.imports import as_run, import_rollouts, is_foreign
 from frown.interchange.measures import measure
-from frown.viewer.index import GRAVITY, read_index
-from frown.viewer.page import page, read_row
+from frown.store.rollouts import read_rollouts, write_rollouts
+from frown.viewer.columns import GRAVITY
+from frown.viewer.index import read_index
+from frown.viewer.page import page, record_at
 from look_runs import comparison, hostile
 
 TOKENS = [("1+1", -0.1), ("=", -0.01), ("3", -1.5), (".\n", -0.2), ("So", -0.05), (" 3", -0.3)]
@@ -67,7 +70,7 @@ def write(path, *records):
 
 def first(path, tmp_path):
     import_rollouts(path, tmp_path / "run")
-    return read_row(tmp_path / "run" / "rollouts" / "step=000000.parquet", 0)
+    return read_rollouts(tmp_path / "run" / "rollouts" / "step=000000.parquet").values(0)
 
 
 @pytest.mark.parametrize(
@@ -256,11 +259,13 @@ def test_inspect_reads_its_log(tmp_path):
     assert len({(s.id, s.epoch) for s in found.samples}) == len(found.samples)
     by_key = {s.metadata["key"]: s for s in found.samples}
     for i in np.flatnonzero(index.run == 0):
-        sample, row = by_key[index.key(int(i))], read_row(*index.place(int(i)))
-        assert sample.output.completion == row["text"] and sample.input == row["question"]
-        assert [t.token for t in sample.output.choices[0].logprobs.content] == row["tokens"]
-        np.testing.assert_allclose([t.logprob for t in sample.output.choices[0].logprobs.content], row["logp"])
-        assert sample.scores["verifier"].value == row["score"] and sample.metadata["feedback"] == row["feedback"]
+        sample, kept, shown = by_key[index.key(int(i))], record_at(index, int(i)), page(index, int(i))
+        assert sample.output.completion == kept.rollout.text and sample.input == kept.rollout.task.question
+        logprobs = sample.output.choices[0].logprobs.content
+        assert [t.token for t in logprobs] == list(kept.tokens)
+        np.testing.assert_allclose([t.logprob for t in logprobs], kept.rollout.logp)
+        assert sample.scores["verifier"].value == kept.rollout.verdict.score
+        assert sample.metadata["feedback"] == shown["feedback"] and sample.metadata["spans"] == shown["spans"]
     to_inspect(read_index(hostile(tmp_path / "bad")), tmp_path / "bad-logs")
 
 
@@ -274,7 +279,7 @@ def test_measures_are_those_of_the_evaluations(tmp_path):
     with as_run(write(tmp_path / "log.jsonl", *records)) as run:
         index = read_index(run)
         found = measure(index)
-        weakest = np.array([np.exp(min(read_row(*index.place(i))["logp"])) for i in range(40)])[:, None]
+        weakest = np.array([np.exp(record_at(index, i).rollout.logp.min()) for i in range(40)])[:, None]
     right = (index.score >= 1).astype(float)[:, None]
     got = found["calibration"]["min_probability"]
     assert (
@@ -288,14 +293,16 @@ def test_measures_are_those_of_the_evaluations(tmp_path):
     assert found["calibration"]["agreement"]["ece"] == pytest.approx(ece(agree, right))
 
 
+def without_logp(record):
+    masked = replace(record.rollout, sampled=np.ones(len(record.tokens), np.bool_))
+    return replace(record, rollout=masked, unknown=record.unknown - {"ids"} | {"logp"})
+
+
 def test_a_mask_is_no_log_probability(tmp_path):
     """A file of conversations without log-probabilities."""
     with as_run(write(tmp_path / "log.jsonl", chat(score=1), chat(score=0))) as run:
         [file] = (run / "rollouts").glob("*.parquet")
-        held = pq.read_table(file)
-        own = pa.array([[True] * len(ids) for ids in held["tokens"].to_pylist()])
-        bare = held.drop_columns([c for c in ("logp", "sampled") if c in held.column_names])
-        pq.write_table(bare.append_column("sampled", own), file)
+        write_rollouts(file, [without_logp(record) for record in list(read_rollouts(file))])
         found = measure(read_index(run))
     assert found["rollouts"] == 2 and found["with_logprobs"] == found["tokens"] == 0 and found["surprisal"] is None
     assert found["calibration"]["min_probability"]["answers"] == 0

@@ -216,7 +216,7 @@ def test_teacher_messages():
     t = task("chains", 0)
 
     def context(*parts: Part) -> str:
-        (message,) = env.teacher_messages(t, Feedback(parts))
+        (message,) = env.wording.teacher_messages(t, Feedback(parts))
         question, _, rest = message["content"].partition("|")
         assert message["role"] == "user" and question == t.question
         return rest
@@ -224,7 +224,7 @@ def test_teacher_messages():
     assert context(Part("reference", t.solution)) == "R" + t.solution
     assert context(Part("sibling", "1+1=2")) == "R1+1=2"
     assert context(Part("critique", "!7@3=4!4+8=2", (0, 1))) == "C!7@3=4!4+8=2"
-    assert context(Part("affect", env.note("in English", [1, 11], 2), (1, 11))) == "H?02?12"
+    assert context(Part("affect", env.wording.note("in English", [1, 11], 2), (1, 11))) == "H?02?12"
     assert context(Part("outcome", "wrong")) == "X"
     assert context(Part("outcome", "wrong"), Part("critique", "!7@3=4")) == "C!7@3=4"
     assert context() == ""
@@ -242,7 +242,7 @@ def test_references_further_from_the_answer_hold_the_same_facts(name):
     assert sorted(facts) == sorted(canonical.split(";")) and facts != canonical.split(";")
     assert [f for f in terse.split("!") if f] == facts[::2]
     env, t = LabEnvironment(name, 6, "reordered"), task(name, 0)
-    (message,) = env.teacher_messages(t, Feedback((Part("reference", reordered),)))
+    (message,) = env.wording.teacher_messages(t, Feedback((Part("reference", reordered),)))
     assert message["content"].endswith(f"|A{reordered}")
 
 
@@ -253,7 +253,7 @@ def test_a_quoting_critic_quotes_errors_alone():
     wrong = f"{steps[0][:-1]}{(int(steps[0][-1]) + 1) % 10}"
     text = ";".join([wrong, *steps[1:]])
     request = Request(t, text, (f"{wrong};", *steps[1:]), (0, 1))
-    [plain], [quoting] = env.critic.review([request]), Quoting(env.critic, env.quoted).review([request])
+    [plain], [quoting] = env.critic.review([request]), Quoting(env.critic, env.wording.quoted).review([request])
     assert quoting.comments[0].text == f"!{wrong}{plain.comments[0].text}"
     assert [c.text for c, p in zip(quoting.comments, plain.comments, strict=True) if c.right] == [
         p.text for p in plain.comments if p.right
@@ -262,16 +262,16 @@ def test_a_quoting_critic_quotes_errors_alone():
 
 def test_notes_in_the_words_of_the_lab():
     chains, columns = LabEnvironment("chains", 4), LabEnvironment("columns", 4)
-    assert chains.note("words", [0, 3], 2) == "H?01?04"
-    assert chains.note("words", [], 2) == "H?00?00"  # as long, and points nowhere
-    assert chains.weighed({2: ("7@3=4;", "7@3=9;"), 0: ("1+1=2;", "1+1=3")}) == "W?1+1=2/3?7@3=4/9"
-    assert columns.weighed({1: ("03@5=17;", "03@5=07;")}) == "W?03@5=17/07"
-    assert chains.weighed({0: ("7@3=4;", "7@4=9;")}) == ""  # not the same step
-    assert chains.weighed({0: ("7@3=4;",), 2: ("1+1=2",)}) == "C!7@3=4!1+1=2"  # one each: what may be right there
-    assert chains.weighed({0: ("7@3=;",)}) == ""
-    assert chains.weighed({0: ("7@3=4;",), 2: ("1+1=2", "1+1=3")}) == "W?1+1=2/3"
-    assert chains.weighed({0: ("7@3=4;", "7@3=;")}) == "" and chains.weighed({}) == ""
-    assert chains.reworded("7@3=4;", "2*6=2$") == "7@3=2;" and chains.reworded("7@3", "2*6=2") is None
+    assert chains.wording.note("words", [0, 3], 2) == "H?01?04"
+    assert chains.wording.note("words", [], 2) == "H?00?00"  # as long, and points nowhere
+    assert chains.wording.weighed({2: ("7@3=4;", "7@3=9;"), 0: ("1+1=2;", "1+1=3")}) == "W?1+1=2/3?7@3=4/9"
+    assert columns.wording.weighed({1: ("03@5=17;", "03@5=07;")}) == "W?03@5=17/07"
+    assert chains.wording.weighed({0: ("7@3=4;", "7@4=9;")}) == ""  # not the same step
+    assert chains.wording.weighed({0: ("7@3=4;",), 2: ("1+1=2",)}) == "C!7@3=4!1+1=2"  # what may be right there
+    assert chains.wording.weighed({0: ("7@3=;",)}) == ""
+    assert chains.wording.weighed({0: ("7@3=4;",), 2: ("1+1=2", "1+1=3")}) == "W?1+1=2/3"
+    assert chains.wording.weighed({0: ("7@3=4;", "7@3=;")}) == "" and chains.wording.weighed({}) == ""
+    assert chains.wording.reworded("7@3=4;", "2*6=2$") == "7@3=2;" and chains.wording.reworded("7@3", "2*6=2") is None
 
 
 def test_expert_steps():

@@ -151,10 +151,10 @@ def test_loss_and_gradient_are_those_of_the_documented_formula(folder, d, alpha,
     e = learner(
         folder,
         teacher={"temperature": sharpened},
-        objective={"distillation": d, "alpha": alpha},
+        method={"type": "opsd", "distillation": d},
+        loss={"alpha": alpha},
         sampling={"temperature": 0.9},
         micro_batch_tokens=200,  # several micro-batches
-        feedback={"parts": ["reference"]},
     )
     with torch.no_grad():
         for p in e.parameters:  # the teacher (a copy made before) and the student must differ
@@ -187,7 +187,7 @@ def test_micro_batches_change_nothing(folder):
 def test_score_is_what_two_plain_forward_passes_say(folder, temperature, alpha, most):
     e = learner(
         folder,
-        objective={"alpha": alpha},
+        loss={"alpha": alpha},
         sampling={"temperature": temperature, "max_new_tokens": 12},
         micro_batch_tokens=most,
     )
@@ -376,7 +376,7 @@ def test_a_running_mean_follows_a_head_with_an_adapter_that_shares_its_weight_wi
 
 def test_lora_trains_the_adapters_alone_and_saves_them(folder, tmp_path):
     pytest.importorskip("peft")
-    e = learner(folder, model={"lora": {"rank": 4}}, feedback={"parts": ["reference"]})
+    e = learner(folder, model={"lora": {"rank": 4}}, method="opsd")
     base = backbone(e.policy.model).layers[0].self_attn.q_proj.base_layer.weight.clone()
     rollouts, views, advantages = batch(e)
     e.backward(rollouts, views, advantages, distillation=1.0)
@@ -388,7 +388,7 @@ def test_lora_trains_the_adapters_alone_and_saves_them(folder, tmp_path):
 
 def test_a_bfloat16_base_with_adapters_has_a_teacher_that_moves(folder):
     pytest.importorskip("peft")
-    e = learner(folder, model={"lora": {"rank": 4}, "dtype": "bfloat16"}, feedback={"parts": ["reference"]})
+    e = learner(folder, model={"lora": {"rank": 4}, "dtype": "bfloat16"}, method="opsd")
     start = logits(e.policy.model).float()
     for _ in range(20):
         moved(e, 0.02)

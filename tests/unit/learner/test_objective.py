@@ -17,7 +17,7 @@ from frown.errors import FrownError
 from frown.learner.learner import Learner
 from frown.losses.objectives import importance_weight, mismatch
 from frown.store.run_directory import RunDirectory
-from frown.training.run import execute
+from frown.training.run import train
 from frown.types import Rollout, Task, TeacherView, Verdict
 from learning import parsed
 from tiny import byte_model
@@ -111,7 +111,7 @@ def test_the_correction_multiplies_each_tokens_losses(folder, cap) -> None:
         torch.testing.assert_close(p.grad, q.grad, rtol=1e-3, atol=1e-6)
 
 
-def test_the_policys_own_sampler_agrees_and_rehearsed_answers_do_not_count(folder) -> None:
+def test_the_policys_own_sampler_agrees_and_replayed_answers_do_not_count(folder) -> None:
     e = learner(folder, teacher={"weights": "frozen"})
     rollouts = e.policy.sample(TASKS, 2, seed=0, temperature=1.0)
     stale = replace(rollouts[0], policy_step=7, logp=rollouts[0].logp - 3)
@@ -128,7 +128,7 @@ def test_the_policys_own_sampler_agrees_and_rehearsed_answers_do_not_count(folde
 def test_the_anchor_is_the_divergence_from_the_start(folder, lora) -> None:
     if lora:
         pytest.importorskip("peft")
-    e = learner(folder, model={"lora": lora}, objective={"distillation": 1.0, "kl_anchor": 0.3})
+    e = learner(folder, model={"lora": lora}, loss={"kl_anchor": 0.3})
     start = copy.deepcopy(e.policy.model)
     disturb(e)
     rollouts = e.policy.sample(TASKS, 2, seed=0, temperature=1.0)
@@ -152,7 +152,7 @@ def test_the_anchor_is_the_divergence_from_the_start(folder, lora) -> None:
 
 def test_the_anchor_acts(folder) -> None:
     """Descending on the anchor alone brings a disturbed policy back to where it was."""
-    e = learner(folder, objective={"kl_anchor": 1.0}, optimiser={"lr": 3e-3})
+    e = learner(folder, loss={"kl_anchor": 1.0}, optimiser={"lr": 3e-3})
     disturb(e)
     seen = []
     for step in range(12):
@@ -184,7 +184,7 @@ def test_a_run_that_routes_and_holds(tmp_path) -> None:
         "optimiser": {"steps": 2},
         "eval": {"prompts": 2, "samples": 1},
     }
-    execute(parse(RunConfig, values, "test"), tmp_path / "run")
+    train(parse(RunConfig, values, "test"), tmp_path / "run")
     steps = [m for m in RunDirectory(tmp_path / "run").metrics() if "loss" in m]
     assert len(steps) == 2 and all(m["mismatch"] < 1e-6 for m in steps)
     assert steps[0]["kl_to_start"] == pytest.approx(0, abs=1e-9) and steps[1]["kl_to_start"] > 0
@@ -193,8 +193,8 @@ def test_a_run_that_routes_and_holds(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("values", "word"),
     [
-        ({"objective": {"blend": "route"}}, "gives|give both"),
-        ({"objective": {"kl_anchor": 0.1}, "affect": {"weight": {"teacher_beta": 1.0}}}, "kl_anchor"),
+        ({"method": {"type": "sdpo", "blend": "route"}}, "gives|give both"),
+        ({"loss": {"kl_anchor": 0.1}, "affect": {"weight": {"teacher_beta": 1.0}}}, "kl_anchor"),
         ({"objective": {"importance_cap": 0.5}}, "importance_cap"),
     ],
 )

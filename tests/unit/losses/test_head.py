@@ -20,6 +20,7 @@ from frown.losses.objectives import (
     divergence,
     divergence_and_gradient,
     policy_gradient,
+    teacher_confidence,
 )
 from frown.signals.token import log_probabilities
 
@@ -770,3 +771,9 @@ def test_on_cuda(dtype: torch.dtype, options: dict) -> None:
         assert relative(dh.cpu(), expected[1].double()) < bound and relative(dw.cpu(), expected[2].double()) < bound
         for name, values in expected[3].items():
             torch.testing.assert_close(signals[name].cpu(), values, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_a_teacher_that_is_unsure_counts_less() -> None:
+    entropy = torch.tensor([0.0, 1.0, 3.0])
+    torch.testing.assert_close(teacher_confidence(entropy, 0.5), torch.tensor([0.0, -0.5, -1.5]).exp())
+    assert teacher_confidence(entropy, 0.0).tolist() == [1.0, 1.0, 1.0]

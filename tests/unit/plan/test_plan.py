@@ -18,7 +18,7 @@ from frown.plan import plan
 from frown.plan.sizes import shapes
 from frown.policy import load as models
 from frown.policy.rows import Row, micro_batches
-from frown.training.run import execute
+from frown.training.run import train
 from paths import ROOT
 from tiny import byte_model
 
@@ -34,18 +34,18 @@ def config(**changes) -> RunConfig:
     answers=st.integers(1, 16),
     processes=st.integers(1, 8),
     tokens=st.integers(1, 3000),
-    rehearsed=st.integers(0, 20),
+    replayed=st.integers(0, 20),
 )
-def test_the_arithmetic_is_that_of_the_learner(prompts, answers, processes, tokens, rehearsed):
+def test_the_arithmetic_is_that_of_the_learner(prompts, answers, processes, tokens, replayed):
     settings = config(
         sampling={"prompts_per_step": prompts, "responses_per_prompt": answers},
-        feedback={"parts": ["reference"]},
-        affect={"practice": {"rehearse": rehearsed}},
+        method="opsd",
+        practice={"replay": replayed},
         micro_batch_tokens=tokens,
     )
     batch = plan.batch_of(settings, LENGTHS, processes)
     room = batch.rows * batch.accumulation * processes
-    assert batch.total == prompts * answers + rehearsed <= room
+    assert batch.total == prompts * answers + replayed <= room
     assert batch.rows * (batch.accumulation - 1) * processes < batch.total
     if room == batch.total:
         assert f"{batch.total} rollouts = {batch.rows} row" in batch.sentence
@@ -98,7 +98,7 @@ def test_the_disk_is_what_a_run_writes_at_most(tmp_path):
         optimiser={"steps": 2},
         eval={"every": 2, "prompts": 2, "samples": 2},
     )
-    execute(settings, tmp_path / "run")
+    train(settings, tmp_path / "run")
     sizes = shapes(settings.model, rows=1, length=8)
     planned = {item.name: item.bytes for item in plan.disk_of(settings, sizes)}
     rollouts = sum(f.stat().st_size for f in (tmp_path / "run" / "rollouts").iterdir())
@@ -118,7 +118,7 @@ def test_what_a_teacher_holds():
     copy, sizes = teacher(teacher={"weights": "ema"})
     assert copy == sizes.weights == teacher(teacher={"weights": "frozen"})[0]
     assert teacher(teacher={"weights": "live"})[0] == 0
-    assert teacher(objective={"distillation": 0.0})[0] == 0
+    assert teacher(method="grpo")[0] == 0
     pytest.importorskip("peft")
     adapted = {"path": "lab:chains-0", "lora": {"rank": 4}}
     assert teacher(teacher={"weights": "frozen"}, model=adapted)[0] == 0
@@ -160,7 +160,7 @@ def test_sharding_deals_out_the_layers_alone(tmp_path):
         "model": {"path": str(folder)},
         "task": {"kind": "math"},
         "sampling": {"prompts_per_step": 8},
-        "objective": {"kl_anchor": 0.1},
+        "loss": {"kl_anchor": 0.1},
     }
     dealt = plan.make(config(**settings), processes=4, sharded=True, card=80)
     assert dealt.memory == plan.make(config(**settings, distributed={"sharding": "fsdp2"}), processes=4, card=80).memory

@@ -20,7 +20,7 @@ from frown.policy.load import takes_masks
 from frown.policy.packing import attention_blocks, lay_out
 from frown.policy.rows import Row, arranged, micro_batches
 from frown.policy.trunk import Choice, choose, hidden_states
-from frown.training.run import execute
+from frown.training.run import train
 from frown.types import Rollout, Task, TeacherView
 from learning import parsed
 from tiny import byte_model, gsm8k_rows, write_jsonl
@@ -316,7 +316,7 @@ def batch(rng=None, prompts: int = 3, answers: int = 4):
 def learnt(e: Learner, way: str, most: int):
     e.policy.packing = e.policy.packing._replace(choice=Choice(way), most_tokens=most)
     e.optimiser.zero_grad()
-    update = e.backward(*batch(), distillation=e.config.objective.distillation)
+    update = e.backward(*batch(), distillation=e.config.method.share)
     return update, [p.grad.clone() for p in e.parameters if p.grad is not None]
 
 
@@ -329,8 +329,7 @@ def test_the_learner_learns_the_same_from_packed_rows(folder, lora, weights):
         folder,
         model={"lora": lora},
         teacher={"weights": weights},
-        objective={"distillation": 0.6},
-        feedback={"parts": ["reference"]},
+        method={"type": "opsd", "distillation": 0.6},
     )
     assert e.policy.packing.choice == Choice("blocks")
     with torch.no_grad():  # student and teacher differ, and adapters are not zero
@@ -351,7 +350,7 @@ def test_the_learner_learns_the_same_from_packed_rows(folder, lora, weights):
 
 def test_a_bfloat16_base_with_adapters_learns_from_packed_rows(folder):
     pytest.importorskip("peft")
-    e = learner(folder, model={"lora": {"rank": 4}, "dtype": "bfloat16"}, feedback={"parts": ["reference"]})
+    e = learner(folder, model={"lora": {"rank": 4}, "dtype": "bfloat16"}, method="opsd")
     assert e.policy.packing.choice == Choice("blocks")
     assert np.isfinite(learnt(e, "blocks", 1000)[0].averages["loss"]) and e.step() > 0
 
@@ -416,12 +415,12 @@ def test_a_run_says_that_its_model_is_padded(tmp_path, monkeypatch):
         "model": {"path": str(path)},
         "task": {"kind": "math", "data": str(write_jsonl(tmp_path / "rows.jsonl", gsm8k_rows(12)))},
         "sampling": {"prompts_per_step": 1, "responses_per_prompt": 2, "max_new_tokens": 8},
-        "feedback": {"parts": ["outcome"]},
+        "method": {"type": "sdpo", "feedback": ["outcome"]},
         "optimiser": {"steps": 1},
         "eval": {"every": 1, "prompts": 1, "samples": 1},
     }
     warned = []
-    execute(parse(RunConfig, settings, "test"), tmp_path / "run", warned.append)
+    train(parse(RunConfig, settings, "test"), tmp_path / "run", warned.append)
     said = [line for line in warned if "padded" in line]
     assert len(said) == 1 and "the attention of Qwen3ForCausalLM cannot be replaced" in said[0]
     assert said[0] in (tmp_path / "run" / "metrics.jsonl").read_text()

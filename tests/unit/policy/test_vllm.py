@@ -27,7 +27,7 @@ from frown.policy.load import load, resolve
 from frown.policy.policy import Policy, policy_of
 from frown.policy.sampling import Decoding, sample
 from frown.store.run_directory import RunDirectory
-from frown.training.run import execute
+from frown.training.run import train
 from frown.types import Task
 from tiny import byte_model
 from vllm_server import VLLMServer
@@ -82,7 +82,7 @@ def policy(path, url, *, vllm=None, model=None, **sampling) -> Policy:
         "task": {"kind": "exact"},
         "sampling": {
             "max_new_tokens": 20,
-            "vllm": {"base_url": url, "wait": 0, "timeout": 20, **(vllm or {})},
+            "vllm": {"base_url": url, "wait": 0, "timeout": 600, **(vllm or {})},
             **sampling,
         },
     }
@@ -187,7 +187,7 @@ def test_log_prob_modes(folder, server, mode, temperature, fine):
 
 
 HOSTILE = {
-    "a hang": ("hang", "silent too long when it was asked for answers.*sampling.vllm.timeout = 0.5"),
+    "a hang": ("hang", "silent too long when it was asked for answers.*sampling.vllm.timeout = 3"),
     "broken off": ("truncate", "broke off its answer|cannot be reached.*aborted"),
     "hung up": ("reset", "cannot be reached when it was asked for answers .connection aborted"),
     "half a JSON": ("half", "not JSON"),
@@ -239,7 +239,7 @@ def logp(answer, value):
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_server_gets_one_line(folder, server, name):
     act, said = HOSTILE[name]
-    e = synced(policy(folder, server.url, vllm={"timeout": 0.5 if act == "hang" else 20}))
+    e = synced(policy(folder, server.url, vllm={"timeout": 3.0 if act == "hang" else 600}))
     server.acts["/v1/completions"].extend([act] * 4)
     with pytest.raises(FrownError, match=said) as caught:
         e.sample(TASKS, 2, seed=0, temperature=1.0)
@@ -275,7 +275,7 @@ def test_a_gateway_that_stumbles_is_asked_again(folder, server):
 def test_prompts_are_asked_side_by_side_and_come_back_in_order(folder, server):
     e = synced(policy(folder, server.url, vllm={"concurrency": 2}))
     both = threading.Barrier(2)
-    server.acts["/v1/completions"].extend([lambda answer: (both.wait(20), answer)[1]] * 4)
+    server.acts["/v1/completions"].extend([lambda answer: (both.wait(600), answer)[1]] * 4)
     rollouts = e.sample([*TASKS, *TASKS], 2, seed=0, temperature=1.0)
     assert [r.task.id for r in rollouts] == ["1", "1", "2", "2"] * 2
     assert [r.prompt_ids.tolist() for r in rollouts[:4]] == [r.prompt_ids.tolist() for r in rollouts[4:]]
@@ -299,7 +299,7 @@ def test_a_server_that_is_not_there(folder):
 def test_a_server_that_does_not_come_up(folder, server, act):
     server.acts["/health"].extend([act] * 3)
     with pytest.raises(FrownError, match="500" if act == 500 else "silent too long"):
-        policy(folder, server.url, vllm={"timeout": 0.3})
+        policy(folder, server.url, vllm={"timeout": 1.0})
 
 
 def test_a_server_that_comes_up_late(folder, server, monkeypatch):
@@ -538,9 +538,9 @@ def run_config(url, **vllm) -> RunConfig:
             "prompts_per_step": 3,
             "responses_per_prompt": 2,
             "max_new_tokens": 60,
-            "vllm": {"base_url": url, "wait": 0, "timeout": 60, **vllm},
+            "vllm": {"base_url": url, "wait": 0, "timeout": 600, **vllm},
         },
-        "feedback": {"parts": ["reference"]},
+        "method": "opsd",
         "task": {"steps": 2},
         "optimiser": {"steps": 2, "lr": 3e-3},
         "objective": {"importance_cap": 1.05},
@@ -558,7 +558,7 @@ def lab_server():
 
 def test_two_steps_with_the_weights_sent_each_time(lab_server, wire, tmp_path):
     wire[lab_server.url] = lab_server.wire
-    execute(run_config(lab_server.url), tmp_path / "run")
+    train(run_config(lab_server.url), tmp_path / "run")
     run = RunDirectory(tmp_path / "run")
     assert run.status == ("finished", "")
     steps = [m for m in run.metrics() if "loss" in m]
@@ -582,7 +582,7 @@ def test_two_steps_with_old_weights_show_a_mismatch_that_the_cap_bounds(lab_serv
 
     monkeypatch.setattr(local, "importance_weight", weight)
     wire[lab_server.url] = lab_server.wire
-    execute(run_config(lab_server.url, sync_every=10), tmp_path / "run")
+    train(run_config(lab_server.url, sync_every=10), tmp_path / "run")
     steps = [m for m in RunDirectory(tmp_path / "run").metrics() if "loss" in m]
     assert steps[0]["mismatch"] < 1e-6 < 1e-4 < steps[1]["mismatch"]
     assert max(seen) == pytest.approx(1.05)  # some token is likelier now by more than the cap

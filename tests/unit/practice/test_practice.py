@@ -1,4 +1,4 @@
-"""What is practised: which prompts, how difficult, and what is rehearsed."""
+"""What is practised: which prompts, how difficult, and what is replayed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from frown.training.credit import advantages
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,11 +13,12 @@ from frown.config import PracticeConfig, RunConfig, parse
 from frown.errors import FrownError
 from frown.lab.environment import LabEnvironment
 from frown.losses.advantages import tail_advantages
+from frown.methods.base import Classroom, Lesson
 from frown.practice import prompts as curriculum
 from frown.practice.difficulty import Candidate, Difficulty, worth
-from frown.practice.replay import Kept, choose, remember, unresolved
+from frown.practice.replay import ReplayItem, draw, remember, unresolved
 from frown.store.run_directory import RunDirectory
-from frown.training.run import execute
+from frown.training.run import train
 from frown.types import Appraisal, Rollout, Signals, Task, TeacherView, Verdict
 
 TASK = Task("t", ({"role": "user", "content": "q"},), "a")
@@ -76,7 +76,7 @@ def test_whole_groups_are_learnt_from_and_those_worth_most():
 
 def test_difficulty_follows_success_and_doubt_tempers_it():
     lab = LabEnvironment("chains", 5)
-    flow, at = curriculum.beginning(PracticeConfig(difficulty="flow"), lab)
+    flow, at = curriculum.flow_of(PracticeConfig(difficulty="flow"), lab)
     assert (at.level, flow.least, flow.most) == (2.0, 2, 15)
     right, calm, doubtful = [rollout()] * 4, [Appraisal(step_doubt=(0.1,))] * 4, [Appraisal(step_doubt=(2.0,))] * 4
     for _ in range(2):
@@ -86,18 +86,18 @@ def test_difficulty_follows_success_and_doubt_tempers_it():
     for _ in range(4):
         unsure = curriculum.progress(unsure, flow, right, doubtful)
     assert unsure.level == 3.0  # right but unsure stays
-    success_alone, at = curriculum.beginning(PracticeConfig(difficulty="flow", use_doubt=False), lab)
+    success_alone, at = curriculum.flow_of(PracticeConfig(difficulty="flow", use_doubt=False), lab)
     for _ in range(2):
         at = curriculum.progress(at, success_alone, right, doubtful)
     assert at.level == 3.0
-    config = parse(RunConfig, {"sampling": {"prompts_per_step": 3}, "affect": {"practice": {"candidates": 2}}}, "test")
+    config = parse(RunConfig, {"sampling": {"prompts_per_step": 3}, "practice": {"candidates": 2}}, "test")
     tasks = curriculum.draw(lab, config, np.random.default_rng(0), Difficulty(7.0))
     assert len(tasks) == 6 and all(t.data["steps"] == 7 for t in tasks)
 
 
 def test_a_level_that_does_not_exist_is_named():
     with pytest.raises(FrownError, match="levels 2 to 15"):
-        curriculum.beginning(PracticeConfig(difficulty="flow", start=1), LabEnvironment("chains", 5))
+        curriculum.flow_of(PracticeConfig(difficulty="flow", start=1), LabEnvironment("chains", 5))
 
 
 def test_the_levels_of_a_reasoning_gym_curriculum():
@@ -115,7 +115,7 @@ def test_the_levels_of_a_reasoning_gym_curriculum():
         env.close()
 
 
-# -- what is rehearsed ---------------------------------------------------------------------------------------------
+# -- what is replayed ---------------------------------------------------------------------------------------------
 
 
 def test_what_is_left_to_learn_is_the_weighted_mean_divergence():
@@ -124,9 +124,13 @@ def test_what_is_left_to_learn_is_the_weighted_mean_divergence():
     assert unresolved(view(1), np.array([np.nan])) == 0.0
 
 
-def test_unresolved_lessons_are_rehearsed_in_proportion():
-    kept = [Kept(rollout(), view(1), left) for left in (0.0, 1.0, 3.0)]
+def test_unresolved_lessons_are_replayed_in_proportion():
+    kept = [ReplayItem(rollout(), view(1), left) for left in (0.0, 1.0, 3.0)]
     rng = np.random.default_rng(0)
+
+    def choose(items, n, by, rng):
+        return draw(items, PracticeConfig(replay=n, replay_by=by), rng)
+
     drawn = np.bincount([choose(kept, 1, "unresolved", rng)[0] for _ in range(4000)], minlength=3)
     assert drawn[0] == 0 and abs(drawn[2] - 3000) < 5 * np.sqrt(4000 * 3 / 16)
     assert choose(kept, 3, "unresolved", rng) == [0, 1, 2]  # a resolved one comes last, not never
@@ -135,11 +139,11 @@ def test_unresolved_lessons_are_rehearsed_in_proportion():
     assert choose([], 5, "uniform", rng) == []
 
 
-def test_rehearsed_lessons_are_rated_anew_and_new_ones_join():
-    old = (Kept(rollout(), view(1), 1.0), Kept(rollout(), view(1), 2.0))
-    fresh = (rollout(3), view(1, 1))
-    after = remember(old, [1], [fresh], [np.array([0.1, 0.3]), np.array([0.5])])
-    assert [k.unresolved for k in after] == pytest.approx([1.0, 0.5, 0.2]) and after[2].rollout is fresh[0]
+def test_replayed_lessons_are_rated_anew_and_new_ones_join():
+    old = (ReplayItem(rollout(), view(1), 1.0), ReplayItem(rollout(), view(1), 2.0))
+    fresh = rollout(3)
+    after = remember(old, [1], [fresh], [view(1, 1)], [np.array([0.1, 0.3]), np.array([0.5])])
+    assert [k.unresolved for k in after] == pytest.approx([1.0, 0.5, 0.2]) and after[2].rollout.group == fresh.group
 
 
 # -- the policy gradient -------------------------------------------------------------------------------------------
@@ -148,15 +152,20 @@ def test_rehearsed_lessons_are_rated_anew_and_new_ones_join():
 @pytest.mark.parametrize("control", ["off", "shuffled_spans"])
 def test_advantages_weighted_by_affect_keep_their_mean_size(control):
     def settings(**weight):
-        values = {"objective": {"distillation": 0.0}, "sampling": {"responses_per_prompt": 2}}
+        values = {"method": "grpo", "sampling": {"responses_per_prompt": 2}}
         return parse(RunConfig, {**values, "affect": {"weight": weight, "control": control}}, "test")
 
     entropy = np.array([0.1, 2.0, 0.1], np.float32)
     two = [replace(rollout(), ids=np.arange(3), logp=-entropy, signals=Signals({"entropy": entropy})) for _ in range(2)]
-    scores, rng = np.array([1.0, 0.0]), np.random.default_rng(0)
-    plain = advantages(two, [Appraisal()] * 2, scores, settings(), rng)
+    two = [replace(r, verdict=Verdict(score)) for r, score in zip(two, (1.0, 0.0), strict=True)]
+    lesson, rng = Lesson([Appraisal()] * 2, [], [], {}, ()), np.random.default_rng(0)
+
+    def advantages(config):
+        return config.method.credit(two, lesson, Classroom(config, None, None, rng))
+
+    plain = advantages(settings())
     np.testing.assert_allclose(plain, [[0.5] * 3, [-0.5] * 3])
-    found = advantages(two, [Appraisal()] * 2, scores, settings(by="signal", strength=4.0), rng)
+    found = advantages(settings(by="signal", strength=4.0))
     factors = np.array(found) / np.array(plain)
     assert factors.mean() == pytest.approx(1.0, rel=1e-6)
     expected = 1 + 4 * entropy / entropy.mean()
@@ -170,32 +179,30 @@ def test_advantages_weighted_by_affect_keep_their_mean_size(control):
 # -- a run ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_counts_candidates_rehearses_and_rises(tmp_path):
+def test_a_run_counts_candidates_replays_and_rises(tmp_path):
     config = parse(
         RunConfig,
         {
             "model": {"path": "lab:chains-0"},
             "task": {"kind": "lab:chains"},
             "sampling": {"prompts_per_step": 4, "responses_per_prompt": 2, "max_new_tokens": 96},
-            "feedback": {"parts": ["critique"], "loss_on": "commented", "critique": {"ask": "doubt"}},
-            "affect": {
-                "practice": {"candidates": 2, "choose": "learnable", "rehearse": 5, "difficulty": "flow", "start": 2}
-            },
+            "method": {"type": "aimed", "anchor": 0.0},
+            "practice": {"candidates": 2, "choose": "learnable", "replay": 5, "difficulty": "flow", "start": 2},
             "optimiser": {"steps": 4},
             "eval": {"every": 4, "prompts": 4, "samples": 2},
         },
         "test",
     )
-    execute(config, tmp_path / "run")
+    train(config, tmp_path / "run")
     lines = [m for m in RunDirectory(tmp_path / "run").metrics() if "loss" in m]
     assert [m["train_rollouts"] for m in lines] == [16, 32, 48, 64]
-    assert [m["rehearsed"] for m in lines] == [0, 5, 5, 5]
+    assert [m["replayed"] for m in lines] == [0, 5, 5, 5]
     assert lines[0]["level"] == 2.0 and all(2.0 <= m["level"] <= 15.0 for m in lines)
     assert replace(rollout(), group=1).group == 1
 
 
 def test_an_affect_reward_and_tail_suppression_train_without_a_teacher(tmp_path):
-    for name, changes in (("reward", {"affect": {"reward": 0.5}}), ("tail", {"objective": {"policy": "tail"}})):
+    for name, changes in (("reward", {"affect": {"reward": 0.5}}), ("tail", {"method": "opsa"})):
         values = {
             "model": {"path": "lab:chains-0"},
             "task": {"kind": "lab:chains"},
@@ -203,7 +210,6 @@ def test_an_affect_reward_and_tail_suppression_train_without_a_teacher(tmp_path)
             "optimiser": {"steps": 2},
             "eval": {"every": 2, "prompts": 2, "samples": 2},
         }
-        changes.setdefault("objective", {})["distillation"] = 0.0
-        execute(parse(RunConfig, values | changes, "test"), tmp_path / name)
+        train(parse(RunConfig, {"method": "grpo"} | values | changes, "test"), tmp_path / name)
         lines = [m for m in RunDirectory(tmp_path / name).metrics() if "loss" in m]
         assert all(m["views"] == 0 and m["grad_norm"] > 0 for m in lines)

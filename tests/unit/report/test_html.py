@@ -13,11 +13,12 @@ import pytest
 from frown.errors import FrownError
 from frown.evals.summary import summarise, to_json
 from frown.evals.wording import decimal
+from frown.report.calibration import GRADED
 from frown.report.chart import Point, Series, line_chart, ticks
+from frown.report.costs import _per_point
 from frown.report.html import write_report
 from frown.report.numbers import amount, duration
 from frown.report.question import changed
-from frown.report.sections import GRADED, _per_point
 from frown.report.table import summary_table
 from summaries import HOSTILE, full_summary, hostile_summary, run
 

@@ -1,13 +1,10 @@
 """What siblings say about each other, against counting pair by pair, scipy, and our own calibration."""
 
 import numpy as np
-import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frown.evals.accuracy import answer_codes
-from frown.evals.calibration import agreement
-from frown.signals.group import answer_agreement, semantic_entropy, sibling_disagreement, step_tokens
+from frown.signals.group import sibling_disagreement, step_tokens
 from frown.types import Rollout, Step, Task
 
 NAN = float("nan")
@@ -77,29 +74,3 @@ def test_step_tokens_leave_out_the_end_of_sequence() -> None:
 
     assert step_tokens(rollout("eos", [5, 6, 7, 99])) == [(5, 6), (7,)]
     assert step_tokens(rollout("length", [5, 6, 7])) == [(5, 6), (7,)]
-
-
-@given(answers_of)
-def test_agreement_is_the_one_that_calibration_uses(answers: list[str | None]) -> None:
-    found = answer_agreement(answers)
-    named = np.array([[a or "" for a in answers]])
-    codes = answer_codes(named, np.array([[a is not None for a in answers]]))
-    np.testing.assert_allclose(found, agreement(codes, np.ones_like(codes, dtype=bool))[0])
-    assert all((f == 0) == (a is None) for f, a in zip(found, answers, strict=True))
-
-
-@given(answers_of)
-def test_semantic_entropy_is_that_of_the_clusters(answers: list[str | None]) -> None:
-    named = [a if a is not None else f"none {i}" for i, a in enumerate(answers)]
-    _, counts = np.unique(named, return_counts=True)
-    found = semantic_entropy(answers)
-    np.testing.assert_allclose(found, scipy.stats.entropy(counts / len(answers)), atol=1e-12)
-    assert 0 <= found <= np.log(len(answers)) + 1e-12
-    np.testing.assert_allclose(semantic_entropy(answers[::-1]), found, atol=1e-12)
-
-
-def test_ends_of_semantic_entropy() -> None:
-    assert semantic_entropy(["4"] * 8) == 0.0 and str(semantic_entropy(["4"])) == "0.0"
-    np.testing.assert_allclose(semantic_entropy([None] * 8), np.log(8))
-    np.testing.assert_allclose(semantic_entropy(["4", "4", "5", "5"]), np.log(2))
-    assert np.isnan(semantic_entropy([])) and answer_agreement([]).shape == (0,)

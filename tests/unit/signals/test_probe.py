@@ -1,19 +1,14 @@
 """Probes against scikit-learn, on planted labels and on labels that mean nothing."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from frown.errors import FrownError
-from frown.inspect.sweep import held_out_rows, layer_sweep
-from frown.signals.probe import Probe, Reads, fit, hidden_states, layer_at
+from frown.signals.probe import ProbeTarget, fit, hidden_states
 
 
 def planted(n: int = 240, width: int = 6, seed: int = 0) -> tuple[torch.Tensor, np.ndarray]:
@@ -25,14 +20,14 @@ def planted(n: int = 240, width: int = 6, seed: int = 0) -> tuple[torch.Tensor, 
     return torch.tensor(x, dtype=torch.float32), y
 
 
-def reads(width: int = 6) -> Reads:
-    return Reads("step_wrong", layer=2, layers=4, width=width)
+def target(width: int = 6) -> ProbeTarget:
+    return ProbeTarget("step_wrong", layer=2, layers=4, width=width)
 
 
 @pytest.mark.parametrize("l2", [1e-3, 1e-1])
 def test_the_linear_probe_is_scikit_learns_logistic_regression(l2: float) -> None:
     x, y = planted()
-    probe = fit(x, y, reads(), l2=l2)
+    probe = fit(x, y, target(), l2=l2)
     z = StandardScaler().fit_transform(x.double().numpy())
     sklearn = LogisticRegression(C=1 / (l2 * len(y)), tol=1e-10, max_iter=2000).fit(z, y)
     np.testing.assert_allclose(probe.predict(x), sklearn.predict_proba(z)[:, 1], atol=1e-5)
@@ -42,116 +37,34 @@ def test_two_layers_read_what_one_cannot() -> None:
     rng = np.random.default_rng(1)
     x = torch.tensor(rng.normal(size=(300, 4)))
     y = (x[:, 0] * x[:, 1] > 0).int().numpy()
-    linear, deep = fit(x, y, reads(4)), fit(x, y, reads(4), units=8, l2=1e-4, seed=0)
+    linear, deep = fit(x, y, target(4)), fit(x, y, target(4), units=8, l2=1e-4, seed=0)
     assert roc_auc_score(y, linear.predict(x).numpy()) < 0.65 < 0.95 < roc_auc_score(y, deep.predict(x).numpy())
-    again = fit(x, y, reads(4), units=8, l2=1e-4, seed=0)
+    again = fit(x, y, target(4), units=8, l2=1e-4, seed=0)
     torch.testing.assert_close(deep.predict(x), again.predict(x), rtol=0, atol=0)
 
 
 def test_probabilities_do_not_depend_on_the_units_of_a_hidden_state() -> None:
     x, y = planted()
     torch.testing.assert_close(
-        fit(x, y, reads()).predict(x), fit(8 * x - 5, y, reads()).predict(8 * x - 5), rtol=1e-4, atol=1e-5
+        fit(x, y, target()).predict(x), fit(8 * x - 5, y, target()).predict(8 * x - 5), rtol=1e-4, atol=1e-5
     )
 
 
 def test_a_constant_unit_does_no_harm() -> None:
     x, y = planted()
     x[:, 3] = 7.0
-    p = fit(x, y, reads()).predict(x)
+    p = fit(x, y, target()).predict(x)
     assert torch.isfinite(p).all() and p.min() >= 0 and p.max() <= 1
-
-
-@pytest.mark.parametrize("units", [0, 5])
-def test_a_saved_probe_says_what_it_reads_and_reads_the_same(tmp_path, units: int) -> None:
-    x, y = planted()
-    probe = fit(x, y, reads(), units=units)
-    probe.save(tmp_path / "doubt")
-    record = json.loads((tmp_path / "doubt" / "probe.json").read_text())
-    assert {k: record[k] for k in ("label", "layer", "layers", "depth", "width")} == {
-        "label": "step_wrong", "layer": 2, "layers": 4, "depth": 0.5, "width": 6,
-    }  # fmt: skip
-    back = Probe.load(tmp_path / "doubt")
-    assert back.reads == probe.reads
-    torch.testing.assert_close(back.predict(x), probe.predict(x), rtol=0, atol=0)
-
-
-def test_a_probe_that_cannot_be_read_is_named(tmp_path) -> None:
-    with pytest.raises(FrownError, match=r"probe\.json is missing"):
-        Probe.load(tmp_path)
-    x, y = planted()
-    fit(x, y, reads()).save(tmp_path)
-    record = json.loads((tmp_path / "probe.json").read_text())
-    for broken, told in (
-        ("{", "cannot be read"),
-        ("[]", "not a probe"),
-        (json.dumps(record | {"width": 9}), "width of 9"),
-    ):
-        (tmp_path / "probe.json").write_text(broken)
-        with pytest.raises(FrownError, match=told):
-            Probe.load(tmp_path)
-    (tmp_path / "probe.json").write_text(json.dumps(record))
-    (tmp_path / "probe.safetensors").write_bytes(b"nonsense")
-    with pytest.raises(FrownError, match="cannot be read"):
-        Probe.load(tmp_path)
-    (tmp_path / "probe.safetensors").unlink()
-    with pytest.raises(FrownError, match=r"probe\.safetensors is missing"):
-        Probe.load(tmp_path)
 
 
 def test_what_cannot_be_fitted_or_read_is_refused() -> None:
     x, y = planted()
     with pytest.raises(ValueError, match="needs rows"):
-        fit(x, np.ones(len(y)), reads())
+        fit(x, np.ones(len(y)), target())
     with pytest.raises(ValueError, match="hidden is"):
-        fit(x[:-1], y, reads())
+        fit(x[:-1], y, target())
     with pytest.raises(FrownError, match="width 6"):
-        fit(x, y, reads()).predict(x[:, :4])
-
-
-def test_relative_depths() -> None:
-    assert [layer_at(d, 4) for d in (0.0, 0.1, 0.125, 0.5, 0.9, 1.0)] == [0, 0, 1, 2, 4, 4]
-    for broken in (-0.1, 1.1, float("nan")):
-        with pytest.raises(ValueError):
-            layer_at(broken, 4)
-
-
-def test_a_sweep_finds_the_layer_that_knows_and_the_control_finds_none() -> None:
-    x, y = planted(n=400)
-    rng = np.random.default_rng(3)
-    noise = [torch.tensor(rng.normal(size=x.shape), dtype=torch.float32) for _ in range(2)]
-    scores = layer_sweep(
-        torch.stack([noise[0], x, noise[1]]), y, [i // 4 for i in range(400)], "step_wrong", controls=5
-    )
-    assert [s.layer for s in scores] == [0, 1, 2] and [s.depth for s in scores] == [0.0, 0.5, 1.0]
-    assert scores[1].auroc > 0.85
-    assert all(abs(s.auroc - 0.5) < 0.15 for s in (scores[0], scores[2]))
-    assert all(len(s.shuffled) == 5 and abs(np.mean(s.shuffled) - 0.5) < 0.12 for s in scores)
-    assert {(s.n_train, s.n_test) for s in scores} == {(280, 120)}
-
-
-def test_siblings_never_straddle_so_a_mark_of_the_prompt_is_worth_nothing() -> None:
-    # One unit a prompt and a label a prompt: a split by rows would read 1.0 off it.
-    groups = np.repeat(np.arange(30), 6)
-    hidden = torch.nn.functional.one_hot(torch.tensor(groups)).float()
-    labels = np.random.default_rng(0).permutation(np.arange(30) % 2)[groups]
-    score = layer_sweep(hidden[None], labels, groups.tolist(), "answer_wrong", controls=0)[0]
-    assert abs(score.auroc - 0.5) < 0.2
-
-
-@given(st.lists(st.integers(0, 9), min_size=2, max_size=60), st.floats(0.05, 0.95), st.integers(0, 9))
-def test_groups_are_held_out_whole(groups: list[int], share: float, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    if len(set(groups)) < 2:
-        with pytest.raises(ValueError, match="two groups"):
-            held_out_rows(groups, share, rng)
-        return
-    test = held_out_rows(groups, share, rng)
-    inside, outside = (
-        {g for g, t in zip(groups, test, strict=True) if t},
-        {g for g, t in zip(groups, test, strict=True) if not t},
-    )
-    assert inside and outside and not inside & outside
+        fit(x, y, target()).predict(x[:, :4])
 
 
 def test_hidden_states_are_read_where_asked() -> None:

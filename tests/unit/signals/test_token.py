@@ -55,7 +55,7 @@ def test_a_peaked_distribution_over_a_large_vocabulary_keeps_its_tail() -> None:
     np.testing.assert_allclose(found["entropy"].numpy(), expected["entropy"], rtol=1e-4, atol=2e-6)
 
 
-@pytest.mark.parametrize("name", ["entropy", "varentropy", "top_probability", "margin", "self_certainty"])
+@pytest.mark.parametrize("name", ["entropy", "varentropy", "self_certainty"])
 def test_each_function_alone_is_what_the_whole_gives(name: str) -> None:
     logits = torch.randn(9, 17, generator=torch.Generator().manual_seed(1))
     targets = torch.arange(9)
@@ -106,24 +106,6 @@ def test_effective_choices_are_the_perplexity_of_the_distribution(vocabulary: in
     assert (found >= 1).all() and (found <= vocabulary).all()
     even = token.effective_choices(token.entropy(token.log_probabilities(torch.zeros(1, vocabulary))))
     np.testing.assert_allclose(even, vocabulary, rtol=1e-5)
-
-
-@pytest.mark.parametrize("k", [1, 5, 20])
-def test_top_k_confidence_is_deepconfs(k: int) -> None:
-    logits = torch.randn(9, 30, generator=torch.Generator().manual_seed(6)) * 3
-    logp = scipy.special.log_softmax(logits.double().numpy(), -1)
-    found = token.top_k_confidence(token.log_probabilities(logits), k)
-    np.testing.assert_allclose(found, -np.sort(logp, -1)[:, -k:].mean(-1), rtol=1e-5)
-    assert (found >= np.log(k) - 1e-6).all()
-
-
-def test_top_k_confidence_grows_with_sureness_and_leaves_out_what_is_impossible() -> None:
-    logits = torch.randn(5, 30, generator=torch.Generator().manual_seed(7))
-    flat, sharp = (token.top_k_confidence(token.log_probabilities(logits * s)) for s in (1.0, 4.0))
-    assert (sharp > flat).all()
-    few = torch.cat([logits[:, :4], torch.full((5, 26), -torch.inf)], 1)
-    alone = token.top_k_confidence(token.log_probabilities(logits[:, :4]))
-    torch.testing.assert_close(token.top_k_confidence(token.log_probabilities(few)), alone)
 
 
 def test_no_tokens_have_no_signals() -> None:

@@ -9,7 +9,7 @@ import pytest
 from frown.config import RunConfig, load
 from frown.losses.advantages import group_advantages
 from frown.store.run_directory import RunDirectory
-from frown.training.run import execute
+from frown.training.run import train
 from small_run import SMALL
 
 STEPS, ROLLOUTS = 3, 8
@@ -19,8 +19,8 @@ STEPS, ROLLOUTS = 3, 8
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rollouts") / "run"
-    mixed = ["objective.distillation=0.5", f"optimiser.steps={STEPS}", "sampling.responses_per_prompt=4"]
-    execute(load(RunConfig, None, [*SMALL, *mixed]), folder)
+    mixed = ["method=sdpo", "method.distillation=0.5", f"optimiser.steps={STEPS}", "sampling.responses_per_prompt=4"]
+    train(load(RunConfig, None, [*SMALL, *mixed]), folder)
     return folder
 
 

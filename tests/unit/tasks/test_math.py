@@ -3,7 +3,6 @@
 import json
 import random
 import threading
-import time
 from fractions import Fraction
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 
 from frown.tasks.extract import answer_tags, canonical_number, last_answer_is, last_boxed, plain_number
 from frown.tasks.math import MathGrader, marked_answer, math_gold, math_solution
+from growth import is_linear
 from paths import SHARED
 
 BOMB = "\\boxed{10^{10^{10^{10}}}+1}"
@@ -151,17 +151,14 @@ def test_messages_never_quote_the_wrong_answer(grader):
 
 def test_a_hanging_item_costs_only_itself():
     pytest.importorskip("math_verify")
-    grader = MathGrader(workers=1, limit=1.5)
+    grader = MathGrader(workers=1, limit=5.0)
     try:
         grader.grade(["x+1"], ["\\boxed{x+1}"])  # the worker is warm: start-up is not on the clock below
-        started = time.perf_counter()
         verdicts = grader.grade(["x+1", BOMB_GOLD, "x+2", "7"], ["\\boxed{1+x}", BOMB, "\\boxed{2+x}", "7"])
-        took = time.perf_counter() - started
     finally:
         grader.close()
     assert [v.right for v in verdicts] == [True, False, True, True]
-    assert not verdicts[1].scored and "within 1.5 s" in verdicts[1].message
-    assert 1.5 <= took < 30
+    assert not verdicts[1].scored and "within 5 s" in verdicts[1].message
 
 
 def test_grading_works_in_a_thread(grader):
@@ -226,9 +223,7 @@ def test_readers_never_raise(text):
 
 @pytest.mark.parametrize("piece", ["\\boxed{", "<answer>", "answer is ", "####", "<<", "{", "answer" + " " * 50])
 def test_readers_take_linear_time(piece):
-    started = time.perf_counter()
-    marked_answer(piece * 20_000)
-    assert time.perf_counter() - started < 2.0
+    assert is_linear(lambda n: marked_answer(piece * n), 5_000)
 
 
 def test_equal_wrong_answers_are_one_string(grader):

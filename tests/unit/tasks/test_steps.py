@@ -1,14 +1,13 @@
 """Steps tile any text; the teacher's template keeps every text verbatim."""
 
-import time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frown.tasks.steps import SPLITTERS, split_steps
-from frown.tasks.template import reworded, teacher_messages, weighed
+from frown.tasks.wording import English
 from frown.types import Feedback, Part, Task
+from growth import is_linear
 
 PIECES = st.sampled_from(
     ["<step_1>", "</step_1>", "<step_22>", "1. ", "2) ", "Step 3: ", "\n", "\n\n", " ", "Mr. X. ", "a. ", "B!? ",
@@ -53,11 +52,7 @@ def test_splitters(how, text, expected):
 
 @pytest.mark.parametrize("piece", ["<step_1>", "1. ", "a. ", "\n", " ", "A." * 3, "!", "</step_1> "])
 def test_splitting_takes_linear_time(piece):
-    text = piece * 20_000
-    started = time.perf_counter()
-    for how in SPLITTERS:
-        split_steps(text, how)
-    assert time.perf_counter() - started < 3.0
+    assert is_linear(lambda n: [split_steps(piece * n, how) for how in SPLITTERS], 5_000)
 
 
 TASK = Task(
@@ -77,7 +72,7 @@ def test_template_is_the_papers():
     feedback = Feedback(
         (Part("outcome", "wrong"), Part("sibling", "2 + 2 = 4"), Part("critique", "step 1 is off", (0,)))
     )
-    messages = teacher_messages(TASK, feedback)
+    messages = English().teacher_messages(TASK, feedback)
     assert messages[:3] == list(TASK.messages[:3])
     assert messages[3]["content"] == (
         "What is {x} % of %s?\n"
@@ -88,29 +83,29 @@ def test_template_is_the_papers():
 
 
 def test_template_leaves_out_absent_sections():
-    only_solution = teacher_messages(TASK, Feedback((Part("reference", "R"),)))[3]["content"]
+    only_solution = English().teacher_messages(TASK, Feedback((Part("reference", "R"),)))[3]["content"]
     assert "Correct solution:\n\nR\n" in only_solution and "feedback" not in only_solution
-    only_words = teacher_messages(TASK, Feedback((Part("affect", "A"),)))[3]["content"]
+    only_words = English().teacher_messages(TASK, Feedback((Part("affect", "A"),)))[3]["content"]
     assert "Correct solution" not in only_words and only_words.endswith("A\n\nCorrectly solve the original question.")
-    assert teacher_messages(TASK, Feedback()) == list(TASK.messages)
+    assert English().teacher_messages(TASK, Feedback()) == list(TASK.messages)
 
 
 @pytest.mark.parametrize("kind", ["outcome", "sibling", "reference", "critique", "affect"])
 @settings(max_examples=40, deadline=None)
 @given(text=st.one_of(st.just(NASTY), st.text(min_size=1)))
 def test_template_keeps_texts_verbatim(kind, text):
-    content = teacher_messages(TASK, Feedback((Part(kind, text),)))[3]["content"]
+    content = English().teacher_messages(TASK, Feedback((Part(kind, text),)))[3]["content"]
     assert content.startswith("What is {x} % of %s?\n") and f"\n\n{text}\n" in content
     assert TASK.messages[3]["content"] == "What is {x} % of %s?"  # the task itself is untouched
 
 
 def test_a_weighed_note_quotes_what_was_considered():
-    said = weighed({2: ("so 7 + 3 = 11\n", "so 7 + 3 = 10\n"), 0: ("a", "b", "c")})
+    said = English().weighed({2: ("so 7 + 3 = 11\n", "so 7 + 3 = 10\n"), 0: ("a", "b", "c")})
     assert said == 'At step 1 you weighed "a", "b" and "c". At step 3 you weighed "so 7 + 3 = 11" and "so 7 + 3 = 10".'
-    assert weighed({1: ("so  2",)}) == 'Step 2 may well read "so 2".'
-    assert weighed({}) == ""
+    assert English().weighed({1: ("so  2",)}) == 'Step 2 may well read "so 2".'
+    assert English().weighed({}) == ""
 
 
 def test_a_step_is_reworded_with_the_number_of_another():
-    assert reworded("so 7 + 3 = 10.", "that makes 2.5 in all") == "so 7 + 3 = 2.5."
-    assert reworded("no number", "3") is None and reworded("3", "none") is None
+    assert English().reworded("so 7 + 3 = 10.", "that makes 2.5 in all") == "so 7 + 3 = 2.5."
+    assert English().reworded("no number", "3") is None and English().reworded("3", "none") is None

@@ -15,10 +15,11 @@ from frown.config import GuardConfig, RunConfig, load
 from frown.errors import FrownError, NotFinite
 from frown.learner.learner import Learner
 from frown.store.run_directory import RunDirectory
-from frown.training.guard import Guard, Trip, bounds, in_force, watch
+from frown.training.guard import Guard, Trip, bounds, watch
 from frown.training.record import flat_groups, repetition
-from frown.training.run import execute
+from frown.training.run import train
 from kill_loop import differences
+from learning import learner_of
 from small_run import stop_in
 
 HEALTHY = {"length": 30.0, "policy_entropy": 0.4, "repetition": 0.1, "truncated": 0.0, "flat_groups": 0.3,
@@ -100,19 +101,18 @@ def test_a_trip_is_always_beyond_its_limit_and_no_run_trips_before_the_window_is
 
 
 def test_cuts_and_rollbacks_halve_what_they_change():
-    config = load(RunConfig, None, ["optimiser.lr=0.004"])
-    assert in_force(config, Guard()) is config
-    now = in_force(config, Guard(cuts=2, rollbacks=1))
-    assert (now.objective.distillation, now.optimiser.lr) == (0.25, 0.002)
-    assert config.objective.distillation == 1.0
+    assert (Guard().distillation_factor, Guard().lr_factor) == (1.0, 1.0)
+    guard, method = Guard(cuts=2, rollbacks=1), load(RunConfig, None, []).method
+    assert (method.scaled(guard.distillation_factor).share, guard.lr_factor) == (0.25, 0.5)
+    assert method.scaled(1.0) is method and method.share == 1.0
 
 
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (['guard.actions=["cut"]', "objective.distillation=0"], "objective.distillation above 0"),
+        (['guard.actions=["cut"]', "method=grpo"], "a method that has a teacher"),
         (['guard.actions=["freeze"]', "teacher.weights=frozen"], "a teacher that moves"),
-        (['guard.actions=["cut"]', "sampling.responses_per_prompt=1", 'feedback.parts=["reference"]'], "2 or more"),
+        (['guard.actions=["cut"]', "sampling.responses_per_prompt=1", "method=opsd"], "2 or more"),
         (['guard.actions=["rollback"]', "checkpoint.keep=1"], "raise checkpoint.keep"),
     ],
 )
@@ -187,7 +187,7 @@ HOPELESS = ("guard.rollbacks=2", "guard.length=[1.5, 2.0]")
 
 
 def collapse(folder, action: str, *overrides: str, resume: bool = False) -> tuple[RunDirectory, list[dict]]:
-    execute(
+    train(
         load(RunConfig, None, [*COLLAPSES, f"guard.actions={json.dumps(action.split())}", *overrides]),
         folder,
         resume=resume,

@@ -13,7 +13,7 @@ from frown.config import RunConfig, parse
 from frown.errors import FrownError
 from frown.learner.learner import Learner
 from frown.store.run_directory import RunDirectory
-from frown.training.run import execute
+from frown.training.run import train
 from tiny import byte_model, gsm8k_rows, write_jsonl
 
 
@@ -32,7 +32,7 @@ def config(folder, rows, **changes) -> RunConfig:
         "model": {"path": str(folder)},
         "task": {"kind": "math", "data": str(rows)},
         "sampling": {"prompts_per_step": 2, "responses_per_prompt": 2, "max_new_tokens": 24},
-        "feedback": {"parts": ["sibling", "outcome"]},
+        "method": {"type": "sdpo", "feedback": ["sibling", "outcome"]},
         "optimiser": {"steps": 2},
         "eval": {"every": 2, "prompts": 2, "samples": 2},
     }
@@ -48,8 +48,8 @@ def steps(run: RunDirectory) -> list[dict]:
     [
         {},
         {"model_lora": {"rank": 2}},
-        {"objective": {"distillation": 0.5}},
-        {"feedback": {"parts": ["reference"]}, "teacher": {"weights": "live"}},
+        {"method": {"type": "sdpo", "feedback": ["sibling", "outcome"], "distillation": 0.5}},
+        {"method": {"type": "opsd", "feedback": ["reference"]}, "teacher": {"weights": "live"}},
     ],
 )
 def test_two_steps_on_word_problems(folder, rows, tmp_path, changes):
@@ -58,7 +58,7 @@ def test_two_steps_on_word_problems(folder, rows, tmp_path, changes):
         pytest.importorskip("peft")
         changes["model"] = {"path": str(folder), "lora": lora}
     settings = config(folder, rows, **changes)
-    execute(settings, tmp_path / "run")
+    train(settings, tmp_path / "run")
     run = RunDirectory(tmp_path / "run")
     assert run.status == ("finished", "")
     assert [m["step"] for m in steps(run)] == [1, 2]
@@ -88,7 +88,7 @@ def test_two_steps_on_word_problems(folder, rows, tmp_path, changes):
 def test_a_checkpoint_is_an_ordinary_model_folder_with_the_trained_weights(folder, rows, tmp_path):
     from transformers import AutoModelForCausalLM
 
-    execute(config(folder, rows, optimiser={"steps": 1, "lr": 0.01}), tmp_path / "run")
+    train(config(folder, rows, optimiser={"steps": 1, "lr": 0.01}), tmp_path / "run")
     before = AutoModelForCausalLM.from_pretrained(folder)
     after = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "checkpoint")
     change = max(
@@ -99,15 +99,15 @@ def test_a_checkpoint_is_an_ordinary_model_folder_with_the_trained_weights(folde
 
 def test_a_reasoning_gym_task(folder, tmp_path):
     pytest.importorskip("reasoning_gym")
-    settings = config(folder, "", task={"kind": "gym:chain_sum"}, feedback={"parts": ["outcome"]})
-    execute(settings, tmp_path / "run")
+    settings = config(folder, "", task={"kind": "gym:chain_sum"}, method={"type": "sdpo", "feedback": ["outcome"]})
+    train(settings, tmp_path / "run")
     run = RunDirectory(tmp_path / "run")
     assert all(math.isfinite(m["loss"]) and m["unscored"] == 0 for m in steps(run))
 
 
 def test_the_same_configuration_gives_the_same_run(folder, rows, tmp_path):
     for name in "ab":
-        execute(config(folder, rows), tmp_path / name)
+        train(config(folder, rows), tmp_path / name)
     a, b = (RunDirectory(tmp_path / name) for name in "ab")
 
     def without_clocks(run):
@@ -116,7 +116,7 @@ def test_the_same_configuration_gives_the_same_run(folder, rows, tmp_path):
     assert without_clocks(a) == without_clocks(b)
     for x, y in zip(a.evals("test"), b.evals("test"), strict=True):
         np.testing.assert_array_equal(x.mean_probability, y.mean_probability)
-    execute(config(folder, rows, seed=1), tmp_path / "c")
+    train(config(folder, rows, seed=1), tmp_path / "c")
     assert without_clocks(RunDirectory(tmp_path / "c")) != without_clocks(a)
 
 
@@ -134,7 +134,7 @@ def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_last_good_checkp
 
     monkeypatch.setattr(Learner, "learn", learn)
     with pytest.raises(FrownError, match="step 3: the loss is nan"):
-        execute(settings, tmp_path / "run")
+        train(settings, tmp_path / "run")
     run = RunDirectory(tmp_path / "run")
     assert run.status[0] == "failed" and "step 3" in run.status[1]
     from transformers import AutoModelForCausalLM
@@ -145,26 +145,26 @@ def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_last_good_checkp
 
 
 def test_another_run_is_never_written_over(folder, rows, tmp_path):
-    execute(config(folder, rows), tmp_path / "run")
+    train(config(folder, rows), tmp_path / "run")
     held = (tmp_path / "run" / "metrics.jsonl").read_text()
     with pytest.raises(FrownError, match="holds a run with another configuration"):
-        execute(config(folder, rows, seed=9), tmp_path / "run")
+        train(config(folder, rows, seed=9), tmp_path / "run")
     assert (tmp_path / "run" / "metrics.jsonl").read_text() == held
     assert RunDirectory(tmp_path / "run").status[0] == "finished"
     with pytest.raises(FrownError, match="holds this very run, finished"):
-        execute(config(folder, rows), tmp_path / "run")
+        train(config(folder, rows), tmp_path / "run")
     assert (tmp_path / "run" / "metrics.jsonl").read_text() == held
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("mine")
     with pytest.raises(FrownError, match="is not empty"):
-        execute(config(folder, rows), tmp_path / "other")
+        train(config(folder, rows), tmp_path / "other")
     assert (tmp_path / "other" / "thesis.txt").read_text() == "mine"
 
 
 def test_the_teacher_is_checked_before_training(folder, rows, tmp_path):
     """A random model's teacher knows nothing: the run says so at step 0."""
     heard = []
-    execute(config(folder, rows, feedback={"parts": ["reference"]}), tmp_path / "run", heard.append)
+    train(config(folder, rows, method={"type": "sdpo", "feedback": ["reference"]}), tmp_path / "run", heard.append)
     first = next(m for m in RunDirectory(tmp_path / "run").metrics() if "teacher_gap" in m)
     assert first["step"] == 0 and first["teacher_gap"]["n"] == 128
     assert first["warning"] in heard and "the teacher is not better than the student" in first["warning"]
@@ -173,8 +173,10 @@ def test_the_teacher_is_checked_before_training(folder, rows, tmp_path):
 def test_a_run_in_which_nobody_is_told_anything_says_so(folder, tmp_path):
     rows = write_jsonl(tmp_path / "rows.jsonl", [{"question": f"{i}?", "answer": str(i)} for i in range(20)])
     heard = []
-    settings = config(folder, rows, feedback={"parts": ["reference"]}, task={"kind": "exact", "data": str(rows)})
-    execute(settings, tmp_path / "run", heard.append)
+    settings = config(
+        folder, rows, method={"type": "sdpo", "feedback": ["reference"]}, task={"kind": "exact", "data": str(rows)}
+    )
+    train(settings, tmp_path / "run", heard.append)
     assert any("no rollout got any feedback" in line for line in heard)
     assert any("2 of 2 steps had nothing to learn from" in line for line in heard)
 
@@ -183,14 +185,16 @@ def test_rows_left_out_are_said(folder, tmp_path):
     twice = [{"question": f"{i}?", "answer": str(i)} for i in range(20)] * 2
     heard = []
     task = {"kind": "exact", "data": str(write_jsonl(tmp_path / "rows.jsonl", twice))}
-    execute(config(folder, "", task=task, feedback={"parts": ["outcome"]}), tmp_path / "run", heard.append)
+    train(
+        config(folder, "", task=task, method={"type": "sdpo", "feedback": ["outcome"]}), tmp_path / "run", heard.append
+    )
     assert any("20 of 40 rows repeat an earlier row" in line for line in heard)
 
 
 def test_rollouts_of_all_steps_can_be_read_together(folder, rows, tmp_path):
     import pyarrow.dataset as ds
 
-    execute(config(folder, rows), tmp_path / "run")
+    train(config(folder, rows), tmp_path / "run")
     table = ds.dataset(tmp_path / "run" / "rollouts").to_table()
     assert table.num_rows == 8
     told = [r for r in table.to_pylist() if r["feedback"]]
@@ -199,6 +203,6 @@ def test_rollouts_of_all_steps_can_be_read_together(folder, rows, tmp_path):
 
 
 def test_metrics_hold_no_nan(folder, rows, tmp_path):
-    execute(config(folder, rows), tmp_path / "run")
+    train(config(folder, rows), tmp_path / "run")
     text = (tmp_path / "run" / "metrics.jsonl").read_text()
     assert "NaN" not in text and [json.loads(line) for line in text.splitlines()]

@@ -14,7 +14,7 @@ from frown.config import RunConfig, load, parse
 from frown.evals.accuracy import row_means
 from frown.store.run_directory import RunDirectory
 from frown.training.model_card import _code, _text, model_card
-from frown.training.run import execute
+from frown.training.run import train
 
 HOSTILE = 'a`b*c|d\n---\nlicense: mit\n<script>alert("x")</script>```\n# [head](http://x)'
 
@@ -31,7 +31,7 @@ def run(tmp_path_factory):
         "test",
     )
     path = tmp_path_factory.mktemp("run") / "run"
-    execute(config, path)
+    train(config, path)
     return config, RunDirectory(path)
 
 

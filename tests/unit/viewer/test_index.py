@@ -4,15 +4,18 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from frown.affect.quadrants import step_quadrants
+from frown.affect.quadrants import QUADRANTS, quadrant_codes
 from frown.errors import FrownError
-from frown.store.run_directory import write_rollouts
-from frown.types import Verdict
+from frown.store.record import RolloutRecord
+from frown.store.rollouts import write_rollouts
+from frown.types import Rollout, Task
+from frown.viewer.columns import GRAVITY, LABELS
 from frown.viewer.history import history
-from frown.viewer.index import GRAVITY, LABELS, find, read_index
+from frown.viewer.index import read_index
 from frown.viewer.page import page
 from frown.viewer.search import search
-from look_runs import comparison, hostile, row
+from frown.viewer.sources import find_sources
+from look_runs import comparison, hostile, record
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +46,7 @@ def test_quadrants_are_those_of_the_appraisal(index):
         shown = page(index, i)
         right = tuple(s["right"] for s in shown["steps"])
         doubtful = [s["doubt"] > np.log(2) for s in shown["steps"]]
-        expected = set(step_quadrants(doubtful, Verdict(1.0 if all(right) else 0.0, step_right=right)))
+        expected = {QUADRANTS[code] for code in quadrant_codes(doubtful, right)}
         assert {GRAVITY[b] for b in range(5) if index.quadrants[i] >> b & 1} == expected
         assert GRAVITY[index.quadrant[i]] == min(expected, key=GRAVITY.index)
         assert {s["quadrant"] for s in shown["steps"]} == expected
@@ -51,9 +54,9 @@ def test_quadrants_are_those_of_the_appraisal(index):
 
 def test_an_answer_without_judged_steps_stands_as_a_whole(tmp_path):
     rows = [
-        row("a", right=None, score=0.0),
-        row("b", right=None, score=None),
-        row("c", right=None, score=1.0, doubt=(0.1, 0.2)),
+        record("a", right=None, score=0.0),
+        record("b", right=None, score=None),
+        record("c", right=None, score=1.0, doubt=(0.1, 0.2)),
     ]
     write_rollouts(tmp_path / "step=000004.parquet", rows)
     found = read_index(tmp_path / "step=000004.parquet")
@@ -64,11 +67,11 @@ def test_an_answer_without_judged_steps_stands_as_a_whole(tmp_path):
 
 def test_a_grade_is_neither_right_nor_wrong(tmp_path):
     """One score between 0 and 1, in whichever file, makes grades of all; steps that were judged keep their quadrant."""
-    rows = [row("a", right=None, score=0.0), row("b", right=None, score=1.0), row("c", right=(False, True))]
+    rows = [record("a", right=None, score=0.0), record("b", right=None, score=1.0), record("c", right=(False, True))]
     (tmp_path / "rollouts").mkdir()
     write_rollouts(tmp_path / "rollouts" / "step=000001.parquet", rows)
     assert not read_index(tmp_path).graded
-    write_rollouts(tmp_path / "rollouts" / "step=000002.parquet", [row("a", right=None, score=0.46)])
+    write_rollouts(tmp_path / "rollouts" / "step=000002.parquet", [record("a", right=None, score=0.46)])
     found = read_index(tmp_path)
     assert found.graded
     assert [GRAVITY[q] for q in found.quadrant] == ["unknown", "unknown", "confident-wrong", "unknown"]
@@ -82,30 +85,49 @@ def test_labels_are_bits(index):
     assert set(index.labels.tolist()) == {0, doubt} or set(index.labels.tolist()) == {doubt}
 
 
-def test_columns_that_are_missing_are_unknown(tmp_path):
-    write_rollouts(tmp_path / "all.parquet", [row(), row("t1")])
-    table = pq.read_table(tmp_path / "all.parquet")
-    pq.write_table(table.select(["question", "text"]), tmp_path / "bare.parquet")
+def test_what_nobody_logged_is_unknown(tmp_path):
+    """Two answers of another program of which the text alone is known."""
+    nothing, unknown = np.zeros(0), frozenset({"ids", "logp", "prompt_ids", "temperature"})
+    bare = [
+        RolloutRecord(Rollout(Task(t, (), ""), 0, nothing, nothing, nothing, np.nan, "eos", "abcd"), unknown=unknown)
+        for t in ("a", "b")
+    ]
+    write_rollouts(tmp_path / "bare.parquet", bare)
     found = read_index(tmp_path / "bare.parquet")
-    assert len(found) == 2 and found.tasks == ("What is t0?", "What is t1?")
-    assert set(found.quadrant.tolist()) == {GRAVITY.index("unknown")}
+    assert len(found) == 2 and found.tasks == ("a", "b") and found.length.tolist() == [-1, -1]
+    assert set(found.quadrant.tolist()) == {GRAVITY.index("unknown")} and np.isnan(found.score).all()
     shown = page(found, 1)
     assert shown["tokens"] == ["abcd"] and shown["signals"] == {} and shown["steps"] == []
-    pq.write_table(table.drop_columns(["length"]), tmp_path / "old.parquet")
-    assert read_index(tmp_path / "old.parquet").length.tolist() == [4, 4]
+    assert {shown[name] for name in ("question", "prompt", "token_ids", "temperature", "score")} == {"", None}
 
 
-def test_a_null_in_every_column(tmp_path):
-    write_rollouts(tmp_path / "x.parquet", [{"task": "t"}, row()])
-    found = read_index(tmp_path / "x.parquet")
-    assert page(found, 0)["tokens"] == [] and GRAVITY[found.quadrant[0]] == "unknown"
+def test_an_empty_file_has_no_rollouts(tmp_path):
+    (tmp_path / "rollouts").mkdir()
+    write_rollouts(tmp_path / "rollouts" / "step=000001.parquet", [])
+    write_rollouts(tmp_path / "rollouts" / "step=000002.parquet", [record()])
+    found = read_index(tmp_path)
+    assert len(found) == 1 and found.step.tolist() == [2] and page(found, 0)["task"] == "t0"
+
+
+def test_files_of_another_version_are_named(tmp_path):
+    (tmp_path / "rollouts").mkdir()
+    files = [tmp_path / "rollouts" / f"step={step:06d}.parquet" for step in (1, 2)]
+    for file in files:
+        write_rollouts(file, [record()])
+    pq.write_table(pq.read_table(files[0]).replace_schema_metadata({"frown.rollouts": "0"}), files[0])
+    found = read_index(tmp_path)
+    assert len(found) == 1 and len(found.unread) == 1 and "step=000001" in found.unread[0]
+    assert "holds rollouts of version 0" in found.unread[0]
+    with pytest.raises(FrownError, match="holds rollouts of version 0") as caught:
+        read_index(files[0])
+    assert "\n" not in str(caught.value)
 
 
 def test_no_rollouts_is_one_line(tmp_path):
     with pytest.raises(FrownError, match="not there"):
-        find(tmp_path / "nowhere")
+        find_sources(tmp_path / "nowhere")
     with pytest.raises(FrownError, match="holds no rollouts"):
-        find(tmp_path)
+        find_sources(tmp_path)
     (tmp_path / "x.parquet").write_bytes(b"not a Parquet file")
     with pytest.raises(FrownError, match="can be read"):
         read_index(tmp_path / "x.parquet")
@@ -116,7 +138,7 @@ def test_hostile_files_are_read_or_named(tmp_path):
     assert len(found) == 7
     assert len(found.unread) == 1 and "step=000003" in found.unread[0]
     lone = page(found, 5)
-    assert lone["tokens"] == ["\ufffd\ufffd\ufffd lone"] and lone["question"] == "\ufffd\ufffd\ufffd lone"
+    assert lone["tokens"] == ["\ufffd\ufffd\ufffd lone"] == [found.questions[found.task[5]]]
     assert page(found, 6)["text"] == "cut \ufffd"
     assert search(found, "LONE") == [5]
 

@@ -4,24 +4,24 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from frown.errors import FrownError
-from frown.store.run_directory import write_rollouts
+from frown.store.rollouts import write_rollouts
 from frown.viewer.file import choose, document, write_file
 from frown.viewer.index import read_index
 from frown.viewer.page import as_json, fragments, packed, page
 from frown.viewer.palette import contrast, palette
 from frown.viewer.scales import SCALES, in_order, level, scale, span_of
 from frown.viewer.text import render
-from look_runs import TAGS, comparison, conversation, hostile
+from look_runs import TAGS, comparison, conversation, hostile, record
 
 
 @pytest.fixture(scope="module")
@@ -224,17 +224,11 @@ def test_a_conversation_is_its_turns_and_what_others_said_has_no_signals(tmp_pat
 
 def test_log_probabilities_alone_are_no_doubt_about_what_others_said(tmp_path):
     """A file without signals: the doubt is read from the log-probabilities, which are 0 there."""
-    rows = [{"task": "t", "text": "a", "tokens": ["a", "b"], "logp": [-1.0, 0.0], "sampled": [True, False]}]
-    write_rollouts(tmp_path / "step=000001.parquet", rows)
+    talk = record("t", ["a", "b"], steps=(), doubt=(), logp=[-1.0, 0.0], sampled=np.array([True, False]))
+    talk = replace(talk, rollout=replace(talk.rollout, signals=None))
+    write_rollouts(tmp_path / "step=000001.parquet", [talk])
     shown = page(read_index(tmp_path / "step=000001.parquet"), 0)
     assert unpack(shown["signals"]["surprisal"])[0] == 1.0 and np.isnan(unpack(shown["signals"]["surprisal"])[1])
-
-
-def test_a_file_without_the_mask_reads_as_before(tmp_path):
-    file = conversation(tmp_path / "talk") / "rollouts" / "step=000001.parquet"
-    pq.write_table(pq.read_table(file).drop_columns(["sampled", "step_reward"]), file)
-    shown = page(read_index(tmp_path / "talk"), 0)
-    assert shown["heard"] is None and [s["reward"] for s in shown["steps"]] == [None, None]
 
 
 def test_the_terminal_shows_a_conversation_turn_by_turn(tmp_path):

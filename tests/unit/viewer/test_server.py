@@ -30,7 +30,7 @@ def server(tmp_path_factory):
 
 def ask(server, path, method="GET", **headers):
     """Status, headers and body of one request; `path` without a leading slash stands behind the secret."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port)
     named = {k.replace("_", "-"): v for k, v in headers.items()}
     connection.request(method, path if path.startswith("/") else f"/{server.secret}/{path}", headers=named)
     answer = connection.getresponse()

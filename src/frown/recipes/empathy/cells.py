@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frown.errors import FrownError, first_line
-from frown.store.run_directory import write_text
+from frown.store.files import write_text
 
 Measured = dict[str, NDArray[np.float64]]
 """Measure -> [N], one value a person; NaN where there is none."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from cyclopts import App, Parameter
 
-from frown.errors import FrownError, first_line
+from frown.errors import FrownError
 
 if TYPE_CHECKING:
     from frown.recipes.empathy.experiment import Start
@@ -148,7 +148,7 @@ def train(
     preset: Literal["rlver", "sage"] = "rlver",
     profiles: Path | None = None,
     wording: Literal["english", "lab"] = "english",
-    history: Literal["verbatim", "kept"] = "verbatim",
+    history: Literal["verbatim", "kept", "template"] = "verbatim",
     task_weight: float = 0.0,
     out: Path = Path("runs/empathy-train"),
     resume: Annotated[bool, Parameter(negative="")] = False,
@@ -177,7 +177,7 @@ def train(
         In which words a person by rules speaks: English, or the lab's, for a model of the lab's size.
     history
         What becomes of turns that the chat template would rewrite (it takes thoughts out, say): verbatim, an error;
-        or kept as they were sampled.
+        kept, they stay as they were sampled; template, they are rewritten, and turns are trained one by one.
     task_weight
         Share of a verifiable task (keeping to the person's topic) in the reward, from 0 to 1.
     out
@@ -185,30 +185,34 @@ def train(
     resume
         Go on with the run that the directory holds, from its last checkpoint; begin it where there is none.
     """
+    from contextlib import closing
+
     from rich.console import Console
 
-    from frown.config import parse
+    from frown.dialogue.environment import conversations
     from frown.recipes.empathy import talks
     from frown.report.live import LiveView, Watched
     from frown.runtime.processes import refuse_several
-    from frown.store.run_directory import RunDirectory, write_text
+    from frown.store.run_directory import RunDirectory
+    from frown.training.run import train as execute
 
     refuse_several("empathy train")
-    more = {"preset": preset, "profiles": profiles, "wording": wording, "history": history, "task_weight": task_weight}
-    given = parse(talks.PersonConfig, more, "frown empathy train")
-    config = talks.settings(person, overrides, model, given)
+    flags = {**_flags(preset, profiles, wording, history), "partner.task_weight": task_weight}
+    config = talks.settings(person, overrides, model, flags)
+    assert config.conversation is not None
     console = Console(stderr=True)
 
     def warn(line: str) -> None:
         console.print(f"warning: {line}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
-    def tell(statistics: Mapping[str, Any]) -> None:
-        kept = out / "person.json"  # of each attempt at the run
-        write_text(kept, json.dumps([*_attempts(kept, warn), statistics], indent=1) + "\n")
-        console.print(talks.spent(statistics), markup=False, highlight=False, soft_wrap=True)
-
-    with LiveView([Watched("train", out, config.optimiser.steps)], console).in_background():
-        talks.train(config, out, warn, resume, tell)
+    with closing(conversations(config.conversation)) as environment:
+        try:
+            with LiveView([Watched("train", out, config.optimiser.steps)], console).in_background():
+                execute(config, out, warn, resume=resume, environment=environment)
+        finally:
+            statistics = environment.statistics
+            if statistics is not None and statistics["asked"]:
+                console.print(talks.spent(statistics), markup=False, highlight=False, soft_wrap=True)
     tested = [m.get("avg_at_k") for m in RunDirectory(out).metrics() if m.get("split") == "test"]
     before, after = ("nothing scored" if v is None else f"{v:.3f}" for v in (tested[0], tested[-1]))
     print(f"reward {before} before, {after} after; everything is in {out}")
@@ -223,7 +227,7 @@ def eval_(
     preset: Literal["rlver", "sage"] = "rlver",
     profiles: Path | None = None,
     wording: Literal["english", "lab"] = "english",
-    history: Literal["verbatim", "kept"] = "verbatim",
+    history: Literal["verbatim", "kept", "template"] = "verbatim",
     out: Path = Path("runs/empathy-eval"),
     json_: Annotated[bool, Parameter("--json")] = False,
 ) -> None:
@@ -251,27 +255,27 @@ def eval_(
         In which words a person by rules speaks: English, or the lab's, for a model of the lab's size.
     history
         What becomes of turns that the chat template would rewrite (it takes thoughts out, say): verbatim, an error;
-        or kept as they were sampled.
+        kept, they stay as they were sampled; template, they are rewritten, and turns are trained one by one.
     out
         Where results.json and the conversations are written; `frown look` shows these turn by turn.
     json_
         Print the results as JSON on standard output.
     """
-    from frown.dialogue.environment import nobody_answered
+    from frown.dialogue.environment import no_answer
     from frown.recipes.empathy import talks
     from frown.runtime.processes import refuse_several
-    from frown.store.run_directory import write_text
+    from frown.store.files import write_text
 
     refuse_several("empathy eval")
-    given = talks.PersonConfig(preset=preset, profiles=profiles, wording=wording, history=history)
-    found = talks.hold(talks.settings(person, overrides, model, given), out, against)
+    flags = _flags(preset, profiles, wording, history)
+    found = talks.evaluate(talks.settings(person, overrides, model, flags), out, against)
     text = json.dumps({"command": _command(), **found}, indent=1, allow_nan=False)
     write_text(out / "results.json", text)
     if found["statistics"] is not None:
         print(talks.spent(found["statistics"]), file=sys.stderr if json_ else sys.stdout)
     print(text if json_ else talks.table(found))
     if found["ends"].get("lost") == found["conversations"]:
-        raise FrownError(nobody_answered(found["lost"]))
+        raise FrownError(no_answer(found["lost"]))
 
 
 @app.command
@@ -293,7 +297,7 @@ def fit(
     """
     from frown.recipes.empathy.learned import leave_one_out, table
     from frown.runtime.processes import refuse_several
-    from frown.store.run_directory import write_text
+    from frown.store.files import write_text
 
     refuse_several("empathy fit")
     found = leave_one_out(files)
@@ -303,19 +307,10 @@ def fit(
     print(text if json_ else table(found))
 
 
-def _attempts(file: Path, warn: Callable[[str], None]) -> list[Any]:
-    """What was kept of earlier attempts at a run. It is read as one ends, maybe by an error: a file that cannot be
-    read is a warning and no attempts, not another error in that one's place."""
-    if not file.exists():
-        return []
-    try:
-        held = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(held, list):
-            raise ValueError("it is no list")
-    except (OSError, ValueError) as error:
-        warn(f"{file} cannot be read: {first_line(error)}; it is begun anew")
-        return []
-    return held
+def _flags(preset: str, profiles: Path | None, wording: str, history: str) -> dict[str, Any]:
+    """Flags as keys of the section `conversation`."""
+    partner = {"preset": preset, "profiles": profiles, "wording": wording}
+    return {"history": history, **{f"partner.{key}": value for key, value in partner.items()}}
 
 
 def _finish(found: Sequence[Mapping[str, Any]], out: Path, as_json: bool) -> None:

@@ -26,7 +26,7 @@ from frown.recipes.empathy.presets import Preset
 from frown.recipes.empathy.profile import Profile
 from frown.recipes.empathy.rewards import Kind, emotion
 from frown.recipes.empathy.user import SCEPTIC, Manner
-from frown.store.run_directory import write_text
+from frown.store.files import write_text
 
 Start = Literal["uniform", "mixed"]
 """"uniform": any act as likely. "mixed": imitates three policies at once, one that helps, one that soothes, and the

@@ -25,7 +25,7 @@ from frown.recipes.negotiation.logs import Reward, step_rewards, transitions
 from frown.recipes.negotiation.measure import Expressed, Judged, as_data, from_data, held_out, judged, results
 from frown.recipes.negotiation.partner import Tactic
 from frown.recipes.negotiation.speech import Moment, Speaker
-from frown.store.run_directory import write_text
+from frown.store.files import write_text
 from frown.types import Rollout
 
 if TYPE_CHECKING:

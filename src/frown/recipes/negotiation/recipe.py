@@ -24,7 +24,7 @@ from frown.recipes.negotiation.learnable import Learnable, learnable
 from frown.recipes.negotiation.logs import Logs, Reward, transitions, write_logs
 from frown.recipes.negotiation.partner import Tactic
 from frown.recipes.negotiation.state import Encoding
-from frown.store.run_directory import write_text
+from frown.store.files import write_text
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable

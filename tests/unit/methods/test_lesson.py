@@ -5,16 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from frown.training.lesson import noisy_spread, own_choices, prepare
 
 from frown.config import RunConfig, parse
 from frown.errors import FrownError
+from frown.feedback.notes import own_choices
+from frown.methods.base import Classroom
 from frown.policy.policy import policy_of
 from frown.policy.text import completion_text
 from frown.signals.variance import mutual_information, weight_noise
 from frown.tasks.load import load_environment
-from frown.training.evaluation import judge
+from frown.tasks.rollouts import judge
 from learning import learner_of
+
+GROUPS = {"sampling": {"prompts_per_step": 6, "responses_per_prompt": 4, "max_new_tokens": 48}}
 
 
 def settings(**changes) -> RunConfig:
@@ -22,7 +25,7 @@ def settings(**changes) -> RunConfig:
         "model": {"path": "lab:chains-0"},
         "task": {"kind": "lab:chains"},
         "sampling": {"prompts_per_step": 6, "responses_per_prompt": 4, "max_new_tokens": 48},
-        "feedback": {"parts": ["critique"]},
+        "method": "critique",
     }
     return parse(RunConfig, values | changes, "test")
 
@@ -38,8 +41,11 @@ def lab():
 def lesson(lab, seed=0, **changes):
     policy, environment, rollouts = lab
     config, rng = settings(**changes), np.random.default_rng(seed)
-    spread = noisy_spread(rollouts, config.feedback.critique, policy, rng)
-    return prepare(rollouts, config, environment, policy, rng, critic=environment.critic, spread=spread)
+    copies, variance = config.method.noisy_copies, None
+    if copies:
+        variance = policy.prediction_variance(rollouts, copies=copies, seed=int(rng.integers(2**31)))
+    room = Classroom(config, environment, policy, rng, environment.critic, variance=variance)
+    return config.method.teach(rollouts, room)
 
 
 def texts(lesson):
@@ -48,11 +54,11 @@ def texts(lesson):
 
 def test_a_budget_of_tokens_is_kept_and_what_it_leaves_out_is_counted(lab):
     rollouts = lab[2]
-    free = lesson(lab, feedback={"parts": ["critique"], "critique": {"ask": "doubt"}})
+    free = lesson(lab, method={"type": "aimed", "loss_on": "answer"}, **GROUPS)
     asked = sum(len(f.parts) for f in free.feedback)
     assert free.counts["steps_unasked"] == 0 and asked > 6
     budget = 150
-    tight = lesson(lab, feedback={"parts": ["critique"], "critique": {"ask": "doubt", "tokens_per_step": budget}})
+    tight = lesson(lab, method={"type": "aimed", "loss_on": "answer"}, critic={"tokens_per_step": budget}, **GROUPS)
     spent = sum(
         len(r.prompt_ids) + r.steps[s].end for r, f in zip(rollouts, tight.feedback, strict=True) for s in f.steps or ()
     )
@@ -76,7 +82,7 @@ def test_the_variance_of_a_prediction_is_that_of_copies_with_noisy_weights(lab):
             with weight_noise(policy.model, scale=0.02, seed=5 + k):
                 copies.append(logp())
         np.testing.assert_allclose(values, mutual_information(torch.stack(copies)), atol=1e-5)
-    asked = lesson(lab, feedback={"parts": ["critique"], "critique": {"ask": "variance"}})
+    asked = lesson(lab, method={"type": "aimed", "aim": "variance"}, **GROUPS)
     assert all(len(f.parts) == 1 for f in asked.feedback if f.parts) and asked.views
 
 
@@ -94,16 +100,20 @@ def test_what_the_student_considered_is_its_step_with_one_token_changed(lab):
 def test_notes_and_their_controls_spend_the_same_tokens(lab):
     def tokens(**note):
         affect = {"note": note, "control": note.pop("control", "off")}
-        return [len(t) for t in texts(lesson(lab, feedback={"parts": ["affect"]}, affect=affect))]
+        return [len(t) for t in texts(lesson(lab, method={"type": "sdpo", "feedback": ["affect"]}, affect=affect))]
 
     plain = tokens(mode="plain")
     assert plain and tokens(mode="emotion") == tokens(mode="content_free") == plain
     assert sum(tokens(mode="plain", control="shuffled_spans")) == sum(plain)
-    weighed = texts(lesson(lab, feedback={"parts": ["affect"]}, affect={"note": {"mode": "weighed"}}))
+    weighed = texts(lesson(lab, method={"type": "sdpo", "feedback": ["affect"]}, affect={"note": {"mode": "weighed"}}))
     assert weighed and all(t.startswith("W?") and t.count("/") == t.count("?") for t in weighed)
     considered = set(weighed)
     random = texts(
-        lesson(lab, feedback={"parts": ["affect"]}, affect={"note": {"mode": "weighed", "options": "random"}})
+        lesson(
+            lab,
+            method={"type": "sdpo", "feedback": ["affect"]},
+            affect={"note": {"mode": "weighed", "options": "random"}},
+        )
     )
     assert not considered & set(random) and abs(len(random) - len(weighed)) < 0.3 * len(weighed)
     assert all(t.startswith("W?") and t.count("/") == t.count("?") for t in random)
@@ -113,7 +123,9 @@ def test_a_resolved_note_confirms_right_answers_and_never_says_what_a_wrong_one_
     rollouts = lab[2]
 
     def said(**note):
-        found = lesson(lab, feedback={"parts": ["affect"]}, affect={"note": {"mode": "resolved", **note}}).feedback
+        found = lesson(
+            lab, method={"type": "sdpo", "feedback": ["affect"]}, affect={"note": {"mode": "resolved", **note}}
+        ).feedback
         return {i: p.text for i, f in enumerate(found) for p in f.parts}
 
     kept, seen = said(), {True: 0, False: 0}
@@ -132,7 +144,7 @@ def test_a_resolved_note_confirms_right_answers_and_never_says_what_a_wrong_one_
 
 
 def test_no_appraisal_leaves_nothing_to_note(lab):
-    assert texts(lesson(lab, feedback={"parts": ["affect"]}, affect={"control": "none"})) == []
+    assert texts(lesson(lab, method={"type": "sdpo", "feedback": ["affect"]}, affect={"control": "none"})) == []
 
 
 @pytest.mark.parametrize(
@@ -166,7 +178,8 @@ def test_the_teachers_doubt_takes_weight_away_and_the_mean_stays_one(lab):
     _, environment, rollouts = lab
     config = settings(affect={"weight": {"teacher_beta": 2.0}})
     learner = learner_of(config)
-    made = prepare(rollouts, config, environment, learner.policy, np.random.default_rng(0), critic=environment.critic)
+    room = Classroom(config, environment, learner.policy, np.random.default_rng(0), environment.critic)
+    made = config.method.teach(rollouts, room)
     update = learner.backward(rollouts, made.views, [], distillation=1.0)
     gradient = learner.parameters[0].grad.clone()
     seen = learner.score(rollouts, made.views)
@@ -186,7 +199,7 @@ def test_the_teachers_doubt_takes_weight_away_and_the_mean_stays_one(lab):
 def test_what_the_pass_read_of_each_view_is_what_score_says(lab):
     _, _, rollouts = lab
     learner = learner_of(settings())
-    made = lesson(lab, feedback={"parts": ["critique"], "loss_on": "commented", "critique": {"ask": "doubt"}})
+    made = lesson(lab, method={"type": "aimed", "anchor": 0.0}, **GROUPS)
     update = learner.backward(rollouts, made.views, [], distillation=1.0)
     learner.optimiser.zero_grad()
     for view, got, score in zip(made.views, update.views, learner.score(rollouts, made.views), strict=True):
