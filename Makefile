@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo quick test check bench format venv clean
+.PHONY: demo quick test check bench docs format venv clean
 
 venv: $(VENV)/.installed
 
@@ -27,6 +27,10 @@ check: venv
 
 bench: venv
 	$(BIN)/python -m benchmarks --draw docs/results/growth.svg
+
+docs: venv
+	$(BIN)/frown config --markdown > docs/config.md
+	$(BIN)/frown methods --markdown > docs/methods.md
 
 format: venv
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .

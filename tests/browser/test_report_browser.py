@@ -29,7 +29,8 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     """A page of each kind, of runs that are made here."""
-    from frown.comparison.cells import begin, run_all, summary
+    from frown.comparison.cells import begin, summary
+    from frown.comparison.workers import run_all
     from frown.config import RunConfig, load
     from frown.inspect.evaluate import assess, settings
     from frown.inspect.probe import probe
@@ -45,7 +46,7 @@ def pages(tmp_path_factory):
     summary(config, cells, folder / "demo", "frown compare")
     run = folder / "demo" / "runs" / "aimed" / "seed0"
     ours, theirs = subjects(str(run)), subjects("lab:chains-0")
-    small = settings(ours, ["prompts=8", "samples=4"], new_task=False)
+    small = settings(ours, ["prompts=8", "samples=4"])
     assess(ours, theirs, small, folder / "eval", command="frown eval")
     small_run = ["sampling.prompts_per_step=4", "sampling.responses_per_prompt=4", "sampling.max_new_tokens=40"]
     found = probe(load(RunConfig, None, small_run), ["sibling", "critique"])

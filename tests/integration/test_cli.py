@@ -59,12 +59,14 @@ SMALL = (
 
 def test_settings_that_are_wrong(capsys, folder, rows, tmp_path):
     out = tmp_path / "run"
-    assert "did you mean 'lr'?" in mistake(capsys, *train(folder, rows, out, "optimiser.lrr=1"))
+    assert "did you mean 'optimiser.lr'?" in mistake(capsys, *train(folder, rows, out, "optimiser.lrr=1"))
     assert "greater than 0" in mistake(capsys, *train(folder, rows, out, "optimiser.lr=-1"))
-    one = ("sampling.responses_per_prompt=1", "method=grpo")
+    one = ("sampling.responses_per_prompt=1", "--method", "grpo")
     assert "gives GRPO no group" in mistake(capsys, *train(folder, rows, out, *one))
     assert "no config file" in mistake(capsys, "train", "--config", tmp_path / "none.toml")
-    assert "no critic" in mistake(capsys, *train(folder, rows, out, "method=critique"))
+    assert "no critic" in mistake(capsys, *train(folder, rows, out, "--method", "critique"))
+    assert "did you mean 'critique'?" in mistake(capsys, *train(folder, rows, out, "--method", "critic"))
+    assert "It is the setting optimiser.lr=VALUE here." in mistake(capsys, "train", "--learning-rate", "1e-5")
     assert "did you mean" in mistake(capsys, "train", "--task", "mth", "--data", rows, "--model", folder)
     assert not out.exists()
 
@@ -107,7 +109,8 @@ def test_models_that_are_wrong(capsys, folder, rows, tmp_path):
 
 def test_a_prompt_longer_than_the_context(capsys, folder, tmp_path):
     long = write_jsonl(tmp_path / "long.jsonl", [{"question": "x" * 300 + str(i), "answer": "1"} for i in range(90)])
-    assert "do not fit the model's context of 256" in mistake(capsys, *train(folder, long, tmp_path / "run", *SMALL))
+    small = (*SMALL, "optimiser.lr=1e-3")
+    assert "do not fit the model's context of 256" in mistake(capsys, *train(folder, long, tmp_path / "run", *small))
     assert RunDirectory(tmp_path / "run").status[0] == "failed"
 
 
@@ -124,14 +127,52 @@ def test_commands_that_are_wrong(capsys, tmp_path):
 
 
 def test_help_answers_for_every_command(capsys):
-    for arguments in (["--help"], ["train", "--help"], ["compare", "--help"], ["grade", "--help"]):
-        main(arguments)
-        assert "frown" in capsys.readouterr().out.lower()
+    from frown.cli.app import COMMANDS
+
+    main(["--help"])
+    overview = capsys.readouterr().out
+    for name in (*COMMANDS, "recipe"):
+        assert f" {name} " in overview
+        main([name, "--help"])
+        assert f"frown {name}" in capsys.readouterr().out
+
+
+def test_commands_that_load_a_model_have_the_same_flags(capsys):
+    for name in ("train", "probe", "eval", "compare"):
+        main([name, "--help"])
+        page = capsys.readouterr().out
+        assert all(f"--{flag} " in page for flag in ("model", "task", "data", "columns", "out", "json")), name
+        assert ("--method " in page) == (name in ("train", "probe"))
+
+
+def test_config_lists_settings_and_answers_a_misspelt_one(capsys):
+    main(["config", "optimiser.lr"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "by the model's size: 0.001 below 5 M parameters" in text and "number, above 0" in text
+    main(["config", "teacher", "--json"])
+    by_key = {s["key"]: s for s in json.loads(capsys.readouterr().out)}
+    assert by_key["teacher.temperature"]["others"][0]["value"] == "0.5" and "teacher" in by_key
+    main(["config", "--of", "eval", "max_new_tokens"])
+    assert "max_new_tokens = 512" in capsys.readouterr().out
+    assert "did you mean 'optimiser'?" in mistake(capsys, "config", "optimizer")
+    assert "it is called 'optimiser.lr' here" in mistake(capsys, "config", "learning_rate")
+
+
+def test_methods_are_listed_and_explained(capsys):
+    main(["methods", "--json"])
+    methods = {m["name"]: m for m in json.loads(capsys.readouterr().out)}
+    assert {"grpo", "opsa", "sdpo", "opsd", "critique", "aimed"} <= set(methods)
+    assert all(m[key] for m in methods.values() if m["builtin"] for key in ("summary", "paper", "cost", "result"))
+    assert methods["aimed"]["settings"]["teacher"] == {"temperature": 0.5}
+    main(["methods", "aimed"])
+    text = capsys.readouterr().out
+    assert "argmax over steps" in text and 'method.aim = "surprisal"' in text and "teacher.temperature=0.5" in text
+    assert "did you mean 'aimed'?" in mistake(capsys, "methods", "amied")
 
 
 def test_train_prints_what_was_reached_as_json(capsys, folder, rows, tmp_path):
     main([str(a) for a in train(folder, rows, tmp_path / "run", "--json", *SMALL, "optimiser.steps=1",
-                                'method.feedback=["outcome"]')])  # fmt: skip
+                                'method.feedback=["outcome"]', "method.type=sdpo")])  # fmt: skip
     assert json.loads(capsys.readouterr().out) == {"before": 0.0, "after": 0.0}
 
 
@@ -161,7 +202,7 @@ def environment() -> dict[str, str]:
 def test_ctrl_c_leaves_a_readable_run_directory(folder, rows, tmp_path):
     out = tmp_path / "run"
     command = [*FROWN, *map(str, train(folder, rows, out, *SMALL, "optimiser.steps=100000",
-                                       'method.feedback=["outcome"]', "eval.every=2"))]  # fmt: skip
+                                       'method.feedback=["outcome"]', "method.type=sdpo", "eval.every=2"))]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
     try:
         wait_for(lambda: trained_steps(out) >= 3, process)
@@ -170,7 +211,7 @@ def test_ctrl_c_leaves_a_readable_run_directory(folder, rows, tmp_path):
     finally:
         process.kill()
     assert process.returncode == 130 and "Traceback" not in err
-    assert "stopped; where there is a run directory it holds what was reached, and --resume" in err
+    assert "stopped; what was reached is in the run directory" in err and "--resume" in err
     run = RunDirectory(out)
     assert run.status[0] == "interrupted"
     assert len(run.evals("test")) >= 1
@@ -195,11 +236,10 @@ steps = {steps}
 every = 2
 prompts = 3
 samples = 2
-[arms.outcome.feedback]
-parts = ["outcome"]
+[arms.outcome]
+method = {{ type = "sdpo", feedback = ["outcome"] }}
 [arms.grpo]
 method = "grpo"
-#.0
 """
 
 

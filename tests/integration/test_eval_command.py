@@ -120,12 +120,12 @@ def test_adapters_are_merged_into_their_base(run):
 
 def test_settings_come_from_the_run_and_a_plain_model_needs_a_task(run):
     mine = subjects(str(run))
-    assert settings(mine, ["samples=5"], new_task=False).max_new_tokens == 40
-    assert settings([LAB], ["task.kind=lab:chains"], new_task=True).prompts == 60
+    assert settings(mine, ["samples=5"]).max_new_tokens == 40
+    assert settings([LAB], ["task.kind=lab:chains"]).prompts == 60
     with pytest.raises(FrownError, match="name a task"):
-        settings([LAB], [], new_task=False)
+        settings([LAB], [])
     with pytest.raises(FrownError, match="did you mean 'samples'"):
-        settings(mine, ["sample=5"], new_task=False)
+        settings(mine, ["sample=5"])
 
 
 def test_pass_at_k_is_what_all_subsets_give():

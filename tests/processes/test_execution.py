@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from frown.critics.base import Comment, Request, Review
 from frown.critics.controls import ErringCritic
+from frown.critics.execution import critic as critics
 from frown.critics.execution import process
 from frown.critics.execution.critic import ExecutionCritic, extract_program
 from frown.errors import FrownError
@@ -308,9 +309,8 @@ def test_nothing_is_run_for_nothing(critic):
 def test_programs_run_at_the_same_time_and_reviews_keep_their_order(monkeypatch):
     critic = ExecutionCritic(unsafe_subprocess=True, limits=LIMITS, workers=4)
     all_of_them = threading.Barrier(4)
-    monkeypatch.setattr(
-        execution, "run", lambda *args, **how: (all_of_them.wait(600), process.run_program(*args, **how))[1]
-    )
+    run = process.run_program
+    monkeypatch.setattr(critics, "run_program", lambda *args, **how: (all_of_them.wait(600), run(*args, **how))[1])
     said = critic.review([request(f"print({i})", [["", str(i % 2)]]) for i in range(4)])
     assert [r.comments[0].right for r in said] == [True, True, False, False]
 

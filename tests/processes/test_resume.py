@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from frown.comparison.cells import Cell, _run_cell, run_all
+from frown.comparison.cells import Cell
+from frown.comparison.workers import _run_cell, run_all
 from frown.config import OptimiserConfig, RunConfig, load
 from frown.critics.chat.budget import Budget
 from frown.errors import FrownError

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
+from frown.cli.options import AsJson
 
 
 def layers(
@@ -18,7 +17,7 @@ def layers(
     units: int = 0,
     controls: int = 3,
     seed: int = 0,
-    json_: Annotated[bool, Parameter("--json")] = False,
+    json_: AsJson = False,
 ) -> None:
     """Show at which layer of a model a label of texts can be read, beside the same under shuffled labels.
 
@@ -41,22 +40,18 @@ def layers(
         How many times the labels are shuffled.
     seed
         Of the split, the shuffles and the fits.
-    json_
-        Print the scores as JSON.
     """
-    import json
+    from rich.console import Console
 
+    from frown.cli.output import print_json
     from frown.inspect.grade import parse_columns
     from frown.inspect.layers import Readout
     from frown.inspect.layers import layers as read_layers
+    from frown.report.layers import layers_table
 
     readout = Readout(test_share, units, controls=controls, seed=seed)
     scores = read_layers(model, data, parse_columns(columns), positive=positive, readout=readout)
     if json_:
-        print(json.dumps(scores))
-        return
-    from rich.console import Console
-
-    from frown.report.layers import layers_table
-
-    Console().print(layers_table(scores))
+        print_json(scores)
+    else:
+        Console().print(layers_table(scores))

@@ -39,10 +39,15 @@ class WeightConfig(Config):
     strength: float = Field(1.0, ge=0)
     """w = 1 + strength x / mean(x)."""
     share: float = Field(0.2, gt=0, le=1)
+    """top_share: the share of tokens that count."""
     confident_wrong: float = Field(2.0, ge=0)
+    """quadrant: weight where the student was sure, and wrong."""
     doubt_wrong: float = Field(1.0, ge=0)
+    """quadrant: weight where it doubted, and was wrong."""
     doubt_right: float = Field(0.5, ge=0)
+    """quadrant: weight where it doubted, and was right."""
     confident_right: float = Field(1.0, ge=0)
+    """quadrant: weight where it was sure, and right."""
     teacher_beta: float = Field(0.0, ge=0)
     """Less weight where the *teacher* is unsure: exp(-beta H_teacher), 1/nats (SRPO, arXiv 2604.02288)."""
 

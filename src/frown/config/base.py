@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import entry_points
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -17,6 +19,19 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+@cache
+def _installed(group: str) -> tuple[EntryPoint, ...]:
+    """The entry points of a group: looked for once, since that reads the metadata of every installed package."""
+    return tuple(entry_points(group=group))
+
+
+@dataclass(frozen=True)
+class NestedKeys:
+    """Marks a table that is kept as it was written: nested keys of another configuration, which checks them later."""
+
+    kind: type[Config]
+
+
 class Variant(Config):
     """A table whose keys depend on its `type`: a discriminated union that other packages extend by an entry point.
 
@@ -24,7 +39,7 @@ class Variant(Config):
     """
 
     type: str
-    """Which member of the union this is."""
+    """Which one; the other keys of the table depend on it."""
     group: ClassVar[str]
 
     @classmethod
@@ -39,13 +54,21 @@ class Variant(Config):
         An entry point of `group` is called like its type and names the class.
         """
         members: dict[str, AnyClass] = dict(cls.builtin())
-        for point in entry_points(group=cls.group):
+        for point in _installed(cls.group):
             if point.name not in members:
                 members[point.name] = point.load()
         return members
 
 
 VariantT = TypeVar("VariantT", bound=Variant)
+
+
+def class_named(union: type[VariantT], value: Any) -> type[VariantT] | None:
+    """The class of the member that a table, the bare name of a type, or a member itself names; None for no such."""
+    if isinstance(value, union):
+        return type(value)
+    name = value.get("type") if isinstance(value, Mapping) else value
+    return union.members().get(name) if isinstance(name, str) else None
 
 
 def member_of(union: type[VariantT], value: Any) -> Any:
@@ -60,10 +83,10 @@ def member_of(union: type[VariantT], value: Any) -> Any:
         return value
     if isinstance(value, str):
         value = {"type": value}
-    members = union.members()
-    name = value.get("type") if isinstance(value, Mapping) else None
-    if not isinstance(name, str):
-        raise ValueError(f"give its type: one of {', '.join(members)}")
-    if name not in members:
+    member = class_named(union, value)
+    if member is None:
+        name, members = value.get("type") if isinstance(value, Mapping) else None, union.members()
+        if not isinstance(name, str):
+            raise ValueError(f"give its type: one of {', '.join(members)}")
         raise ValueError(f"there is no type {name!r}{nearest(name, members)}")
-    return members[name].model_validate(value)
+    return member.model_validate(value)

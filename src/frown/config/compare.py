@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
-from frown.config.base import Config
+from frown.config.base import Config, NestedKeys
 from frown.config.load import merge, nearest, parse
 from frown.config.run import RunConfig
 from frown.errors import FrownError
@@ -23,6 +24,18 @@ Seeds = Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_differen
 """Those of an experiment; one given twice would pass for more evidence."""
 
 
+PRESETS = Path(__file__).parent / "presets"
+"""Comparisons that come with frown."""
+
+
+def preset(name: str) -> Path:
+    """The TOML file of a comparison that comes with frown. Raises FrownError for a name that does not exist."""
+    names = sorted(p.stem for p in PRESETS.glob("*.toml"))
+    if name not in names:
+        raise FrownError(f"no preset is called {name!r}; there are: {', '.join(names)}")
+    return PRESETS / f"{name}.toml"
+
+
 class CompareConfig(Config):
     """Arms against each other, at matched rollouts and optimiser steps."""
 
@@ -33,9 +46,10 @@ class CompareConfig(Config):
     pairs: tuple[tuple[str, str], ...] = ()
     """Further comparisons: (arm, other arm)."""
     seeds: Seeds = (0, 1, 2)
+    """Each arm is trained once with each of them."""
     threshold: float = Field(0.8, gt=0, le=1)
     """Avg@k to be reached, for steps, tokens and seconds to threshold."""
-    base: dict[str, Any] = Field(default_factory=dict)
+    base: Annotated[dict[str, Any], NestedKeys(RunConfig)] = Field(default_factory=dict)
     """What all arms share, as nested keys of a run. What a method recommends lies beneath it."""
 
     @model_validator(mode="after")

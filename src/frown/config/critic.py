@@ -65,6 +65,7 @@ class LocalModelConfig(Config):
     path: str = Field(min_length=1)
     """A local causal-LM folder with safetensors weights and a chat template. No code from it is run."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """Type of its weights."""
     device: str = "auto"
     """"auto" is CUDA where there is a device, else the CPU."""
     batch_tokens: int = Field(32768, ge=1)
@@ -111,7 +112,9 @@ class ExecutionConfig(Config):
     unsafe_subprocess: bool = False
     """Has to be set: the limits are no sandbox. `frown.critics.execution` says what they do not stop."""
     cpu_seconds: float = Field(5.0, gt=0)
+    """Seconds of processor time."""
     wall_seconds: float = Field(10.0, gt=0)
+    """Seconds from start to end, waiting included."""
     memory_mb: int = Field(512, ge=1)
     """Address space, MiB, the interpreter's own 20 or so included."""
     file_mb: int = Field(4, ge=1)

@@ -42,7 +42,12 @@ EMBEDDED = 334_752
 def chosen(model: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The settings that are chosen for a model, as nested keys of a run; `model`: the keys given of its section."""
     scale = scale_of(parameters(str(model.get("path", "lab:"))))
-    lr = scale.lora_lr if model.get("lora") is not None else scale.lr
+    return fitting(scale, lora=model.get("lora") is not None)
+
+
+def fitting(scale: Scale, *, lora: bool) -> dict[str, dict[str, Any]]:
+    """The settings that fit models of a size, as nested keys of a run; `lora`: only adapters are trained."""
+    lr = scale.lora_lr if lora else scale.lr
     return {"optimiser": {"lr": lr}, "sampling": {"max_new_tokens": scale.max_new_tokens}}
 
 

@@ -11,33 +11,48 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from frown.config.base import Config, Variant
+from frown.config.base import Config
+from frown.config.names import VALUES
 from frown.errors import FrownError
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 
 
-def load(kind: type[ConfigT], file: Path | None, overrides: Iterable[str] = (), base: ConfigT | None = None) -> ConfigT:
-    """Read a TOML file (or start from `base`, or the defaults), apply `dotted.key=value` overrides and check it all.
+def load(
+    kind: type[ConfigT],
+    source: Path | str | Mapping[str, Any] | None = None,
+    overrides: Iterable[str] = (),
+    base: ConfigT | None = None,
+) -> ConfigT:
+    """Read a TOML file or nested values (or start from `base`, or the defaults), apply `dotted.key=value` overrides and
+    check it all.
 
-    A file that ends in .json is the config.json of a run.
+    A file that ends in .json is the config.json of a run. Raises FrownError, one line that names the key and the mend.
     """
     values: dict[str, Any] = {} if base is None else base.model_dump()
-    if file is not None:
-        try:
-            text = file.read_text(encoding="utf-8")
-            values = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
-        except FileNotFoundError:
-            raise FrownError(f"no config file {file}") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise FrownError(f"cannot read config {file}: {error}") from None
-        except tomllib.TOMLDecodeError as error:
-            raise FrownError(f"config {file} is not TOML: {error}") from None
-        except json.JSONDecodeError as error:
-            raise FrownError(f"config {file} is not JSON: {error}") from None
+    where = "config"
+    if isinstance(source, Mapping):
+        values = dict(source)
+    elif source is not None:
+        values, where = read_file(Path(source)), str(source)
     for override in overrides:
         values = merge(values, _nested(override))
-    return parse(kind, values, str(file) if file else "config")
+    return parse(kind, values, where)
+
+
+def read_file(file: Path) -> dict[str, Any]:
+    """The nested values of a TOML file, or of a JSON file. Raises FrownError where it cannot be read."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        return dict(json.loads(text) if file.suffix == ".json" else tomllib.loads(text))
+    except FileNotFoundError:
+        raise FrownError(f"no config file {file}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise FrownError(f"cannot read config {file}: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise FrownError(f"config {file} is not TOML: {error}") from None
+    except (ValueError, TypeError) as error:
+        raise FrownError(f"config {file} is not JSON: {error}") from None
 
 
 def parse(kind: type[ConfigT], values: Mapping[str, Any], where: str) -> ConfigT:
@@ -45,7 +60,8 @@ def parse(kind: type[ConfigT], values: Mapping[str, Any], where: str) -> ConfigT
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
+        errors = error.errors()  # an unknown key before the one that is missing for it
+        first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise FrownError(f"{where}: {_explain(kind, first, values)}{more}") from None
 
@@ -65,9 +81,12 @@ def flat(nested: Mapping[str, Any], before: str = "") -> dict[str, Any]:
 
 
 def _explain(kind: type[Config], error: Mapping[str, Any], values: Mapping[str, Any]) -> str:
-    key = ".".join(str(part) for part in error["loc"])
+    path = [str(part) for part in error["loc"]]
+    key = ".".join(path)
     if error["type"] == "extra_forbidden":
-        return f"unknown key {key!r}{nearest(str(error['loc'][-1]), _fields(kind, error['loc'][:-1], values))}"
+        from frown.config.unknown import unknown
+
+        return unknown(kind, path, error["input"], values)
     if error["type"] == "missing":
         return f"{key!r} is missing"
     message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
@@ -75,20 +94,9 @@ def _explain(kind: type[Config], error: Mapping[str, Any], values: Mapping[str, 
         return message
     if isinstance(error["input"], Mapping):
         return f"{key}: {message}"  # what is wrong with a table is said without repeating the table
-    return f"{key} = {error['input']!r}: {message[0].lower()}{message[1:]}"
-
-
-def _fields(kind: type[Config], path: Iterable[Any], values: Any) -> list[str]:
-    """The keys that exist at a place of a config; in a table that has a type, those of the type that was given."""
-    here: Any = kind
-    for part in path:
-        field = getattr(here, "model_fields", {}).get(str(part))
-        options = getattr(field.annotation, "__args__", (field.annotation,)) if field else ()
-        here = next((o for o in options if isinstance(o, type) and issubclass(o, Config)), None)
-        values = values.get(part) if isinstance(values, Mapping) else None
-        if here is not None and issubclass(here, Variant) and isinstance(values, Mapping):
-            here = here.members().get(str(values.get("type")), here)
-    return list(getattr(here, "model_fields", {}))
+    renamed = VALUES.get((key, str(error["input"])))
+    now = f"; it is called {renamed!r} now" if renamed else ""
+    return f"{key} = {error['input']!r}: {message[0].lower()}{message[1:]}{now}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -112,14 +120,14 @@ def _nested(override: str) -> dict[str, Any]:
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested settings with others laid over them. A table of another `type` takes the place of the whole table; the
-    bare name of a type stands for a table."""
+    """Nested settings with others laid over them. A table of another `type` takes the place of the whole table (one
+    without a type takes on that of the other); the bare name of a type stands for a table."""
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)
         if isinstance(below, str) and isinstance(value, Mapping):
             below = {"type": below}
         same = isinstance(below, Mapping) and isinstance(value, Mapping)
-        same = same and ("type" not in value or value["type"] == below.get("type"))  # type: ignore[union-attr]
+        same = same and value.get("type") in (None, below.get("type", value.get("type")))  # type: ignore[union-attr]
         merged[key] = merge(below, value) if same else value  # type: ignore[arg-type]
     return merged

@@ -13,6 +13,7 @@ class LoraConfig(Config):
     """Low-rank adapters (peft) instead of full fine-tuning."""
 
     rank: int = Field(16, ge=1)
+    """Rank of the update of each weight matrix."""
     alpha: int = Field(32, gt=0)
     """The update is scaled by alpha / rank."""
     targets: tuple[str, ...] | Literal["all-linear"] = "all-linear"

@@ -22,5 +22,8 @@ class OptimiserConfig(Config):
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """What it does after that: stay, or fall towards 0 after the last step."""
     betas: tuple[float, float] = (0.9, 0.95)
+    """Decay of AdamW's running means of the gradient and of its square."""
     weight_decay: float = Field(0.0, ge=0)
+    """Share of each weight, times the learning rate, that is taken from it in each step."""
     max_grad_norm: float = Field(1.0, gt=0)
+    """A gradient of a larger norm is scaled down to it."""

@@ -17,7 +17,7 @@ from pydantic import (
 
 from frown.config import defaults
 from frown.config.affect import AffectConfig
-from frown.config.base import Config, member_of
+from frown.config.base import Config, class_named, member_of
 from frown.config.conversation import ConversationConfig
 from frown.config.critic import CriticConfig
 from frown.config.distributed import DistributedConfig
@@ -36,6 +36,8 @@ from frown.config.teacher import TeacherConfig
 
 Tracker = Literal["tensorboard", "trackio", "wandb"]
 AnyMethod = Annotated[SerializeAsAny[Method], BeforeValidator(lambda value: member_of(Method, value))]
+DEFAULT = "sdpo"
+"""The method of a run that names none."""
 LARGEST = defaults.SCALES[-1]
 
 
@@ -48,7 +50,7 @@ class RunConfig(Config):
 
     seed: int = Field(0, ge=0)
     """Seeds the training prompts, the sampling and everything else that is drawn while training."""
-    method: AnyMethod = Field(default_factory=lambda: member_of(Method, "sdpo"))
+    method: AnyMethod = Field(default_factory=lambda: member_of(Method, DEFAULT))
     """How the policy learns; `frown methods` lists what there is."""
     model: ModelConfig = ModelConfig()
     task: TaskConfig = TaskConfig()
@@ -75,7 +77,7 @@ class RunConfig(Config):
     keep_rollouts: bool = True
     """Write every training rollout with its signals, spans, feedback and advantages to the run directory."""
     track: tuple[Tracker, ...] = ()
-    """Who is told the metrics besides metrics.jsonl, each an extra of that name: pip install "frown[trackio]"."""
+    """Where metrics go besides metrics.jsonl. Each is an extra of that name: pip install "frown[trackio]"."""
 
     _chosen: tuple[str, ...] = PrivateAttr(())
 
@@ -83,6 +85,10 @@ class RunConfig(Config):
     def chosen(self) -> tuple[str, ...]:
         """The settings that nobody gave and that were chosen by what the model is, as "key = value"."""
         return self._chosen
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the settings are the same, given or chosen."""
+        return isinstance(other, RunConfig) and self.model_dump() == other.model_dump()
 
     @property
     def answers_per_step(self) -> int:
@@ -95,11 +101,13 @@ class RunConfig(Config):
         if not isinstance(values, Mapping):
             return handler(values)
         given = {k: v.model_dump(exclude_unset=True) if _is_section(k, v) else v for k, v in values.items()}
-        method = member_of(Method, given.get("method", "sdpo"))
-        recommended = {"method": method, **method.settings}
+        method = given.get("method", DEFAULT)
+        if isinstance(method, Mapping):
+            method = {"type": DEFAULT, **method}
+        recommended = getattr(class_named(Method, method), "settings", {})
         model = given.get("model")
         by_size = defaults.chosen(model if isinstance(model, Mapping) else {})
-        named = set(flat(given)) | set(flat(method.settings))
+        named = set(flat(given)) | set(flat(recommended))
         config = handler(merge(merge(by_size, recommended), given | {"method": method}))
         config._chosen = tuple(f"{key} = {value:g}" for key, value in flat(by_size).items() if key not in named)
         return config

@@ -54,6 +54,7 @@ class SamplingConfig(Config):
     responses_per_prompt: int = Field(8, ge=1)
     """Answers to each prompt: a group. A method may recommend another number."""
     temperature: float = Field(1.0, gt=0)
+    """Of the distribution that answers are drawn from; signals and losses are read at the same one."""
     max_new_tokens: int = Field(ge=1)
     """Most tokens of an answer. Chosen by the model's size where it is not given (`frown.config.defaults`)."""
     vllm: VLLMConfig | None = None

@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 
 from frown.config import EvaluationConfig, ModelConfig, SamplingConfig, TaskConfig, load
+from frown.config.defaults import parameters, scale_of
 from frown.errors import FrownError, first_line
 from frown.evals.samples import GradedSamples
 from frown.evals.summary import RunResult, summarise, to_json
-from frown.inspect.subjects import Subject, fingerprint
+from frown.inspect.subjects import Subject, fingerprint, subjects
 from frown.store.files import write_text
 from frown.store.machine import machine_record
 from frown.store.samples import read_samples, write_samples
@@ -36,6 +37,32 @@ AT_ONCE = 8
 """Prompts sampled between two words to whoever watches."""
 Watch = Callable[[str, int, int], None]
 """Told the name of a model, how many of its prompts are done, and of how many."""
+
+
+def evaluate(
+    model: str | Path,
+    out: Path | str,
+    *,
+    against: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    command: str = "",
+    watch: Watch = lambda name, done, of: None,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Measure a model on a task, alone or paired against another; return the summary (docs/summary.md).
+
+    `model` and `against`: a model folder, "lab:NAME", a run (its newest checkpoint), or a folder of runs called seed*.
+    `overrides`: settings of `EvaluationConfig` as KEY=VALUE, e.g. "task.kind=math", "task.test_data=test.jsonl",
+    "samples=12"; what is not given is that of the run, where there is one. `command` is for the record.
+
+    Everything is written to `out`. Raises FrownError for a task or a model that cannot be used.
+    """
+    ours, theirs = subjects(str(model)), subjects(str(against)) if against is not None else []
+    config = settings([*ours, *theirs], overrides)
+    named = {o.partition("=")[0].strip() for o in overrides}
+    if "max_new_tokens" not in named and all(s.config is None for s in (*ours, *theirs)):
+        say(f"chosen by the model's size: max_new_tokens = {config.max_new_tokens}")
+    return assess(ours, theirs, config, Path(out), command=command, watch=watch, say=say)
 
 
 def assess(
@@ -62,13 +89,13 @@ def assess(
             raise FrownError(f"task {config.task.kind} has no {config.split} tasks; try another split")
         if len(tasks) < config.prompts:
             say(f"the {config.split} split has {len(tasks)} tasks, fewer than the {config.prompts} asked for")
-        found = {
+        samples_of = {
             name: [(s, _samples(name, s, tasks, task_environment, config, out, watch, say)) for s in group]
             for name, group in sides.items()
         }
     finally:
         task_environment.close()
-    results = [RunResult(name, s.seed, (samples,)) for name, group in found.items() for s, samples in group]
+    results = [RunResult(name, s.seed, (samples,)) for name, group in samples_of.items() for s, samples in group]
     settings = {
         **config.model_dump(mode="json"),
         "models": {name: [{"path": s.model, "seed": s.seed} for s in group] for name, group in sides.items()},
@@ -85,22 +112,27 @@ def assess(
     return summary
 
 
-def settings(models: Sequence[Subject], overrides: Sequence[str], *, new_task: bool) -> EvaluationConfig:
+def settings(models: Sequence[Subject], overrides: Sequence[str]) -> EvaluationConfig:
     """The settings of an evaluation: those of the first run among the models, or the defaults, then the overrides.
 
-    `new_task`: the overrides name a task of their own, so nothing of the run's task is kept.
+    A task that the overrides name takes the place of the run's; test rows that they name, that of its rows.
     """
+    named = {o.partition("=")[0].strip() for o in overrides}
+    new_task = "task.kind" in named
     run = next((s.config for s in models if s.config is not None), None)
-    base = EvaluationConfig()
     if run is not None:
+        task = run.task.model_copy(update={"data": None} if "task.test_data" in named else {})
         base = EvaluationConfig(
-            task=TaskConfig() if new_task else run.task,
+            task=TaskConfig() if new_task else task,
             conversation=None if new_task else run.conversation,
             temperature=run.eval.temperature,
             max_new_tokens=run.sampling.max_new_tokens,
         )
-    elif not new_task and not any(o.startswith("task.kind=") for o in overrides):
+    elif not new_task:
         raise FrownError("name a task (--task math, lab:chains, ...); only a run brings its own")
+    else:
+        longest = max(scale_of(parameters(s.model)).max_new_tokens for s in models)
+        base = EvaluationConfig(max_new_tokens=longest)
     return load(EvaluationConfig, None, overrides, base)
 
 
@@ -179,7 +211,7 @@ def _named(models: Sequence[Subject], against: Sequence[Subject]) -> list[tuple[
 
 
 def _paired(results: Sequence[RunResult], say: Callable[[str], None]) -> list[RunResult]:
-    """Results with the same seeds on both sides, where one of them has a single model: it is held against each."""
+    """Results with the same seeds on both sides, where one of them has a single model: it is paired with each."""
     by_arm: dict[str, list[RunResult]] = {}
     for r in results:
         by_arm.setdefault(r.arm, []).append(r)
@@ -188,7 +220,7 @@ def _paired(results: Sequence[RunResult], say: Callable[[str], None]) -> list[Ru
     for name, group in by_arm.items():
         if len(group) == 1 and len(by_arm) > 1 and [r.seed for r in group] != seeds:
             if len(seeds) > 1:
-                say(f"{name} is one model: it is held against each of the {len(seeds)} seeds")
+                say(f"{name} is one model: it is paired with each of the {len(seeds)} seeds")
             group = [RunResult(name, seed, group[0].evals) for seed in seeds]
         out += group
     return out

@@ -97,9 +97,9 @@ def examine(
     )
     scorer = Scorer(policy, config.teacher, config.loss)
     room = headroom(rollouts)
-    found, heard = {}, {}
+    results, advantages = {}, {}
     for kind in kinds:
-        found[kind], heard[kind] = _examine(kind, rollouts, room, config, policy, scorer, environment, critic)
+        results[kind], advantages[kind] = _examine(kind, rollouts, room, config, policy, scorer, environment, critic)
     return {
         "model": config.model.path,
         "task": environment.name,
@@ -107,8 +107,8 @@ def examine(
         "prompts": count,
         "answers": len(rollouts),
         "headroom": room,
-        "kinds": found,
-        "example": example(rollouts, heard, policy),
+        "kinds": results,
+        "example": example(rollouts, advantages, policy),
     }
 
 
@@ -138,7 +138,7 @@ def _examine(
     environment: Environment,
     critic: Critic | None,
 ) -> tuple[dict[str, Any], dict[int, Floats]]:
-    """What is found out about one kind, and the advantage of each token of the rollouts that were told it."""
+    """What is found out about one kind, and the advantage of each token of the rollouts that were given it."""
     method = config.method.with_feedback(kind)
     rng = np.random.default_rng([config.seed, FEEDBACK])
     copies, variance = method.noisy_copies, None
@@ -149,7 +149,7 @@ def _examine(
     gap = teacher_gap(policy, environment, rollouts, views, seed=seed_of(config.seed, PREFLIGHT))
     advantages = [scores["log_ratio"] for scores in scorer.score(rollouts, views)]
     viewed = [rollouts[v.rollout] for v in views]
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "coverage": number(len(views) / len(rollouts)),
         "gap": None
         if gap is None
@@ -165,27 +165,29 @@ def _examine(
         "profile": profile([Judged(r.group, judged_steps(r), a) for r, a in zip(viewed, advantages, strict=True)]),
         "cost": _cost(lesson, rollouts, config),
     }
-    verdict, reason = judgement(kind, room, found)
+    verdict, reason = judgement(kind, room, result)
     by_rollout = {v.rollout: a for v, a in zip(views, advantages, strict=True)}
-    return {**found, "verdict": verdict, "reason": reason}, by_rollout
+    return {**result, "verdict": verdict, "reason": reason}, by_rollout
 
 
-def example(rollouts: Sequence[Rollout], heard: dict[Kind, dict[int, Floats]], policy: Policy) -> dict[str, Any] | None:
+def example(
+    rollouts: Sequence[Rollout], advantages: dict[Kind, dict[int, Floats]], policy: Policy
+) -> dict[str, Any] | None:
     """One answer with a wrong step, token by token, and what each kind of feedback makes of it: the first of those that
     most kinds spoke about. {"question", "tokens", "steps" (ranges of tokens), "step_right", "advantage" {kind: nats a
     token}}; None where no step can be judged, or nothing was told about such an answer."""
     wrong = [i for i, r in enumerate(rollouts) if not all(right for _, right in judged_steps(r))]
-    told = {i: [kind for kind in heard if i in heard[kind]] for i in wrong}
-    if not any(told.values()):
+    kinds = {i: [kind for kind in advantages if i in advantages[kind]] for i in wrong}
+    if not any(kinds.values()):
         return None
-    best = max(wrong, key=lambda i: (len(told[i]), -i))
+    best = max(wrong, key=lambda i: (len(kinds[i]), -i))
     r = rollouts[best]
     return {
         "question": r.task.question,
         "tokens": token_texts(policy.tokenizer, r.ids.tolist()),
         "steps": [list(span) for span, _ in judged_steps(r)],
         "step_right": [right for _, right in judged_steps(r)],
-        "advantage": {kind: [number(a) for a in heard[kind][best]] for kind in told[best]},
+        "advantage": {kind: [number(a) for a in advantages[kind][best]] for kind in kinds[best]},
     }
 
 
@@ -235,11 +237,11 @@ def localisation(rollouts: Sequence[Rollout], log_ratio: Sequence[Floats]) -> di
     columns = np.array(rows, dtype=np.float64).reshape(-1, 5).T
     prompt, sequence, position = columns[:3].astype(np.int64)
     units = Units(max(len(sums.row), 1), prompt, sequence, position, columns[3], {"against": columns[4]})
-    told = quality(units)["signals"].get("against", {})
+    against = quality(units)["signals"].get("against", {})
     return {
         "share": sums.metric("share"),
         "share_of_tokens": sums.metric("share_of_tokens"),
-        "auroc": told.get("auroc_within_sequence"),
+        "auroc": against.get("auroc_within_sequence"),
     }
 
 
@@ -259,7 +261,7 @@ def _cost(lesson: Lesson, rollouts: Sequence[Rollout], config: RunConfig) -> dic
 # -- the verdict ---------------------------------------------------------------------------------------------------
 
 
-def judgement(kind: str, room: dict[str, Any], found: dict[str, Any]) -> tuple[str, str]:
+def judgement(kind: str, room: dict[str, Any], result: dict[str, Any]) -> tuple[str, str]:
     """The verdict on one kind of feedback, and its reason in one sentence.
 
     In this order: "cannot tell" (nothing scored, or nothing to compare), "nothing to tell" (no answer can have this
@@ -267,36 +269,36 @@ def judgement(kind: str, room: dict[str, Any], found: dict[str, Any]) -> tuple[s
     "teacher not better" (by less than one), "unclear" (by less than two), "points the wrong way" (the teacher's
     advantage on what is wrong is no lower than on what is right), "worth trying".
     """
-    accuracy, gap = room["accuracy"], found["gap"]
+    accuracy, gap = room["accuracy"], result["gap"]
     if accuracy is None:
         return "cannot tell", "none of the answers could be scored."
-    if not found["coverage"]:
+    if not result["coverage"]:
         return "nothing to tell", f"no answer could be given {kind} feedback{_why_not(kind, room)}."
     if accuracy >= NO_HEADROOM:
         return "no headroom", f"the student is right in {accuracy:.0%} of its answers already."
     if gap is None:
         return "cannot tell", "too few of the teacher's answers could be scored to compare them."
     difference, error = gap["difference"], gap["standard_error"]
-    told = f"{gap['teacher']:.2f} against the student's {gap['student']:.2f}, {difference:+.2f} ± {error:.2f}"
+    reached = f"{gap['teacher']:.2f} against the student's {gap['student']:.2f}, {difference:+.2f} ± {error:.2f}"
     if difference < -2 * error:
-        return "teacher worse", f"told {kind}, the teacher reaches {told}: it would teach errors."
+        return "teacher worse", f"given {kind}, the teacher reaches {reached}: it would teach errors."
     if difference <= error:
-        return "teacher not better", f"told {kind}, the teacher reaches {told}."
+        return "teacher not better", f"given {kind}, the teacher reaches {reached}."
     if difference <= 2 * error:
-        return "unclear", f"told {kind}, the teacher reaches {told}: sample more prompts to be sure."
-    seen = found["advantage"]
-    what = "steps" if seen["wrong_steps"] and seen["right_steps"] else "answers"
-    wrong, right = seen[f"wrong_{what}"], seen[f"right_{what}"]
+        return "unclear", f"given {kind}, the teacher reaches {reached}: sample more prompts to be sure."
+    means = result["advantage"]
+    what = "steps" if means["wrong_steps"] and means["right_steps"] else "answers"
+    wrong, right = means[f"wrong_{what}"], means[f"right_{what}"]
     if wrong and right and wrong["mean"] >= right["mean"]:
         return (
             "points the wrong way",
-            f"the teacher reaches {told}, but favours the tokens of wrong {what} ({wrong['mean']:+.3f} nats) no less "
-            f"than those of right ones ({right['mean']:+.3f}).",
+            f"the teacher reaches {reached}, but favours the tokens of wrong {what} ({wrong['mean']:+.3f} nats) no "
+            f"less than those of right ones ({right['mean']:+.3f}).",
         )
     where = (
         f" and it disfavours wrong {what} ({wrong['mean']:+.3f} nats a token)" if wrong and wrong["mean"] < 0 else ""
     )
-    return "worth trying", f"told {kind}, the teacher reaches {told}{where}."
+    return "worth trying", f"given {kind}, the teacher reaches {reached}{where}."
 
 
 def _why_not(kind: str, room: dict[str, Any]) -> str:

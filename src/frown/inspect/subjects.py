@@ -24,7 +24,7 @@ class Subject(NamedTuple):
     seed: int
     """Of the training run; 0 for a model that is no run's."""
     model: str
-    """What `engine.model.load` takes."""
+    """What `frown.policy.load.load` takes."""
     config: RunConfig | None = None
     """Of the run that trained it."""
 

@@ -44,8 +44,8 @@ _LOCK = ".lock"
 class RunDirectory(RunReader):
     """One run's folder. Files appear whole or not at all."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
+    def __init__(self, path: Path | str) -> None:
+        super().__init__(Path(path))
         self.hear: Callable[[Mapping[str, Any]], None] = lambda line: None
         """Who else is told each line of metrics."""
         self._since: float | None = None

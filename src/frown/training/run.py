@@ -26,7 +26,7 @@ Warn = Callable[[str], None]
 
 def train(
     config: RunConfig,
-    path: Path,
+    path: Path | str,
     warn: Warn = lambda line: None,
     *,
     resume: bool = False,
@@ -56,6 +56,7 @@ def train(
     from frown.tasks.load import load_environment
     from frown.training.session import Hooks
 
+    path = Path(path)
     with joined(config) as ranks:
         run = RunDirectory(path)
         if not ranks.first:  # it writes nothing, tells nobody and asks no critic

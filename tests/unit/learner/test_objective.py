@@ -172,7 +172,6 @@ def test_right_answers_go_to_the_reward_and_taught_ones_to_the_teacher(folder) -
     verdicts = [Verdict(1.0), Verdict(0.0), Verdict(0.0), Verdict.unscored("?")]
     rollouts = [replace(r, verdict=v) for r, v in zip(rollouts, verdicts, strict=True)]
     views = [TeacherView(i, r.prompt_ids, np.ones(len(r.ids), np.float32)) for i, r in enumerate(rollouts) if i != 2]
-    advantages = [np.full(len(r.ids), 1.0 + i, np.float32) for i, r in enumerate(rollouts)]
     method = SDPO(distillation=0.5, blend="route")
     kept = method.routed(rollouts, Lesson([Appraisal()] * 4, [], views, {}, ())).views
     assert [v.rollout for v in kept] == [1, 3]

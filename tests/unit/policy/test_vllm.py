@@ -509,7 +509,8 @@ def test_colocated_with_the_trainer(folder, monkeypatch):
 
 
 def test_one_vllm_serves_one_run_at_a_time(tmp_path):
-    from frown.comparison.cells import Cell, run_all
+    from frown.comparison.cells import Cell
+    from frown.comparison.workers import run_all
 
     cells = [Cell("a", seed, run_config("http://127.0.0.1:9"), tmp_path / str(seed)) for seed in (0, 1)]
     with pytest.raises(FrownError, match="one run at a time"):
