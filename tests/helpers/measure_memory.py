@@ -28,7 +28,8 @@ def measure(folder: str, changes: dict) -> dict[str, float]:
     from frown.config import RunConfig, parse
     from frown.learner.learner import Learner
     from frown.losses.head import chunk_bytes
-    from frown.plan import plan
+    from frown.plan.batch import Lengths, batch_of
+    from frown.plan.memory import memory_of
     from frown.plan.sizes import shapes
     from frown.policy.policy import policy_of
     from frown.policy.text import prompt_ids
@@ -50,10 +51,10 @@ def measure(folder: str, changes: dict) -> dict[str, float]:
     learner.learn(rollouts, views, [np.zeros(len(r.ids), np.float32) for r in rollouts], distillation=1.0)
     measured = resident("VmHWM") - before
 
-    lengths = plan.Lengths(len(rollouts[0].prompt_ids), 100, len(context), True)
-    batch = plan.batch_of(config, lengths, 1)
+    lengths = Lengths(len(rollouts[0].prompt_ids), 100, len(context), True)
+    batch = batch_of(config, lengths, 1)
     sizes = shapes(config.model, rows=batch.rows, length=lengths.student)
-    memory = plan.memory_of(config, sizes, batch, lengths, chunk_bytes=chunk_bytes("cpu"))
+    memory = memory_of(config, sizes, batch, lengths, chunk_bytes=chunk_bytes("cpu"))
     return {"measured": measured, "planned": memory.peak}
 
 

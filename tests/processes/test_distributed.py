@@ -20,7 +20,8 @@ from frown.config import RunConfig, load, parse
 from frown.errors import FrownError
 from frown.lab.base import model_path
 from frown.learner.rows import TrainingRow, counted, in_step, shared_out
-from frown.plan import plan
+from frown.plan.batch import Lengths, batch_of
+from frown.plan.memory import memory_of
 from frown.plan.sizes import shapes
 from frown.runtime.processes import ALONE, Ranks, joined
 from frown.store import checkpoints as checkpoint
@@ -131,10 +132,10 @@ def test_what_passes_between_processes(tmp_path):
 def planned(model: dict) -> dict[str, int]:
     """Bytes of one process of two, by a plan."""
     config = parse(RunConfig, {**ALIKE, "model": {"device": "cpu", **model}}, "test")
-    lengths = plan.Lengths(prompt=3, answer=8, context=3, measured=True)
-    batch = plan.batch_of(config, lengths, 2)
+    lengths = Lengths(prompt=3, answer=8, context=3, measured=True)
+    batch = batch_of(config, lengths, 2)
     sizes = shapes(config.model, rows=batch.rows, length=lengths.student, spread_over=2)
-    memory = plan.memory_of(config, sizes, batch, lengths, chunk_bytes=1 << 20)
+    memory = memory_of(config, sizes, batch, lengths, chunk_bytes=1 << 20)
     items = {item.name: item.bytes for item in (*memory.always, *memory.learning, *memory.sampling)}
     return {name: items[name] for name in ("gradients", "weights", "optimiser", "teacher", "layers")}
 

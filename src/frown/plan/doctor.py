@@ -25,19 +25,19 @@ def examine() -> dict[str, Any]:
         "devices": devices,
         "threads": threads,
         "models": models,
-        "browser": lambda: next((found for name in BROWSERS if (found := shutil.which(name))), None),
+        "browser": lambda: next((path for name in BROWSERS if (path := shutil.which(name))), None),
         "offline": lambda: os.environ.get("HF_HUB_OFFLINE", "0"),
     }
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
     }
     for name, check in checks.items():
         try:
-            found[name] = check()
+            results[name] = check()
         except Exception as error:  # a broken package raises whatever it likes
-            found[name] = {"error": first_line(error)}
-    return found
+            results[name] = {"error": first_line(error)}
+    return results
 
 
 def packages() -> dict[str, str]:
@@ -48,7 +48,7 @@ def packages() -> dict[str, str]:
 
 def extras() -> dict[str, dict[str, Any]]:
     """For each extra: "installed", "missing" or "wrong version", what of it is, and the line that mends it."""
-    found: dict[str, dict[str, Any]] = {}
+    states: dict[str, dict[str, Any]] = {}
     for extra in metadata.metadata("frown").get_all("Provides-Extra") or []:
         needed = [r for r in _requirements() if r.marker is not None and r.marker.evaluate({"extra": extra})]
         needed = [r for r in needed if r.name != "frown"]
@@ -57,29 +57,29 @@ def extras() -> dict[str, dict[str, Any]]:
         missing = [str(r.name) for r in needed if _version(r.name) is None]
         wrong = {r.name: _version(r.name) for r in needed if _is_wrong(r)}
         state = "missing" if missing else "wrong version" if wrong else "installed"
-        found[extra] = {
+        states[extra] = {
             "state": state,
             "missing": missing,
             "wrong": {name: f"{version}, needs {_specifier(needed, name)}" for name, version in wrong.items()},
             "mend": None if state == "installed" else f'pip install "frown[{extra}]"',
         }
-    return found
+    return states
 
 
 def devices() -> list[dict[str, Any]]:
     """Each CUDA device with its memory (bytes) and whether it computes in bfloat16; then the processor."""
     import torch
 
-    found = []
+    cards = []
     for i in range(torch.cuda.device_count()):
-        told = torch.cuda.get_device_properties(i)
+        card = torch.cuda.get_device_properties(i)
         free, total = torch.cuda.mem_get_info(i)
         # Whole in hardware from compute capability 8 on.
-        found.append({"name": told.name, "kind": "cuda", "bytes": total, "free": free, "bfloat16": told.major >= 8})
+        cards.append({"name": card.name, "kind": "cuda", "bytes": total, "free": free, "bfloat16": card.major >= 8})
     from frown.plan.pace import device_of
 
     memory = device_of("cpu").bytes
-    return [*found, {"name": platform.machine(), "kind": "cpu", "bytes": memory, "free": None, "bfloat16": True}]
+    return [*cards, {"name": platform.machine(), "kind": "cpu", "bytes": memory, "free": None, "bfloat16": True}]
 
 
 def threads() -> dict[str, Any]:

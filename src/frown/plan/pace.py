@@ -33,7 +33,7 @@ class Pace(NamedTuple):
     """Of an answer, prompts included."""
     learning: float
     """Of a row, student's or teacher's."""
-    told: str
+    basis: str
     """How this is known."""
 
 
@@ -45,8 +45,8 @@ def device_of(name: str) -> Device:
 
     device = device_named(name)
     if device.type == "cuda":
-        told = torch.cuda.get_device_properties(device)
-        return Device("cuda", told.name, int(told.total_memory))
+        properties = torch.cuda.get_device_properties(device)
+        return Device("cuda", properties.name, int(properties.total_memory))
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -55,7 +55,7 @@ def device_of(name: str) -> Device:
 
 
 def timed(config: RunConfig, *, patience: float = 2.0, tokens: int = 128) -> Pace:
-    """The pace of short answers, sampled and learnt from; no weight is changed.
+    """The pace of short answers, sampled and trained on; no weight is changed.
 
     Few answers first, then more at once (which is faster by the token) until that takes `patience` seconds or is as
     many as a step has.
@@ -74,9 +74,9 @@ def timed(config: RunConfig, *, patience: float = 2.0, tokens: int = 128) -> Pac
     try:
         _once(learner, environment, 1)  # pays for what is done once
         while True:
-            found, seconds = _once(learner, environment, rows)
+            pace, seconds = _once(learner, environment, rows)
             if seconds > patience or rows == most:
-                return found
+                return pace
             rows = min(4 * rows, most)
     finally:
         environment.close()
@@ -94,12 +94,12 @@ def _once(learner: Learner, environment: Environment, rows: int) -> tuple[Pace, 
     advantages = [np.ones(len(r.ids), np.float32) for r in rollouts]
     learner.backward(rollouts, views, advantages, distillation=config.method.share)
     learner.optimiser.zero_grad(set_to_none=True)
-    learnt = time.perf_counter()
+    ended = time.perf_counter()
     answers = sum(len(r.ids) for r in rollouts)
     passes = 2 if config.method.share > 0 else 1
-    seen = passes * sum(len(r.prompt_ids) + len(r.ids) for r in rollouts)
-    told = f"timed here on {rows} answers of {answers / rows:.0f} tokens at once"
-    return Pace((sampled - began) / answers, (learnt - sampled) / seen, told), learnt - began
+    tokens = passes * sum(len(r.prompt_ids) + len(r.ids) for r in rollouts)
+    basis = f"timed here on {rows} answers of {answers / rows:.0f} tokens at once"
+    return Pace((sampled - began) / answers, (ended - sampled) / tokens, basis), ended - began
 
 
 def of_products(config: ModelConfig, flop: float, sampled: int, share: float) -> Pace:
@@ -116,8 +116,8 @@ def of_products(config: ModelConfig, flop: float, sampled: int, share: float) ->
         began = time.perf_counter()
         _done(a @ a)
         rate = max(rate, 2.0 * n**3 / (time.perf_counter() - began))
-    told = f"{share:.0%} of a matrix product's rate here, {rate / 1e12:.2f} TFLOP/s in {config.dtype}; not timed"
-    return Pace(flop / (share * rate) / sampled, 0.0, told)
+    basis = f"{share:.0%} of a matrix product's rate here, {rate / 1e12:.2f} TFLOP/s in {config.dtype}; not timed"
+    return Pace(flop / (share * rate) / sampled, 0.0, basis)
 
 
 def unknown(flop: float) -> Pace:

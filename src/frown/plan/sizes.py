@@ -13,8 +13,8 @@ from frown.errors import FrownError, first_line
 from frown.policy import load as models
 
 
-class Held(NamedTuple):
-    """What one process holds of a model whose layers are spread over some (FSDP2): all that is not in a layer, and of
+class PerProcess(NamedTuple):
+    """What one process has of a model whose layers are spread over some (FSDP2): all that is not in a layer, and of
     each tensor in a layer its rows divided by the processes, rounded up."""
 
     processes: int
@@ -62,7 +62,7 @@ class Shapes(NamedTuple):
     """Keys and values of one token, all layers. Of sliding windows: before the window is full."""
     context: int | None
     """Most tokens the model can attend to."""
-    held: Held
+    per_process: PerProcess
 
 
 def shapes(config: ModelConfig, *, rows: int, length: int, spread_over: int = 1) -> Shapes:
@@ -96,13 +96,13 @@ def shapes(config: ModelConfig, *, rows: int, length: int, spread_over: int = 1)
     plain = models.plain(model)
     head = plain.get_output_embeddings().weight
     every = list(model.parameters())
-    learnt = [p for p in every if p.requires_grad]
+    trainable = [p for p in every if p.requires_grad]
     return Shapes(
         architecture=type(plain).__name__,
         parameters=sum(p.numel() for p in every),
-        trainable=sum(p.numel() for p in learnt),
+        trainable=sum(p.numel() for p in trainable),
         weights=sum(p.numel() * p.element_size() for p in every),
-        trainable_weights=sum(p.numel() * p.element_size() for p in learnt),
+        trainable_weights=sum(p.numel() * p.element_size() for p in trainable),
         head=4 * head.numel() if head.requires_grad else 0,
         tied=head is plain.get_input_embeddings().weight,
         vocabulary=head.shape[0],
@@ -112,11 +112,11 @@ def shapes(config: ModelConfig, *, rows: int, length: int, spread_over: int = 1)
         layer_inputs=entering,
         cache_of_token=cache,
         context=models.context_length(model),
-        held=_held(model, spread_over),
+        per_process=_per_process(model, spread_over),
     )
 
 
-def _held(model: Any, processes: int) -> Held:
+def _per_process(model: Any, processes: int) -> PerProcess:
     from frown.learner.shards import split_layers
 
     class Sizes(NamedTuple):
@@ -125,7 +125,7 @@ def _held(model: Any, processes: int) -> Held:
         base: int
 
     def sizes(parameters: dict[str, Any], share: int) -> Sizes:
-        """Of the part of each that one of `share` processes holds, padding included."""
+        """Of the part of each that one of `share` processes has, padding included."""
         numbers = {n: -(-p.shape[0] // share) * (p.numel() // p.shape[0]) for n, p in parameters.items()}
         return Sizes(
             sum(numbers[n] * p.element_size() for n, p in parameters.items()),
@@ -135,12 +135,12 @@ def _held(model: Any, processes: int) -> Held:
 
     every = dict(model.named_parameters())
     if processes == 1:
-        return Held(1, *sizes(every, 1), layers=0, largest=0, largest_base=0, largest_trainable=0)
+        return PerProcess(1, *sizes(every, 1), layers=0, largest=0, largest_base=0, largest_trainable=0)
     layers = [dict(layer.named_parameters()) for layer in split_layers(model)]
     spread = {id(p) for layer in layers for p in layer.values()}
     rest = sizes({n: p for n, p in every.items() if id(p) not in spread}, 1)
     parts = [sizes(layer, processes) for layer in layers]
-    return Held(
+    return PerProcess(
         processes,
         weights=rest.weights + sum(part.weights for part in parts),
         trainable=rest.trainable + sum(part.trainable for part in parts),
@@ -176,12 +176,12 @@ def _fake(model: Any) -> None:
     """Put fake tensors of the processor in place of those of "meta", on which attention would not be the one used."""
     import torch
 
-    made: dict[int, Any] = {}  # tied weights stay tied
+    fakes: dict[int, Any] = {}  # tied weights stay tied
     for module in model.modules():
         for name, p in module._parameters.items():
-            if p is not None and id(p) not in made:
-                made[id(p)] = torch.nn.Parameter(torch.empty(p.shape, dtype=p.dtype), requires_grad=p.requires_grad)
-            module._parameters[name] = made.get(id(p))
+            if p is not None and id(p) not in fakes:
+                fakes[id(p)] = torch.nn.Parameter(torch.empty(p.shape, dtype=p.dtype), requires_grad=p.requires_grad)
+            module._parameters[name] = fakes.get(id(p))
         for name, b in module._buffers.items():
             module._buffers[name] = None if b is None else torch.empty(b.shape, dtype=b.dtype)
 
@@ -191,14 +191,14 @@ def _kept(model: Any, ids: Any) -> tuple[int, int, int]:
     import torch
 
     weights = {p.untyped_storage()._cdata for p in model.parameters()}
-    seen: dict[int, Any] = {}  # the storages themselves, so that none is freed and its number given to another
+    storages: dict[int, Any] = {}  # the storages themselves, so that none is freed and its number given to another
     total, by_layer, entering, before = 0, [0], 0, 0
 
     def keep(tensor: Any) -> Any:
         nonlocal total
         storage = tensor.untyped_storage()
-        if storage._cdata not in weights and storage._cdata not in seen:
-            seen[storage._cdata] = storage
+        if storage._cdata not in weights and storage._cdata not in storages:
+            storages[storage._cdata] = storage
             total += storage.nbytes()
         return tensor
 
@@ -224,5 +224,5 @@ def _cache_of_token(model: Any) -> int:
     tokens = 2
     with torch.no_grad():
         cache = models.backbone(model)(input_ids=torch.zeros(1, tokens, dtype=torch.long)).past_key_values
-    held = [x for layer in cache.layers for x in (layer.keys, layer.values)]
-    return sum(x.nbytes for x in held) // tokens
+    tensors = [x for layer in cache.layers for x in (layer.keys, layer.values)]
+    return sum(x.nbytes for x in tensors) // tokens

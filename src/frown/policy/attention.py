@@ -95,9 +95,9 @@ class View:
         if dtype not in self._biases:
             zero = torch.zeros((1, 1, 1, 1), dtype=torch.long, device=self.row.device)
             self._biases[dtype] = [
-                torch.zeros_like(seen, dtype=dtype).masked_fill_(~seen, -torch.inf)
+                torch.zeros_like(visible, dtype=dtype).masked_fill_(~visible, -torch.inf)
                 for call in self.row.calls
-                for seen in [self._sees(zero, zero, call.query_positions, call.key_positions) & call.is_key]
+                for visible in [self._sees(zero, zero, call.query_positions, call.key_positions) & call.is_key]
             ]
         return self._biases[dtype]
 
@@ -245,7 +245,7 @@ def attend_by_flex(
 
 
 def _block_mask(row: Row, sees: Callable[..., Tensor]) -> Any:
-    """The pairs of blocks in which some token may be seen, found from each block's ends; which, its mask says."""
+    """The pairs of blocks in which some token may be visible, by each block's ends; which, its mask says."""
     from torch.nn.attention.flex_attention import BlockMask
 
     layout = row.layout
@@ -258,9 +258,9 @@ def _block_mask(row: Row, sees: Callable[..., Tensor]) -> Any:
         return (k <= q) & (q < until[k]) & sees(b, h, positions[q], positions[k])
 
     number = torch.arange(blocks, device=row.device)
-    seen = (number[:, None] >= number) & (until.view(blocks, -1).amax(1) > number[:, None] * _FLEX_BLOCK)
-    counts = seen.sum(1, dtype=torch.int32)
-    indices = torch.argsort(seen.int(), dim=1, descending=True, stable=True).int()
+    visible = (number[:, None] >= number) & (until.view(blocks, -1).amax(1) > number[:, None] * _FLEX_BLOCK)
+    counts = visible.sum(1, dtype=torch.int32)
+    indices = torch.argsort(visible.int(), dim=1, descending=True, stable=True).int()
     return BlockMask.from_kv_blocks(counts[None, None], indices[None, None], BLOCK_SIZE=_FLEX_BLOCK, mask_mod=mask_mod)
 
 

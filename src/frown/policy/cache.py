@@ -1,6 +1,6 @@
 """Keys and values of answers that are still being written, in memory with some room to spare.
 
-A cache that grows by concatenation copies everything it holds at every token. Room for the longest answer would
+A cache that grows by concatenation copies everything in it at every token. Room for the longest answer would
 be read from all over the memory, which costs as much; so the room grows a block at a time.
 """
 
@@ -45,7 +45,7 @@ class RoomyLayer(DynamicLayer):
         return self.keys, self.values
 
     def get_seq_length(self) -> int:
-        """Tokens held."""
+        """Tokens in it."""
         return self._length
 
     def batch_select_indices(self, indices: Tensor) -> None:
@@ -53,9 +53,9 @@ class RoomyLayer(DynamicLayer):
         self._all_keys, self._all_values = (self._selected(x, indices) for x in (self._all_keys, self._all_values))
         self._show()
 
-    def _selected(self, held: Tensor, rows: Tensor) -> Tensor:
-        out = held.new_empty(len(rows), *held.shape[1:])
-        torch.index_select(held.narrow(2, 0, self._length), 0, rows, out=out.narrow(2, 0, self._length))
+    def _selected(self, values: Tensor, rows: Tensor) -> Tensor:
+        out = values.new_empty(len(rows), *values.shape[1:])
+        torch.index_select(values.narrow(2, 0, self._length), 0, rows, out=out.narrow(2, 0, self._length))
         return out
 
     def _show(self) -> None:
@@ -78,10 +78,10 @@ def repeat(cache: Any, repeats: int) -> bool:
     return all(isinstance(layer, RoomyLayer) for layer in layers)
 
 
-def _roomy(held: Tensor, repeats: int = 1, room: int = 0) -> Tensor:
+def _roomy(values: Tensor, repeats: int = 1, room: int = 0) -> Tensor:
     """[B, heads, T, size] -> [B * repeats, heads, T + room and more, size], of which T tokens are filled."""
-    rows, heads, length, size = held.shape
+    rows, heads, length, size = values.shape
     room = max(room, _BLOCK, length // 8)
-    out = held.new_empty(rows, repeats, heads, length + room, size)
-    out.narrow(3, 0, length).copy_(held[:, None].expand(-1, repeats, -1, -1, -1))
+    out = values.new_empty(rows, repeats, heads, length + room, size)
+    out.narrow(3, 0, length).copy_(values[:, None].expand(-1, repeats, -1, -1, -1))
     return out.flatten(0, 1)

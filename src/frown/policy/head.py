@@ -40,14 +40,14 @@ def head_of(model: Any) -> Head:
     if weight is None:
         raise FrownError(f"{type(inner).__name__} has no output embedding; use a causal language model")
     adapted = hasattr(module, "base_layer")
-    learnt = tuple(p for p in module.parameters() if p.requires_grad)
+    trained = tuple(p for p in module.parameters() if p.requires_grad)
     with torch.no_grad():
         hidden = torch.randn(_ROWS, weight.shape[1], generator=torch.Generator().manual_seed(0)).to(weight)
         hidden *= _LARGE / module(hidden).abs().max()  # as large as logits get, so that a bound on them shows
         expected, raw = logits_of(inner, hidden).float(), module(hidden).float()
         tried = {pair: _distance(_shaped(raw, *pair), expected) for pair in _candidates(inner.config.get_text_config())}
     scale, cap = min(tried, key=lambda pair: tried[pair])
-    own = expected.shape[1], learnt, weight.dtype
+    own = expected.shape[1], trained, weight.dtype
     if tried[scale, cap] > (1e-4 if weight.dtype == torch.float32 else 2e-2):
         return OwnHead(lambda hidden: logits_of(inner, hidden), *own, runs_layers=True)
     if adapted:

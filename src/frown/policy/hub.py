@@ -30,10 +30,10 @@ def snapshot(name: str, *, weights: bool = True) -> Path:
     patterns = [*_DESCRIPTION, *(("*.safetensors",) if weights else ())]
     disable_progress_bars()
     try:
-        found = snapshot_download(repository, revision=revision or None, allow_patterns=patterns)
+        folder = snapshot_download(repository, revision=revision or None, allow_patterns=patterns)
     except Exception as error:  # the hub's own errors, the network's, and those of a broken cache
         raise FrownError(_missing(name, error)) from None
-    return Path(found)
+    return Path(folder)
 
 
 def _missing(name: str, error: Exception) -> str:

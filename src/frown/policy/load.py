@@ -75,14 +75,14 @@ def load(config: ModelConfig) -> Loaded:
     try:
         has_tokenizer = (folder / "tokenizer_config.json").is_file()
         tokenizer = AutoTokenizer.from_pretrained(folder if has_tokenizer else base, **_LOCAL)
-        model, found = _weights(base, getattr(torch, config.dtype))
+        model, loading = _weights(base, getattr(torch, config.dtype))
         if is_adapter:
             model = _merged(model, folder)
     except FrownError:
         raise
     except Exception as error:  # whatever a broken folder makes the libraries raise
         raise FrownError(f"cannot load model {config.path}: {first_line(error)}") from error
-    absent = sorted({*found["missing_keys"], *(str(key[0]) for key in found["mismatched_keys"])})
+    absent = sorted({*loading["missing_keys"], *(str(key[0]) for key in loading["mismatched_keys"])})
     if absent:
         raise FrownError(
             f"model {config.path}: {len(absent)} tensors are missing from its weights or have another shape than its "
@@ -103,7 +103,7 @@ _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
 def _weights(folder: Path, dtype: Any) -> tuple[Any, dict[str, Any]]:
-    """The model in a folder, and what transformers found missing in it."""
+    """The model in a folder, and what transformers says is missing in it."""
     from transformers import AutoModelForCausalLM
 
     loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -177,14 +177,14 @@ def _calm() -> Iterator[None]:
 
 
 def adapted(model: Any, config: ModelConfig) -> Any:
-    """The model with fresh LoRA adapters, which alone are learnt."""
+    """The model with fresh LoRA adapters, which alone are trained."""
     peft = _peft("model.lora needs")
     lora = config.lora
     assert lora is not None
     targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
     try:
         with _calm():
-            found = peft.get_peft_model(
+            with_adapters = peft.get_peft_model(
                 model,
                 peft.LoraConfig(
                     task_type="CAUSAL_LM",
@@ -197,13 +197,13 @@ def adapted(model: Any, config: ModelConfig) -> Any:
         raise FrownError(f"model.lora.targets = {lora.targets!r}: {first_line(error)}") from None
     # What saved adapters say of their base: a hub name as it was given, which means something elsewhere, too, and not
     # the folder of a cache; of a local model the whole path.
-    known = found.peft_config["default"]
+    settings = with_adapters.peft_config["default"]
     if is_hub_name(config.path) and not Path(config.path).expanduser().is_dir():
-        known.base_model_name_or_path, _, revision = config.path.partition("@")
-        known.revision = revision or None
+        settings.base_model_name_or_path, _, revision = config.path.partition("@")
+        settings.revision = revision or None
     else:
-        known.base_model_name_or_path = str(located(config.path).resolve())
-    return found
+        settings.base_model_name_or_path = str(located(config.path).resolve())
+    return with_adapters
 
 
 def layers(model: Any) -> list[Any]:
@@ -215,12 +215,12 @@ def layers(model: Any) -> list[Any]:
 
 def _mark_for_recomputation(model: Any) -> None:
     """Have each decoder layer computed again in the backward pass, wherever `recomputing` says so."""
-    found = layers(model)
-    if not found:
+    checkpointed = layers(model)
+    if not checkpointed:
         raise FrownError(
             f"{type(model).__name__} has no layers that can be computed again: leave out model.gradient_checkpointing"
         )
-    for layer in found:
+    for layer in checkpointed:
         layer.gradient_checkpointing = True
         layer._gradient_checkpointing_func = partial(_checkpointed, layer)
 

@@ -31,7 +31,7 @@ from frown.signals.variance import copies_mutual_information, noise_copies
 from frown.types import Floats, Ints, Message, Rollout, Signals, Step, Task
 
 _READ_LOGITS = 1 << 25
-"""Logits that are held at once when signals are read: 128 MiB."""
+"""Logits that are in memory at once when signals are read: 128 MiB."""
 
 Reading = tuple[dict[str, Tensor], Tensor]
 """Of one answer: its signals, name -> [T], and at each token the likeliest [T] other than the sampled one."""

@@ -1,4 +1,4 @@
-"""What a lesson needs of whoever holds the policy: frown's own engine, or another trainer."""
+"""What a lesson needs of a policy: frown's own, or another trainer's."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def sample(
     batched with; `first` is the number of the first prompt's first answer.
     Log-probabilities and signals are those of the distribution sampled from: softmax(logits / temperature) in
     float32 over the full vocabulary, without top-k or top-p. `tokens_at_once` bounds how many tokens (prompt and all it
-    may grow to, over all rows) are held at a time. Raises NotFinite when the model's output is not finite.
+    may grow to, over all rows) are in memory at a time. Raises NotFinite when the model's output is not finite.
     """
     out: list[list[Sample]] = [[] for _ in prompts]
     # Prompts of like length together, so that little is padded.
@@ -76,8 +76,8 @@ def sample(
         batch, todo = sorted(todo[:per_batch]), todo[per_batch:]
         answers = [first + i * n + j for i in batch for j in range(n)]
         uniforms = Uniforms(seed, answers, next(model.parameters()).device)
-        found = _sample_batch(model, [prompts[i] for i in batch], n, decoding, uniforms)
-        for i, group in zip(batch, found, strict=True):
+        groups = _sample_batch(model, [prompts[i] for i in batch], n, decoding, uniforms)
+        for i, group in zip(batch, groups, strict=True):
             out[i] = group
     return out
 
@@ -97,7 +97,7 @@ def _sample_batch(
         use_cache=True,
         logits_to_keep=1,
     )
-    cache, seen = result.past_key_values, ids.shape[1]
+    cache, length = result.past_key_values, ids.shape[1]
     full = repeat(cache, n)
     logits = result.logits[:, -1].float().repeat_interleave(n, 0)
     position = positions[:, -1:].repeat_interleave(n, 0)
@@ -128,10 +128,10 @@ def _sample_batch(
             uniforms.keep(keep)
             row, token, mask, position, alive = row[keep], token[keep], mask[keep], position[keep], alive[keep]
         position = position + 1
-        seen += 1
+        length += 1
         result = model(
             input_ids=token[:, None],
-            attention_mask=mask[..., :seen] if ragged else None,
+            attention_mask=mask[..., :length] if ragged else None,
             position_ids=position,
             past_key_values=cache,
             use_cache=True,

@@ -28,13 +28,13 @@ def templated(tokenizer: Any, messages: Sequence[Message], **how: Any) -> Any:
     ways = [list(messages), without_system(messages)]
     for i, conversation in enumerate(ways):
         try:
-            found = tokenizer.apply_chat_template(conversation, add_generation_prompt=True, **how)
+            prompt = tokenizer.apply_chat_template(conversation, add_generation_prompt=True, **how)
         except Exception as error:  # a template may raise anything, jinja2's own errors and TypeErrors among them
             if i or ways[0] == ways[1]:
                 raise FrownError(f"the model's chat template failed: {first_line(error)}") from error
         else:
             break
-    return found
+    return prompt
 
 
 def without_system(messages: Sequence[Message]) -> list[Message]:

@@ -159,12 +159,14 @@ def _side_by_side(trunk: Any, sequences: Sequence[Ints], pad_id: int, device: An
     width = max(len(x.ids) for x in layouts)
     order = torch.arange(width, device=device)
     until = torch.as_tensor(_stacked([x.seen_until for x in layouts], 0), device=device)[:, None, None]
-    seen = (order <= order[:, None]) & (order[:, None] < until) | (order == order[:, None])
+    visible = (order <= order[:, None]) & (order[:, None] < until) | (order == order[:, None])
     dtype = next(trunk.parameters()).dtype
     states = trunk(
         input_ids=torch.as_tensor(_stacked([x.ids for x in layouts], pad_id), device=device),
         position_ids=torch.as_tensor(_stacked([x.positions for x in layouts], 0), device=device),
-        attention_mask=torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill_(~seen, torch.finfo(dtype).min),
+        attention_mask=torch.zeros(visible.shape, dtype=dtype, device=device).masked_fill_(
+            ~visible, torch.finfo(dtype).min
+        ),
         use_cache=False,
     ).last_hidden_state
     places: dict[int, Ints] = {}

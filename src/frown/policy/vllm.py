@@ -74,7 +74,9 @@ class Sampler:
         self._vocabulary = len(model.get_input_embeddings().weight)
         self._room: int | None = None
         self._synced: int | None = None
-        with self._told("when it was started" if settings.mode == "colocate" else "when it was asked what it serves"):
+        with self._in_one_line(
+            "when it was started" if settings.mode == "colocate" else "when it was asked what it serves"
+        ):
             self._vllm = _Generation(self._settings, model, tokenizer, device)
             if settings.mode == "server":
                 self._meet(self._vllm.vllm_client, tokenizer)
@@ -83,13 +85,13 @@ class Sampler:
         """Look whether a server is one to train with, before any weight or prompt is sent."""
         self._logprobs_mode = client.get_server_info()["model_config"]["logprobs_mode"]
         self._room = client._get(f"{client.base_url}/v1/models")["data"][0]["max_model_len"]
-        said = client.session.post(
+        response = client.session.post(
             f"{client.base_url}/tokenize",
             json={"model": client.model, "prompt": _PROBE, "add_special_tokens": False},
         )
         # A server may be without this endpoint. It is asked only ids, and refuses weights that do not fit.
         ids = tokenizer(_PROBE, add_special_tokens=False)["input_ids"]
-        if said.status_code != 404 and said.json()["tokens"] != ids:
+        if response.status_code != 404 and response.json()["tokens"] != ids:
             raise FrownError(
                 f"{self._place} serves {printable(client.model)!r}, whose tokenizer is not the student's; start it "
                 "with the model that is trained (model.path)"
@@ -117,7 +119,7 @@ class Sampler:
         self._synced, self._vllm.wholes = step, {}
 
     def _push(self) -> None:
-        with self._told("when it was sent the policy's weights"):
+        with self._in_one_line("when it was sent the policy's weights"):
             try:
                 self._vllm.sync_weights()
             except NotImplementedError:
@@ -142,10 +144,10 @@ class Sampler:
         """
         # Whoever was refused says so before anyone reads: a sharded model is read by all processes or by none.
         flat = self._ranks.together(lambda: self._answers(prompts, n, decoding, seed))
-        seen = read([p for p in prompts for _ in range(n)], [ids.numpy() for ids, _ in flat], decoding.temperature)
+        readings = read([p for p in prompts for _ in range(n)], [ids.numpy() for ids, _ in flat], decoding.temperature)
         samples = [
             Sample(ids, logp, signals, other, int(ids[-1]) in decoding.eos_ids)
-            for (ids, logp), (signals, other) in zip(flat, seen, strict=True)
+            for (ids, logp), (signals, other) in zip(flat, readings, strict=True)
         ]
         return [samples[i : i + n] for i in range(0, len(samples), n)]
 
@@ -163,9 +165,9 @@ class Sampler:
             )
         if not asked:  # fewer prompts than processes
             return []
-        with self._told("when it was asked for answers"):
-            said, ids, logps, names = self._vllm.ask(asked, n, decoding, seed)
-            if said != [p for p in asked for _ in range(n)]:
+        with self._in_one_line("when it was asked for answers"):
+            answered, ids, logps, names = self._vllm.ask(asked, n, decoding, seed)
+            if answered != [p for p in asked for _ in range(n)]:
                 raise FrownError(f"{self._place} answered other prompts than it was sent")
             return [
                 self._checked(row, self._of_sampled(row, p, k), decoding)
@@ -177,9 +179,9 @@ class Sampler:
     ) -> list[float | None]:
         """The log-probability of each token that was sampled, among those that were given at its place."""
         by_id = [dict(zip(k, p, strict=True)) for k, p in zip(names, logps, strict=True)]
-        if len(by_id) != len(ids) or any(i not in known for i, known in zip(ids, by_id, strict=True)):
+        if len(by_id) != len(ids) or any(i not in logp_of for i, logp_of in zip(ids, by_id, strict=True)):
             raise FrownError(f"{self._place} gave log-probabilities of other tokens than those it sampled")
-        return [known[i] for i, known in zip(ids, by_id, strict=True)]
+        return [logp_of[i] for i, logp_of in zip(ids, by_id, strict=True)]
 
     def _checked(
         self, ids: Sequence[int], logp: Sequence[float | None], decoding: Decoding
@@ -215,7 +217,7 @@ class Sampler:
             )
 
     @contextmanager
-    def _told(self, when: str) -> Iterator[None]:
+    def _in_one_line(self, when: str) -> Iterator[None]:
         """Whatever goes wrong in TRL, vLLM or on the way becomes one line."""
         try:
             yield
@@ -240,8 +242,8 @@ class Sampler:
         if "Read timed out" in str(error):
             limit = f"sampling.vllm.timeout = {self._settings.timeout:g}"
             return f"{self._place} was silent too long {when}; look at its log, or raise {limit}"
-        said = str(error)
-        why = next((known for known in _UNREACHED if known.lower() in said.lower()), printable(said))
+        message = str(error)
+        why = next((known for known in _UNREACHED if known.lower() in message.lower()), printable(message))
         return f"{self._place} cannot be reached {when} ({why}); start it ({SERVE}) or correct sampling.vllm.base_url"
 
 
@@ -342,15 +344,15 @@ class _Generation(VLLMGeneration):
         """Prompts and answers as ids, log-probabilities, and the tokens these are of: one row an answer."""
         own = {"stop_token_ids": list(decoding.eos_ids)}
         if self.mode == "server":  # TRL's way would gather the prompts of all processes, and ask in the first one
-            said = self.vllm_client.generate(
+            reply = self.vllm_client.generate(
                 prompts,
                 n=n,
                 temperature=decoding.temperature,
                 max_tokens=decoding.max_new_tokens,
                 generation_kwargs={**own, "seed": seed},
             )
-            prompts = [p for p in said["prompt_ids"] for _ in range(n)]
-            return prompts, said["completion_ids"], said["logprobs"], said["logprob_token_ids"]
+            prompts = [p for p in reply["prompt_ids"] for _ in range(n)]
+            return prompts, reply["completion_ids"], reply["logprobs"], reply["logprob_token_ids"]
         self.temperature, self.max_completion_length = decoding.temperature, decoding.max_new_tokens
         # A colocated vLLM is asked for each answer by itself: a seed would make those of a prompt all the same.
         self.generation_kwargs = own
@@ -380,10 +382,10 @@ class _Generation(VLLMGeneration):
         model: Any = self.model
         if hasattr(model, "disable_adapter") and not (self._dist.is_fsdp or self._dist.is_zero3):
             # TRL adds the adapters to the weights and takes them off again, which in bfloat16 leaves other weights.
-            known = {name.replace(".base_layer", "") for name, _ in model.get_base_model().named_parameters()}
+            names = {name.replace(".base_layer", "") for name, _ in model.get_base_model().named_parameters()}
             with torch.no_grad():
                 for name, weight in merged_weights(model, rounded=True):
-                    if name not in known:  # vLLM leaves it out, without a word
+                    if name not in names:  # vLLM leaves it out, without a word
                         raise FrownError(
                             f"vLLM has no {name} of its own for this model, whose embedding it is, too: leave it "
                             "out of model.lora.targets"

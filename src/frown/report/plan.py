@@ -8,7 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from frown.plan.plan import Item, Plan, in_words
+from frown.plan.memory import Item
+from frown.plan.plan import Plan, in_words
 
 
 def plan_table(plan: Plan) -> RenderableType:

@@ -151,28 +151,28 @@ class Joined(Ranks):
                 raise
             self._broadcast(("made", made))
             return made
-        how, told = self._broadcast(None)
+        how, value = self._broadcast(None)
         if how == "failed":
             raise Elsewhere("the first process says why")
-        return told
+        return value
 
     def tensors_from_first(self, make: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """The same of named tensors on the CPU, which are not pickled."""
         import torch
         import torch.distributed as dist
 
-        held: dict[str, Tensor] = {}
+        tensors: dict[str, Tensor] = {}
 
         def shapes() -> list[tuple[str, Any, Any]]:
-            held.update({name: x.detach().contiguous() for name, x in make().items()})
-            return [(name, x.shape, x.dtype) for name, x in held.items()]
+            tensors.update({name: x.detach().contiguous() for name, x in make().items()})
+            return [(name, x.shape, x.dtype) for name, x in tensors.items()]
 
         for name, shape, dtype in self.from_first(shapes):
             if not self.first:
-                held[name] = torch.empty(shape, dtype=dtype)
+                tensors[name] = torch.empty(shape, dtype=dtype)
             with self.talking():
-                dist.broadcast(held[name], group_src=0, group=self.group)
-        return held
+                dist.broadcast(tensors[name], group_src=0, group=self.group)
+        return tensors
 
     def total(self, value: float) -> float:
         """The sum of a number over all processes."""
@@ -198,13 +198,13 @@ class Joined(Ranks):
         if odd := [rank for rank, v in enumerate(values) if v != values[0]]:
             raise FrownError(f"processes 0 and {odd[0]} of {self.size} have come apart: they differ in {what}")
 
-    def _broadcast(self, told: Any) -> Any:
+    def _broadcast(self, value: Any) -> Any:
         import torch.distributed as dist
 
-        held = [told]
+        values = [value]
         with self.talking():
-            dist.broadcast_object_list(held, group_src=0, group=self.group)
-        return held[0]
+            dist.broadcast_object_list(values, group_src=0, group=self.group)
+        return values[0]
 
     @contextmanager
     def talking(self) -> Iterator[None]:
@@ -214,13 +214,13 @@ class Joined(Ranks):
         try:
             yield
         except RuntimeError as error:
-            said = str(error).lower()
-            if not isinstance(error, dist.DistError) and "gloo" not in said:
+            message = str(error).lower()
+            if not isinstance(error, dist.DistError) and "gloo" not in message:
                 raise
             why = f"it cannot reach the others ({printable(first_line(error))})"
-            if "timed out" in said or "timeout" in said:
+            if "timed out" in message or "timeout" in message:
                 why = f"another one was silent for distributed.timeout = {self.timeout:g} s"
-            elif "connection" in said:
+            elif "connection" in message:
                 why = "another one has ended; it said why, unless it was killed"
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends anyway, and has something to write down first
             raise FrownError(f"process {self.rank} of {self.size} stops: {why}") from error

@@ -96,14 +96,14 @@ def cpu_quota(root: Path = Path("/")) -> float | None:
         levels = [Path(path.lstrip("/")), *Path(path.lstrip("/")).parents]
         for level in levels:
             if not controllers:
-                found = _text(mounted / level / "cpu.max").split()
+                parts = _text(mounted / level / "cpu.max").split()
             elif "cpu" in controllers.split(","):
                 group = mounted / controllers / level
-                found = [_text(group / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period")]
+                parts = [_text(group / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period")]
             else:
                 break
-            if len(found) == 2 and all(x.isdecimal() for x in found) and int(found[1]):
-                limits.append(int(found[0]) / int(found[1]))  # "max" and -1 are no limit
+            if len(parts) == 2 and all(x.isdecimal() for x in parts) and int(parts[1]):
+                limits.append(int(parts[0]) / int(parts[1]))  # "max" and -1 are no limit
     return min(limits, default=None)
 
 
@@ -124,13 +124,13 @@ def busy_cores(cores: frozenset[int], root: Path = Path("/"), moment: float = _M
 
 def _ticks(root: Path) -> dict[int, tuple[int, int]]:
     """Of each core: clock ticks in use, and all of them, since the machine started."""
-    found = {}
+    by_core = {}
     for line in _text(root / "proc/stat").splitlines():
         name, *fields = line.split()
         if name.startswith("cpu") and name != "cpu":
             ticks = [int(x) for x in fields[:8]]  # user nice system idle iowait irq softirq steal; guests are in user
-            found[int(name.removeprefix("cpu"))] = sum(ticks) - ticks[3] - ticks[4], sum(ticks)
-    return found
+            by_core[int(name.removeprefix("cpu"))] = sum(ticks) - ticks[3] - ticks[4], sum(ticks)
+    return by_core
 
 
 def _text(path: Path) -> str:

@@ -15,6 +15,8 @@ from frown.cli.app import main
 from frown.config import ModelConfig, RunConfig, parse
 from frown.errors import FrownError
 from frown.plan import plan
+from frown.plan.batch import Lengths, batch_of
+from frown.plan.memory import disk_of, memory_of, teacher_bytes
 from frown.plan.sizes import shapes
 from frown.policy import load as models
 from frown.policy.rows import Row, micro_batches
@@ -22,7 +24,7 @@ from frown.training.run import train
 from paths import ROOT
 from tiny import byte_model
 
-LENGTHS = plan.Lengths(prompt=50, answer=30, context=70, measured=True)
+LENGTHS = Lengths(prompt=50, answer=30, context=70, measured=True)
 
 
 def config(**changes) -> RunConfig:
@@ -43,7 +45,7 @@ def test_the_arithmetic_is_that_of_the_learner(prompts, answers, processes, toke
         practice={"replay": replayed},
         micro_batch_tokens=tokens,
     )
-    batch = plan.batch_of(settings, LENGTHS, processes)
+    batch = batch_of(settings, LENGTHS, processes)
     room = batch.rows * batch.accumulation * processes
     assert batch.total == prompts * answers + replayed <= room
     assert batch.rows * (batch.accumulation - 1) * processes < batch.total
@@ -100,7 +102,7 @@ def test_the_disk_is_what_a_run_writes_at_most(tmp_path):
     )
     train(settings, tmp_path / "run")
     sizes = shapes(settings.model, rows=1, length=8)
-    planned = {item.name: item.bytes for item in plan.disk_of(settings, sizes)}
+    planned = {item.name: item.bytes for item in disk_of(settings, sizes)}
     rollouts = sum(f.stat().st_size for f in (tmp_path / "run" / "rollouts").iterdir())
     weights = sum(f.stat().st_size for f in (tmp_path / "run" / "checkpoint" / "..").resolve().rglob("*.safetensors"))
     assert planned["rollouts"] / 4 < rollouts < planned["rollouts"] + 2 * 40_000  # a file has a foot of its own
@@ -111,8 +113,8 @@ def test_what_a_teacher_holds():
     def teacher(**changes):
         settings = config(**changes)
         sizes = shapes(settings.model, rows=1, length=80)
-        batch = plan.batch_of(settings, LENGTHS, 1)
-        memory = plan.memory_of(settings, sizes, batch, LENGTHS, chunk_bytes=1 << 26)
+        batch = batch_of(settings, LENGTHS, 1)
+        memory = memory_of(settings, sizes, batch, LENGTHS, chunk_bytes=1 << 26)
         return next(item.bytes for item in memory.always if item.name == "teacher"), sizes
 
     copy, sizes = teacher(teacher={"weights": "ema"})
@@ -180,14 +182,15 @@ def test_sharding_deals_out_the_layers_alone(tmp_path):
 def test_a_teacher_that_the_guard_may_freeze_is_planned_for():
     frozen = {"guard": {"actions": ["freeze"]}, "teacher": {"weights": "live"}}
     sizes = shapes(config().model, rows=1, length=80)
-    held = [plan._teacher(config(**changes), sizes.held.weights, sizes.held.base)[0] for changes in ({}, frozen)]
-    assert held == [4 * sizes.parameters] * 2
+    part = sizes.per_process
+    planned = [teacher_bytes(config(**changes), part.weights, part.base)[0] for changes in ({}, frozen)]
+    assert planned == [4 * sizes.parameters] * 2
 
 
 def test_a_sharded_run_is_timed_in_one_process(capsys):
     main(["train", "--plan", "--json", "--processes", "2", "distributed.sharding=fsdp2"])
     found = json.loads(capsys.readouterr().out)
-    assert found["sharded"] and found["shapes"]["held"]["processes"] == 2 and "timed here" in found["pace"]
+    assert found["sharded"] and found["shapes"]["per_process"]["processes"] == 2 and "timed here" in found["pace"]
 
 
 def test_the_flags_of_a_plan_are_refused_without_one(capsys):
