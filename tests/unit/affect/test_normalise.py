@@ -101,7 +101,7 @@ def test_the_state_survives_json_exactly(batches, asked):
 def test_update_leaves_the_old_one_alone_and_skips_what_is_not_finite():
     old = one()
     new = old.update([signals([1.0, np.nan, np.inf])])
-    assert old == one() and new.sketches["entropy"][0][0].seen == 1
+    assert old == one() and new.sketches["entropy"][0][0].total == 1
 
 
 def test_a_spoilt_state_is_one_line():
