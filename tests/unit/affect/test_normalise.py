@@ -26,6 +26,7 @@ def one(**changes) -> Normaliser:
     return Normaliser(**{"signals": ("entropy",), "edges": (0,), "at_least": 1, **changes})
 
 
+@pytest.mark.slow
 @given(st.lists(ROW, min_size=1, max_size=4), ROW)
 def test_small_batches_give_exact_midranks(rows, asked):
     known = np.concatenate(rows).astype(np.float64)
@@ -86,6 +87,7 @@ def test_memory_is_bounded_and_old_batches_are_forgotten():
     assert n.quantile("entropy", [6.0, 8.0, 10.0]).tolist() == pytest.approx([0.0, 0.5, 1.0])
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(ROW, max_size=3), max_size=4), ROW)
 def test_the_state_survives_json_exactly(batches, asked):
     n = Normaliser(memory=3, resolution=5, at_least=2, edges=(0, 3, 9))
