@@ -10,6 +10,10 @@ affect_cost
 bf16_error
 step_forward_backward
 
+# Python itself asks a module for them.
+__getattr__
+__dir__
+
 # pydantic, and TypedDict's keys
 model_config
 role
@@ -19,10 +23,12 @@ cached
 retried
 reasked
 cache_faults
+contradicted
 mean_probability
 explained
 toned
 grammar
+recommended_by
 
 # Names that a base class of another library calls or reads.
 on_train_begin  # transformers.TrainerCallback

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import get_args
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -156,6 +157,7 @@ def test_none_says_nothing(case):
 # -- notes ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(cases(), st.sampled_from(get_args(Mode)), st.text("0123456789@=;+-ab ", min_size=4, max_size=40))
 def test_a_note_never_quotes(case, mode, text):
     r, a = case

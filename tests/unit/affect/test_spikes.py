@@ -109,6 +109,7 @@ def test_a_span_outside_of_all_steps_stays_as_it_is():
     assert snap([Step(1, 3), Step(7, 8)], [Step(0, 2), Step(2, 5)]) == [(0, 2), (2, 5), (7, 8)]
 
 
+@pytest.mark.slow
 @given(VALUES, st.floats(0.01, 0.99))
 def test_a_share_flags_at_most_its_share_rounded_up_and_the_largest(values, share):
     found = flags(score(values, Detector("share", 1.0 - share)), Detector("share", 1.0 - share))

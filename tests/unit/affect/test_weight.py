@@ -35,6 +35,7 @@ MAKERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAKERS)
 @given(batch=batches())
 def test_weights_have_mean_one_over_the_tokens_that_count_and_none_elsewhere(name, batch):
@@ -43,6 +44,7 @@ def test_weights_have_mean_one_over_the_tokens_that_count_and_none_elsewhere(nam
     assert not len(w) or w.mean() == pytest.approx(1.0, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAKERS)
 @given(batch=batches(), level=st.sampled_from([0.0, 0.5, 7.0]))
 def test_equal_signals_give_ones(name, batch, level):

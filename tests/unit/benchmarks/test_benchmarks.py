@@ -22,6 +22,8 @@ from benchmarks.loss_layer import (
 from benchmarks.measures import MEASURES
 from benchmarks.measuring import agree, interleaved, peak_mib, resident_mib
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_paths_that_are_timed_do_the_same_work():
     at = layer(12, 301, 32)

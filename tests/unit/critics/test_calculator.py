@@ -171,6 +171,7 @@ def shown(value: Fraction, places: int) -> str:
     return f"-{text}" if value < 0 and Fraction(text) else text
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(trees, st.integers(0, 5), st.sampled_from(PROSE))
 def test_true_equations_are_accepted(tree, places, prose):
@@ -184,6 +185,7 @@ def test_true_equations_are_accepted(tree, places, prose):
         assert said is not None and said[0], step
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(trees.filter(lambda t: "%" not in t[1]), st.integers(0, 5), st.sampled_from(PROSE), st.integers(2, 10**6))
 def test_false_equations_are_flagged_and_not_quoted(tree, places, prose, off):
@@ -196,6 +198,7 @@ def test_false_equations_are_flagged_and_not_quoted(tree, places, prose, off):
     assert Fraction(result) != Fraction(wrong) and abs(Fraction(result) - value) <= abs(value) / 100
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_no_text_breaks_it(text):
     check_equations(text)
@@ -273,6 +276,7 @@ REAL_SLIPS = {
 """Lines of GSM8K whose text says something false, each read by a person: `2*8 = 24`, `500/ 2/5 = 200`."""
 
 
+@pytest.mark.slow
 def test_gold_solutions_are_accepted_but_for_their_real_slips(measuring, gold):
     judged = 0
     for name, texts in gold.items():
@@ -282,6 +286,7 @@ def test_gold_solutions_are_accepted_but_for_their_real_slips(measuring, gold):
     assert judged > 29_000  # of 31,545 lines before the final answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("annotated", "recall"), [(True, 0.99), (False, 0.96)])
 def test_planted_slips_are_found(measuring, gold, annotated, recall):
     sample = random.Random(0).sample(gold["test"], 400)

@@ -157,6 +157,7 @@ def test_a_closed_critic_holds_no_weights(folder):
     assert one._backend._model is None and "closed" in one.review([request()])[0].lost
 
 
+@pytest.mark.slow
 def test_folders_that_cannot_be_loaded_are_refused_in_one_line(tmp_path):
     with pytest.raises(FrownError, match="does not exist"):
         here(tmp_path / "none")

@@ -157,6 +157,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.text() | VALUES.map(json.dumps))
 def test_no_reply_makes_it_raise_or_say_something_of_a_step_nobody_asked_about(text):
     found = parse_reply(text, request(1))

@@ -385,6 +385,7 @@ def heard_tokens(index, i):
     return sum(b - a for a, b in page(index, i)["heard"])
 
 
+@pytest.mark.slow
 def test_conversations_are_trained_and_evaluated_by_the_loop(tmp_path, capsys):
     """Two steps of frown's own loop: partner's verdicts as scores, affect on every turn, everything kept and read."""
     from pyarrow.parquet import read_table

@@ -205,6 +205,7 @@ STATISTICS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STATISTICS)
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6))

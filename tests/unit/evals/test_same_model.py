@@ -10,6 +10,8 @@ from frown.evals import stats
 from frown.evals.metrics import metrics
 from frown.evals.samples import GradedSamples
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = 400
 SHAPES = [
     (prompts, k, hardness)

@@ -56,6 +56,7 @@ def pooled_ap(value, wrong, within):
     return np.average([a for a, _ in found], weights=[n for _, n in found])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", [3, 1000])
 @pytest.mark.parametrize("seed", range(3))
 def test_points_are_scikit_learns(seed, values):
@@ -67,6 +68,7 @@ def test_points_are_scikit_learns(seed, values):
     assert prevalence(wrong) == pytest.approx(wrong[known].mean())
 
 
+@pytest.mark.slow
 def test_a_resample_is_what_copying_prompts_gives():
     """A prompt drawn twice brings two copies of its answers: each compares within itself alone."""
     value, wrong, sequence, position = table(5, values=4)

@@ -97,6 +97,7 @@ def coverage(make, truth, seeds, prompts, rounds, statistic=mean_of_prompts):
     return hits / rounds
 
 
+@pytest.mark.slow
 def test_coverage_over_prompts_is_near_95_percent():
     def make(i):
         return np.random.default_rng([1, i]).beta(4, 1, size=(1, 60))
@@ -104,6 +105,7 @@ def test_coverage_over_prompts_is_near_95_percent():
     assert 0.91 <= coverage(make, 0.8, 1, 60, 600) <= 0.98
 
 
+@pytest.mark.slow
 def test_coverage_with_three_seeds_has_the_documented_limit():
     """Small seed effects: near nominal. Large seed effects: too narrow, as the docstring of stats says."""
 

@@ -65,6 +65,7 @@ def test_a_name_without_its_signal_has_no_scores():
     assert step_scores(r, appraise(r)).keys() == {"surprisal", "tempered"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", NAMES)
 @settings(max_examples=40)
 @given(st.integers(0, 7), st.integers(1, 8), st.integers(0, 99), st.data())

@@ -115,6 +115,7 @@ CONVERSATIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONVERSATIONS)
 @pytest.mark.parametrize("text", ["so 2", "{x} %s <|im_end|>", "é 🙂 \u200f", "\n\n"])
 def test_student_and_teacher_differ_in_the_last_user_turn_alone(folder, name, text):

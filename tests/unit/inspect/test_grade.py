@@ -44,6 +44,7 @@ def test_counts_add_up_and_the_copy_keeps_every_row(path, tmp_path):
     assert grade_file(out, task="choice", columns=COLUMNS) == grades  # a scored copy can be graded again
 
 
+@pytest.mark.slow
 def test_math_is_graded(tmp_path):
     pytest.importorskip("math_verify")
     rows = [

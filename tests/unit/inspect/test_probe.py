@@ -21,6 +21,8 @@ from frown.training.run import train
 from frown.types import Rollout, Step, Task, Verdict
 from tiny import byte_model, gsm8k_rows, write_jsonl
 
+pytestmark = pytest.mark.slow
+
 # -- what the teacher's word is worth ------------------------------------------------------------------------------
 
 

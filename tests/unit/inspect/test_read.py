@@ -64,6 +64,7 @@ def oracle(folder: Path, context: list[int], ids: list[int], temperature: float)
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 2.0])
 def test_signals_are_those_of_a_plain_float64_forward(sharp: Path, temperature: float) -> None:
     found = read(str(sharp), PROMPT, COMPLETION, temperature=temperature)

@@ -14,6 +14,8 @@ from frown.lab.environment import LabEnvironment
 from frown.lab.family import get_family
 from frown.lab.text import IDS, encode, prompt_ids
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 QUICK = {
     name: CONTEXTS[name]

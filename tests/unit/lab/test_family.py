@@ -162,6 +162,7 @@ def test_a_digit_that_is_not_ascii_is_malformed():
     assert not CHAINS.read_answer(problem, "7+1=8;8+1=٩").well_formed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES, ids=NAMES)
 def test_splits_are_disjoint_and_fixed(family):
     assert sorted(b for r in SPLITS.values() for b in r) == list(range(100))
@@ -305,6 +306,7 @@ def test_a_critic_errs_at_its_rate_and_then_says_the_opposite(name):
     assert abs(wrong / n - 0.3) < 4 * (0.3 * 0.7 / n) ** 0.5
 
 
+@pytest.mark.slow
 def test_errors_name_what_is_wrong():
     with pytest.raises(FrownError, match=r"'rows'.*chains, columns"):
         LabEnvironment("rows")

@@ -65,6 +65,7 @@ def test_sampling_reports_the_log_probabilities_and_signals_of_a_plain_forward_p
         assert r.truncated == (len(r.ids) == 40 and r.stop == "length")
 
 
+@pytest.mark.slow
 def test_sampling_draws_from_the_policy(folder):
     """The first token's frequencies against its probabilities: chi-square within six standard deviations."""
     e = learner(folder, sampling={"max_new_tokens": 1})
@@ -143,6 +144,7 @@ def naive_loss(e: Learner, teacher, rollouts, views, advantages, d, alpha):
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("d", "alpha", "sharpened"),
     [(1.0, 0.5, 1.0), (1.0, 0.0, 1.0), (0.0, 0.5, 1.0), (0.6, 1.0, 1.0), (0.3, 0.25, 1.0), (1.0, 0.5, 0.5)],
@@ -298,6 +300,7 @@ def logits(model) -> torch.Tensor:
         return model(input_ids=torch.tensor([[1, 2, 3, 4]])).logits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lora", [None, {"rank": 4, "alpha": 8}])
 def test_teachers(folder, lora):
     if lora:
@@ -316,6 +319,7 @@ def test_teachers(folder, lora):
             torch.testing.assert_close(seen, start if weights == "frozen" else student)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", ["frozen", "ema", "live"])
 def test_an_adapter_on_the_head_trains_and_the_teacher_has_its_own(folder, weights):
     pytest.importorskip("peft")

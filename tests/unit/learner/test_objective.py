@@ -125,6 +125,7 @@ def test_the_policys_own_sampler_agrees_and_replayed_answers_do_not_count(folder
 # -- the anchor
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lora", [None, {"rank": 4, "alpha": 8}])
 def test_the_anchor_is_the_divergence_from_the_start(folder, lora) -> None:
     if lora:
@@ -151,6 +152,7 @@ def test_the_anchor_is_the_divergence_from_the_start(folder, lora) -> None:
             torch.testing.assert_close(found[name], p.grad, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_anchor_acts(folder) -> None:
     """Descending on the anchor alone brings a disturbed policy back to where it was."""
     e = learner(folder, loss={"kl_anchor": 1.0}, optimiser={"lr": 3e-3})
@@ -181,6 +183,7 @@ def test_right_answers_go_to_the_reward_and_taught_ones_to_the_teacher(folder) -
     assert [bool(a.any()) for a in credit] == [True, False, True, False]
 
 
+@pytest.mark.slow
 def test_a_run_that_routes_and_holds(tmp_path) -> None:
     values = {
         "sampling": {"prompts_per_step": 4, "responses_per_prompt": 4},

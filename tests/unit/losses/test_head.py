@@ -145,6 +145,7 @@ def test_divergence_of_two_outcomes_in_closed_form(alpha: float) -> None:
     assert found.item() == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize("vocabulary", [40, 30_000])
 def test_a_small_divergence_keeps_its_digits(alpha: float, vocabulary: int) -> None:
@@ -280,6 +281,7 @@ def test_advantages_want_two_dimensions() -> None:
 # ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 @pytest.mark.parametrize("chunk", [None, 1, 7, 23, 100])
@@ -319,6 +321,7 @@ def test_many_blocks_and_a_vocabulary_wider_than_a_block() -> None:
         np.testing.assert_allclose(fs[name], expected, rtol=2e-5, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", ALPHAS)
 def test_finite_differences(alpha: float) -> None:
     # float64 hidden states are computed in float64, so a central difference has nine digits to agree in.

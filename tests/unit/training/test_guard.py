@@ -22,6 +22,8 @@ from kill_loop import differences
 from learning import learner_of
 from small_run import stop_in
 
+pytestmark = pytest.mark.slow
+
 HEALTHY = {"length": 30.0, "policy_entropy": 0.4, "repetition": 0.1, "truncated": 0.0, "flat_groups": 0.3,
            "well_formed": 0.98}  # fmt: skip
 

@@ -16,6 +16,8 @@ from frown.store.run_directory import RunDirectory
 from frown.training.run import train
 from tiny import byte_model, gsm8k_rows, write_jsonl
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

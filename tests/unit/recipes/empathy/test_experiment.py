@@ -262,6 +262,7 @@ def test_the_helper_helps_and_the_soother_soothes():
     assert np.nanmean(soother["unfounded"]) == 1
 
 
+@pytest.mark.slow
 def test_the_command_writes_its_tables_and_marks_soothing_in_red(tmp_path, capsys):
     main(["empathy", "--seeds", "1", "--turns", "600", "--reward", "bonus,change", "--starts", "uniform",
           "--simulators", "soothable", "--out", str(tmp_path)])  # fmt: skip
@@ -274,6 +275,7 @@ def test_the_command_writes_its_tables_and_marks_soothing_in_red(tmp_path, capsy
     assert html.count('<tr class="soothing"') == len(red) and "<b>" not in html and "frown &lt;b&gt;" in html
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1440])
 def test_the_page_fits_and_counts_its_seeds(width, chromium, tmp_path):
     main(["empathy", "--seeds", "1", "--turns", "64", "--reward", "bonus", "--starts", "uniform",
@@ -422,6 +424,7 @@ def first(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_steps_of_several_rewards_with_a_language_model(first):
     """The smoke test, and: what the trainer makes of a conversation is what was sampled, turn for turn."""
     people = drawn(6, 1)
@@ -461,6 +464,7 @@ def test_the_first_models_dialogues_are_the_templates(tmp_path):
     assert len(said) % 3 == 0 and set(said[::3]) <= set(ACTS) and set(said[2::3]) == {"<end>"}
 
 
+@pytest.mark.slow
 def test_an_experiment_with_a_language_model_ends_in_a_table_and_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     how = model_policy.Training(people=1, each=2, turns=40, first=5)
     arms = [Arm("change"), Arm("change", 0.25)]
@@ -498,6 +502,7 @@ def test_an_arm_is_red_from_where_it_turned():
     assert [m["soothing"] for m in better] == [False] and better[0]["need_met"][0] == pytest.approx(0.6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", ["1.5", "-0.1", "a", "nan"])
 def test_a_weight_is_a_share(weights, capsys):
     with pytest.raises(SystemExit):
