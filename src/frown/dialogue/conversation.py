@@ -119,8 +119,11 @@ def as_rollout(dialogue: Dialogue) -> Rollout:
     nothing: Floats = np.full(len(ids), np.nan, np.float32)
     signals = None
     if all(t.signals is not None for t in turns):
-        held = [t.signals for t in turns if t.signals is not None]
-        signals = Signals({name: filled([s[name] for s in held], nothing) for name in held[0].values}, held[0].source)
+        known = [t.signals for t in turns if t.signals is not None]
+        signals = Signals(
+            {name: filled([s[name] for s in known], nothing) for name in known[0].values},
+            known[0].source,
+        )
     others = [t.alternative for t in turns if t.alternative is not None]
     return replace(
         first,

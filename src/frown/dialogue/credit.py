@@ -41,8 +41,8 @@ def outcome_advantages(outcomes: Sequence[float], groups: Sequence[int], lengths
     """One outcome a conversation, the same advantage to all its turns (GRPO; RLVER). NaN outcomes get 0."""
     out: Turns = [np.zeros(n) for n in lengths]
     for members in _groups(groups):
-        found = group_advantages(np.asarray([[outcomes[i] for i in members]]), std=std)[0]
-        for i, a in zip(members, found, strict=True):
+        advantages = group_advantages(np.asarray([[outcomes[i] for i in members]]), std=std)[0]
+        for i, a in zip(members, advantages, strict=True):
             out[i] = np.full(lengths[i], a)
     return out
 
@@ -56,8 +56,8 @@ def turn_advantages(values: Sequence[Sequence[float]], groups: Sequence[int], st
     for members in _groups(groups):
         for t in range(max(len(values[i]) for i in members)):
             there = [i for i in members if len(values[i]) > t]
-            found = group_advantages(np.asarray([[values[i][t] for i in there]]), std=std)[0]
-            for i, a in zip(there, found, strict=True):
+            advantages = group_advantages(np.asarray([[values[i][t] for i in there]]), std=std)[0]
+            for i, a in zip(there, advantages, strict=True):
                 out[i][t] = a
     return out
 
@@ -77,7 +77,7 @@ def on_tokens(rollout: Rollout, by_turn: Sequence[float] | NDArray[np.float64]) 
 
 def _groups(groups: Sequence[int]) -> list[list[int]]:
     """The members of each group, in order of appearance."""
-    found: dict[int, list[int]] = {}
+    members: dict[int, list[int]] = {}
     for i, g in enumerate(groups):
-        found.setdefault(g, []).append(i)
-    return list(found.values())
+        members.setdefault(g, []).append(i)
+    return list(members.values())

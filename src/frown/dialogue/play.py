@@ -22,7 +22,7 @@ may rewrite earlier turns as it likes; such a conversation is trained turn by tu
 
 
 class Speaker(Protocol):
-    """What is needed of an engine."""
+    """What is needed of a policy."""
 
     eos_ids: list[int]
 
@@ -62,7 +62,7 @@ class _Open:
 
 
 def play(
-    engine: Speaker,
+    policy: Speaker,
     partner: Partner,
     tasks: Sequence[Task],
     n: int,
@@ -82,14 +82,14 @@ def play(
         raise FrownError(f"a conversation has at least one turn, got {turns}")
     draws = np.random.default_rng([seed, 0])
     seeds = draws.integers(2**62, size=len(tasks)).tolist()
-    held = [_Open(task, g, seeds[g], most=turns) for g, task in enumerate(tasks) for _ in range(n)]
-    said = engine.sample(tasks, n, seed=_seed(draws), temperature=temperature)
-    _hold(engine, partner, held, said, draws, temperature, history)
-    return [_closed(d, partner) for d in held]
+    conversations = [_Open(task, g, seeds[g], most=turns) for g, task in enumerate(tasks) for _ in range(n)]
+    said = policy.sample(tasks, n, seed=_seed(draws), temperature=temperature)
+    _play_on(policy, partner, conversations, said, draws, temperature, history)
+    return [_closed(d, partner) for d in conversations]
 
 
 def go_on(
-    engine: Speaker,
+    policy: Speaker,
     partner: Partner,
     begun: Sequence[Sequence[Turn]],
     n: int,
@@ -107,7 +107,7 @@ def go_on(
     """
     draws = np.random.default_rng([seed, 0])
     seeds = iter(draws.integers(2**62, size=len(begun) * n).tolist())
-    held: list[_Open] = []
+    conversations: list[_Open] = []
     going: list[_Open] = []
     contexts: list[Ints] = []
     for g, taken in enumerate(begun):
@@ -116,23 +116,23 @@ def go_on(
         stop: Stop | None = "lost" if last.lost else "partner" if last.over else None
         stop = "turns" if stop is None and len(taken) >= most else stop
         if stop is None:
-            context = _context(engine, futures[0], history)
-            stop = None if engine.fits(context) else "context"
+            context = _context(policy, futures[0], history)
+            stop = None if policy.fits(context) else "context"
         for future in futures:
             future.stop = stop
         if stop is None:
             going += futures
             contexts.append(context)
-        held += futures
+        conversations += futures
     if going:
         tasks = [d.task for d in going[::n]]
-        said = engine.sample(tasks, n, seed=_seed(draws), temperature=temperature, contexts=contexts)
-        _hold(engine, partner, going, said, draws, temperature, history)
-    return [_closed(d, partner) for d in held]
+        said = policy.sample(tasks, n, seed=_seed(draws), temperature=temperature, contexts=contexts)
+        _play_on(policy, partner, going, said, draws, temperature, history)
+    return [_closed(d, partner) for d in conversations]
 
 
-def _hold(
-    engine: Speaker,
+def _play_on(
+    policy: Speaker,
     partner: Partner,
     going: list[_Open],
     said: list[Rollout],
@@ -147,14 +147,14 @@ def _hold(
             d.turns.append(Turn(replace(s, group=d.group), reply))
             d.stop = "lost" if reply.lost else "partner" if reply.over else "turns" if len(d.turns) >= d.most else None
             if d.stop is None:
-                d.context = _context(engine, d, history)
-                if not engine.fits(d.context):
+                d.context = _context(policy, d, history)
+                if not policy.fits(d.context):
                     d.stop = "context"
         going = [d for d in going if d.stop is None]
         if going:
             contexts = [d.context for d in going if d.context is not None]
             tasks = [d.task for d in going]
-            said = engine.sample(tasks, 1, seed=_seed(draws), temperature=temperature, contexts=contexts)
+            said = policy.sample(tasks, 1, seed=_seed(draws), temperature=temperature, contexts=contexts)
 
 
 def _hearing(d: _Open, said: Rollout) -> Hearing:
@@ -164,16 +164,16 @@ def _hearing(d: _Open, said: Rollout) -> Hearing:
     return Hearing(d.task, heard, turn, state, int(np.random.SeedSequence([d.seed, turn]).generate_state(1)[0]))
 
 
-def _context(engine: Speaker, d: _Open, history: History) -> Ints:
+def _context(policy: Speaker, d: _Open, history: History) -> Ints:
     """What the next turn is sampled behind."""
     if history == "template":
-        return engine.prompt(messages(d.task, d.turns))
+        return policy.prompt(messages(d.task, d.turns))
     said, heard = d.turns[-1]
     follows = [Message(role="user", content=heard.text)] if heard.text else []
     before = messages(d.task, d.turns[:-1])
     ended = said.stop == "eos"
     kept = history == "kept"
-    more = continuation(engine.tokenizer, before, said.ids, ended, engine.eos_ids, follows, kept=kept)
+    more = continuation(policy.tokenizer, before, said.ids, ended, policy.eos_ids, follows, kept=kept)
     return np.concatenate([said.prompt_ids, said.ids, more])
 
 

@@ -57,11 +57,11 @@ def continuation(
     whole = _render(tokenizer, [*before, own, *heard])
     if kept:
         begun = whole.rfind(text) + len(text)
-        found = text in whole
+        as_written = text in whole
     else:
         start = _render(tokenizer, before) + text
-        begun, found = len(start), whole.startswith(start)
-    if not found:
+        begun, as_written = len(start), whole.startswith(start)
+    if not as_written:
         raise FrownError(REWRITES)
     tokens = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
     starts, ends = np.asarray(tokens["offset_mapping"], np.int64).reshape(-1, 2).T

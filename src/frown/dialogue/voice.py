@@ -75,17 +75,17 @@ class Voice:
         """A usable reply to each conversation, or why there is none, in order. Never raises for a lost one."""
         with self._turn:
             keys = [self._key(c) for c in conversations]
-            found: dict[str, Said] = {}
+            replies: dict[str, Said] = {}
             fresh: dict[str, Conversation] = {}
             for key, conversation in zip(keys, conversations, strict=True):
-                kept = self._recall(key) if key not in found and key not in fresh else None
+                kept = self._recall(key) if key not in replies and key not in fresh else None
                 if kept is not None and not fault(kept):
-                    found[key] = Said(kept)
-                elif key not in found:
+                    replies[key] = Said(kept)
+                elif key not in replies:
                     fresh[key] = conversation
 
             def done(key: str, said: Said) -> None:
-                found[key] = said
+                replies[key] = said
                 if not said.lost:
                     self._keep(key, said.text)
 
@@ -93,11 +93,11 @@ class Voice:
                 self._backend.converse(fresh, fault, self._budget, done)
             for key in keys:
                 self._budget.count("asked")
-                if found[key].lost:
-                    self._budget.count_lost(found[key].lost)
+                if replies[key].lost:
+                    self._budget.count_lost(replies[key].lost)
                 else:
                     self._budget.count("answered" if fresh.pop(key, None) is not None else "cached")
-            return [found[key] for key in keys]
+            return [replies[key] for key in keys]
 
     def close(self) -> None:
         """Let go of the model. Safe to call twice."""

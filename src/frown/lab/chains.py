@@ -68,11 +68,11 @@ class Chains(Family):
 
     def read_question(self, question: str) -> Problem:
         """`Q7@3+8` as its problem."""
-        found = _QUESTION.fullmatch(question)
-        if not found:
+        match = _QUESTION.fullmatch(question)
+        if not match:
             raise FrownError(f"lab: {question!r} is no question of the family 'chains' (one looks like Q7@3+8*6)")
-        rows = found[2]
-        return Problem(int(found[1]), tuple((rows[i], int(rows[i + 1])) for i in range(0, len(rows), 2)))
+        rows = match[2]
+        return Problem(int(match[1]), tuple((rows[i], int(rows[i + 1])) for i in range(0, len(rows), 2)))
 
     def final(self, results: Sequence[int]) -> str:
         """The last value."""

@@ -42,8 +42,8 @@ class Columns(Family):
 
     def read_item(self, text: str) -> Item | None:
         """`7+1` as (7, "+", 1)."""
-        found = _COLUMN.fullmatch(text)
-        return (int(found[1]), found[2], int(found[3])) if found else None
+        match = _COLUMN.fullmatch(text)
+        return (int(match[1]), match[2], int(match[3])) if match else None
 
     def state_of(self, result: int) -> int:
         """The carry: the first of the two digits."""

@@ -83,7 +83,7 @@ def draw_document(
         results = _write(family, problem, rng, rng.choice(DRAFT_CARELESSNESS), Convention(family.prior, rng))[0]
         return family.check(problem, results, truth)
 
-    told: dict[tuple[int, object], int] = {}
+    facts: dict[tuple[int, object], int] = {}
     careful: frozenset[int] = frozenset()
     if kind == "none":
         context = ""
@@ -92,28 +92,28 @@ def draw_document(
     elif kind == "reference":
         right = family.solve(problem, truth)
         context = words.reference(family.solution(problem, right))
-        told = _facts(family.check(problem, right, truth), by_step=True)
+        facts = _facts(family.check(problem, right, truth), by_step=True)
     elif kind == "alternative":
         checks = family.check(problem, family.solve(problem, truth), truth)
         rng.shuffle(checks)
-        context, told = words.alternative(family, checks), _facts(checks)
+        context, facts = words.alternative(family, checks), _facts(checks)
     elif kind == "critique":
         checks = _choose(draft(), rng)
-        context, told = words.critique(family, checks), _facts(checks)
+        context, facts = words.critique(family, checks), _facts(checks)
     elif kind == "pointer":
         steps = [i for i, c in enumerate(draft()) if rng.random() < (0.15 if c.right else 0.75)]
         context, careful = words.pointer(steps), frozenset(steps)
     elif kind == "weighed":
         checks = _doubtful(family, draft(), rng)
         context = words.weighed(weighed_entry(family, c, _options(family, c, rng, foreign)) for c in checks)
-        told = _facts(checks)
+        facts = _facts(checks)
     else:
         raise ValueError(f"no kind of document {kind!r}")
 
     def heeds(step: int, state: int) -> int | None:
         item = problem.items[step]
         key: tuple[int, object] = (state, (step, item) if kind == "reference" else item)
-        return told.get(key)
+        return facts.get(key)
 
     results, spoken_of = _write(family, problem, rng, care, belief, heeds, careful)
     return Document(kind, problem, context, results, spoken_of, belief)
@@ -148,13 +148,13 @@ def _write(
     rng: random.Random,
     care: float,
     belief: Convention,
-    told: Callable[[int, int], int | None] = lambda step, state: None,
+    fact_at: Callable[[int, int], int | None] = lambda step, state: None,
     careful: frozenset[int] = frozenset(),
 ) -> tuple[tuple[int, ...], tuple[bool, ...]]:
     """Write an answer: take over what one was told, else believe and slip as ever."""
     state, results, spoken_of = problem.start, [], []
     for step, item in enumerate(problem.items):
-        word = told(step, state)
+        word = fact_at(step, state)
         if word is not None and rng.random() < HEED:
             result = word
         else:

@@ -69,18 +69,18 @@ class LabEnvironment(SingleTurn):
         if split not in TEST_SPLITS:
             raise FrownError(f"lab: no test split {split!r}; there are {', '.join(TEST_SPLITS)}")
         source = random.Random(f"{self.name}/{split}/{self.n_steps}")
-        found: dict[str, Task] = {}
+        tasks: dict[str, Task] = {}
         stale = 0
-        while len(found) < n and stale < 300:
+        while len(tasks) < n and stale < 300:
             task = self._task(source, split, self.n_steps)
-            stale = stale + 1 if task.id in found else 0
-            found.setdefault(task.id, task)
-        if len(found) < n:
+            stale = stale + 1 if task.id in tasks else 0
+            tasks.setdefault(task.id, task)
+        if len(tasks) < n:
             raise FrownError(
                 f"lab: {self.name} with {self.n_steps} steps has too few {split} problems for n = {n}; "
                 "ask for fewer, or for more steps a problem"
             )
-        return list(found.values())
+        return list(tasks.values())
 
     def verify(self, tasks: Sequence[Task], texts: Sequence[str]) -> list[Verdict]:
         """Judge answers by their final answer: right is 1, wrong or malformed is 0.
@@ -92,12 +92,12 @@ class LabEnvironment(SingleTurn):
 
     def steps(self, text: str) -> list[Step]:
         """The ";"-separated steps; each keeps its ";", so the ranges tile the text."""
-        found, start = [], 0
+        steps, start = [], 0
         while start < len(text):
             end = text.find(";", start) + 1 or len(text)
-            found.append(Step(start, end))
+            steps.append(Step(start, end))
             start = end
-        return found
+        return steps
 
     def close(self) -> None:
         """Nothing to release."""

@@ -310,10 +310,10 @@ class Family(ABC):
         for _ in range(steps):
             item = self.draw_item(rng)
             for _attempt in range(40):
-                held = self.held_out(state, item)
-                if not held and (split != "heldout" or rng.random() < 0.4):
+                held_out = self.held_out(state, item)
+                if not held_out and (split != "heldout" or rng.random() < 0.4):
                     break
-                if held and split == "heldout":
+                if held_out and split == "heldout":
                     break
                 item = self.draw_item(rng)
             needed += self.held_out(state, item)

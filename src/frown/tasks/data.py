@@ -32,11 +32,11 @@ class DataReport:
     @property
     def notes(self) -> list[str]:
         """What was left out, in words."""
-        told = {
+        reasons = {
             "repeat an earlier row and are left out": self.duplicates,
             "ask what the test file asks and are left out of training": self.in_test,
         }
-        return [f"{self.path}: {n} of {self.rows} rows {what}" for what, n in told.items() if n]
+        return [f"{self.path}: {n} of {self.rows} rows {what}" for what, n in reasons.items() if n]
 
 
 def column_names(columns: Mapping[str, str]) -> dict[str, str]:

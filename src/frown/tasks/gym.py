@@ -68,7 +68,7 @@ class GymEnvironment(SingleTurn):
         block = int.from_bytes(hashlib.sha256(str(seed).encode()).digest()[:4], "big") % 2**10
         starts = {split: (block * len(_SPLITS) + i) * TEST_SIZE for i, split in enumerate(_SPLITS)}
         self._tests = {split: self._generate(start, TEST_SIZE) for split, start in starts.items()}
-        self._held = {t.id for tasks in self._tests.values() for t in tasks}
+        self._test_ids = {t.id for tasks in self._tests.values() for t in tasks}
         self._pool = WorkerPool("frown.tasks.gym_judge:score", workers=workers, limit=limit, memory_mb=4096)
 
     @property
@@ -89,7 +89,7 @@ class GymEnvironment(SingleTurn):
         for _ in range(20):
             start = _TEST_SEEDS + int(rng.integers(2**30))
             made = self._generate(start, n, repeats=True, options=options)
-            drawn += [t for t in made if t.id not in self._held]
+            drawn += [t for t in made if t.id not in self._test_ids]
             if len(drawn) >= n:
                 return drawn[:n]
         raise FrownError(f"{self.name} has too few different problems to train on; make it harder by its options")

@@ -99,10 +99,10 @@ def read_jsonl(path: Path) -> list[SourceRow]:
 
 
 def _from_json(path: Path) -> list[SourceRow]:
-    found = _parsed(f"data {path}", _text(path), "; JSON Lines end in .jsonl")
-    if not isinstance(found, list):
-        raise FrownError(f"data {path} is a JSON {kind_of(found)}, not a list of objects; JSON Lines end in .jsonl")
-    return [_object(f"data {path}, row {n}", n, row, "each entry") for n, row in enumerate(found, start=1)]
+    rows = _parsed(f"data {path}", _text(path), "; JSON Lines end in .jsonl")
+    if not isinstance(rows, list):
+        raise FrownError(f"data {path} is a JSON {kind_of(rows)}, not a list of objects; JSON Lines end in .jsonl")
+    return [_object(f"data {path}, row {n}", n, row, "each entry") for n, row in enumerate(rows, start=1)]
 
 
 def _parsed(place: str, text: str, mend: str) -> Any:
@@ -148,10 +148,10 @@ def _from_parquet(path: Path) -> list[SourceRow]:
     import pyarrow.parquet as pq
 
     try:
-        found = pq.read_table(pa.BufferReader(_bytes(path))).to_pylist()
+        rows = pq.read_table(pa.BufferReader(_bytes(path))).to_pylist()
     except (pa.ArrowException, ValueError) as e:
         raise FrownError(f"data {path} is not Parquet: {first_line(e)}") from None
-    return _numbered(str(path), found)
+    return _numbered(str(path), rows)
 
 
 def _from_folder(folder: Path, split: str | None) -> list[SourceRow]:
@@ -159,10 +159,10 @@ def _from_folder(folder: Path, split: str | None) -> list[SourceRow]:
         raise FrownError(f"data {folder} cannot be read: a folder that datasets' save_to_disk did not write")
     datasets = _datasets(str(folder))
     try:
-        found = datasets.load_from_disk(str(folder))
+        data = datasets.load_from_disk(str(folder))
     except Exception as e:  # whatever a broken folder makes datasets and pyarrow raise
         raise FrownError(f"data {folder} cannot be read: {first_line(e)}") from None
-    return _of_split(str(folder), found, split)
+    return _of_split(str(folder), data, split)
 
 
 def _from_hub(name: str) -> list[SourceRow]:
@@ -171,7 +171,7 @@ def _from_hub(name: str) -> list[SourceRow]:
     datasets = _datasets(name)
     datasets.disable_progress_bars()
     try:
-        found = datasets.load_dataset(repository, config or None, split=split or None)
+        data = datasets.load_dataset(repository, config or None, split=split or None)
     except Exception as e:  # the hub's own errors, the network's, those of a broken cache
         from huggingface_hub import constants
 
@@ -182,18 +182,18 @@ def _from_hub(name: str) -> list[SourceRow]:
                 "downloaded: unset it, or give a file"
             ) from None
         raise FrownError(f"data {name} is no file, and cannot be had from the hub: {first_line(e)}") from None
-    return _of_split(name, found, None)
+    return _of_split(name, data, None)
 
 
-def _of_split(name: str, found: Any, split: str | None) -> list[SourceRow]:
-    if isinstance(found, dict):  # a DatasetDict
-        wanted = split or ("train" if "train" in found else next(iter(found)) if len(found) == 1 else "")
-        if wanted not in found:
-            raise FrownError(f"data {name}: give one of its splits, {', '.join(f'{name}@{s}' for s in found)}")
-        found = found[wanted]
+def _of_split(name: str, data: Any, split: str | None) -> list[SourceRow]:
+    if isinstance(data, dict):  # a DatasetDict
+        wanted = split or ("train" if "train" in data else next(iter(data)) if len(data) == 1 else "")
+        if wanted not in data:
+            raise FrownError(f"data {name}: give one of its splits, {', '.join(f'{name}@{s}' for s in data)}")
+        data = data[wanted]
     elif split is not None:
         raise FrownError(f"data {name} has no splits; leave out @{split}")
-    return _numbered(name, found.to_list())
+    return _numbered(name, data.to_list())
 
 
 def _datasets(name: str) -> Any:

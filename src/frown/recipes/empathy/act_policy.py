@@ -44,9 +44,9 @@ def features(state: State, turn: int) -> Array:
     return out
 
 
-def probabilities(weights: Array, seen: Array) -> Array:
+def probabilities(weights: Array, inputs: Array) -> Array:
     """softmax(seen @ weights): [N, acts]."""
-    logits = seen @ weights
+    logits = inputs @ weights
     p = np.exp(logits - logits.max(1, keepdims=True))
     return p / p.sum(1, keepdims=True)
 
@@ -86,7 +86,7 @@ class Talk:
     states: list[State]
     """One more than turns."""
     acts: list[int]
-    seen: list[Array]
+    inputs: list[Array]
     group: int = 0
 
     @property
@@ -106,23 +106,23 @@ def talk(
 ) -> list[Talk]:
     """n conversations with each person, in order, all a turn at a time; those with one person share its draws."""
     seeds = rng.integers(2**31, size=len(people)).tolist()
-    held = [Talk(p, seeds[g], [begin(preset)], [], [], g) for g, p in enumerate(people) for _ in range(n)]
-    _on(policy, held, manner, preset, rng, preset.turns)
-    return held
+    talks = [Talk(p, seeds[g], [begin(preset)], [], [], g) for g, p in enumerate(people) for _ in range(n)]
+    _on(policy, talks, manner, preset, rng, preset.turns)
+    return talks
 
 
 def _on(
-    policy: Policy, held: Sequence[Talk], manner: Manner, preset: Preset, rng: np.random.Generator, most: int
+    policy: Policy, talks: Sequence[Talk], manner: Manner, preset: Preset, rng: np.random.Generator, most: int
 ) -> int:
     """Go on with conversations for at most so many turns. Returns how many turns were taken."""
     taken = 0
     for _ in range(most):
-        going = [d for d in held if not d.states[-1].over and len(d.acts) < preset.turns]
+        going = [d for d in talks if not d.states[-1].over and len(d.acts) < preset.turns]
         if not going:
             break
         for d, a in zip(going, policy([d.states[-1] for d in going], [len(d.acts) for d in going], rng), strict=True):
             turn = len(d.acts)
-            d.seen.append(features(d.states[-1], turn))
+            d.inputs.append(features(d.states[-1], turn))
             d.acts.append(a)
             d.states.append(feel(d.person, manner, preset, d.states[-1], ACTS[a], True, d.seed * 64 + turn))
         taken += len(going)
@@ -165,20 +165,21 @@ def train(
     weights, taken = start, 0
     while taken < how.turns:
         some = [people[i] for i in rng.integers(len(people), size=how.people)]
-        held = talk(learnt(weights), some, how.each, manner, preset, rng)
-        taken += sum(len(d.acts) for d in held)
+        talks = talk(learnt(weights), some, how.each, manner, preset, rng)
+        taken += sum(len(d.acts) for d in talks)
         if kind == "forward":
-            values, more = _futures(weights, held, manner, preset, how, rng)
+            values, more = _futures(weights, talks, manner, preset, how, rng)
             taken += more
         else:
-            values = [turn_values(kind, d.scores, d.states[-1].over).tolist() for d in held]
-        advantages = np.concatenate(turn_advantages(values, [d.group for d in held], std=True))
-        seen = np.concatenate([np.stack(d.seen) for d in held])
-        p = probabilities(weights, seen)
-        done = np.eye(len(ACTS))[[a for d in held for a in d.acts]]
+            values = [turn_values(kind, d.scores, d.states[-1].over).tolist() for d in talks]
+        advantages = np.concatenate(turn_advantages(values, [d.group for d in talks], std=True))
+        inputs = np.concatenate([np.stack(d.inputs) for d in talks])
+        p = probabilities(weights, inputs)
+        done = np.eye(len(ACTS))[[a for d in talks for a in d.acts]]
         logp = np.log(np.maximum(p, 1e-12))
         doubt = p * (-logp - (-p * logp).sum(1, keepdims=True))
-        weights = weights + how.rate * (seen.T @ (advantages[:, None] * (done - p) + how.entropy * doubt)) / len(seen)
+        push = advantages[:, None] * (done - p) + how.entropy * doubt
+        weights = weights + how.rate * (inputs.T @ push) / len(inputs)
         look(weights, taken)
     return weights, taken
 
@@ -189,17 +190,17 @@ def cloned(policies: Sequence[Policy], people: Sequence[Profile], manner: Manner
     Maximum likelihood by 300 steps of gradient ascent, which is where it has settled.
     """
     rng = np.random.default_rng(seed)
-    held = [d for p in policies for d in talk(p, people, 1, manner, preset, rng)]
-    seen = np.concatenate([np.stack(d.seen) for d in held])
-    done = np.eye(len(ACTS))[[a for d in held for a in d.acts]]
+    talks = [d for p in policies for d in talk(p, people, 1, manner, preset, rng)]
+    inputs = np.concatenate([np.stack(d.inputs) for d in talks])
+    done = np.eye(len(ACTS))[[a for d in talks for a in d.acts]]
     weights = np.zeros((FEATURES, len(ACTS)))
     for _ in range(300):
-        weights = weights + 4.0 * seen.T @ (done - probabilities(weights, seen)) / len(seen)
+        weights = weights + 4.0 * inputs.T @ (done - probabilities(weights, inputs)) / len(inputs)
     return weights
 
 
 def _futures(
-    weights: Array, held: Sequence[Talk], manner: Manner, preset: Preset, how: Training, rng: np.random.Generator
+    weights: Array, talks: Sequence[Talk], manner: Manner, preset: Preset, how: Training, rng: np.random.Generator
 ) -> tuple[list[list[float]], int]:
     """The forward-sampled value of every turn, and how many turns that took."""
     policy, taken = learnt(weights), 0
@@ -215,6 +216,6 @@ def _futures(
         taken += _on(policy, ahead, manner, preset, rng, how.horizon)
         return [emotion(d.states[-1].score) for d in ahead]
 
-    turns = [(d, t) for d in held for t in range(len(d.acts))]
+    turns = [(d, t) for d in talks for t in range(len(d.acts))]
     flat = iter(forward_values(turns, sample, how.futures))
-    return [[next(flat) for _ in d.acts] for d in held], taken
+    return [[next(flat) for _ in d.acts] for d in talks], taken

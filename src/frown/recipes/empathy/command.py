@@ -75,12 +75,12 @@ def acts(
     begun: list[Start] = [_start(name) for name in _names(starts)]
     _at_least_one({"--seeds": seeds, "--turns": turns})
     people = load(profiles, "train", 500), load(profiles, "test", 100)
-    found = []
+    results = []
     for start in begun:
         for manner in on:
             how = experiment.Settings(kinds, start, manner, PRESETS[preset], tuple(range(seeds)), Training(turns=turns))
-            found.append(experiment.run(how, *people, out, _say))
-    _finish(found, out, json_)
+            results.append(experiment.run(how, *people, out, _say))
+    _finish(results, out, json_)
 
 
 @app.command
@@ -136,8 +136,8 @@ def model(
     torch.set_num_threads(1)  # a model this small is slower on more
     people = load(profiles, "train", 500), load(profiles, "test", 100)
     arms, how = [Arm(k, w) for k in kinds for w in weights], model_policy.Training(turns=turns)
-    found = [model_policy.run(arms, manner, PRESETS[preset], range(seeds), how, *people, out, _say) for manner in on]
-    _finish(found, out, json_)
+    results = [model_policy.run(arms, manner, PRESETS[preset], range(seeds), how, *people, out, _say) for manner in on]
+    _finish(results, out, json_)
 
 
 @app.command
@@ -268,14 +268,14 @@ def eval_(
 
     refuse_several("empathy eval")
     flags = _flags(preset, profiles, wording, history)
-    found = talks.evaluate(talks.settings(person, overrides, model, flags), out, against)
-    text = json.dumps({"command": _command(), **found}, indent=1, allow_nan=False)
+    report = talks.evaluate(talks.settings(person, overrides, model, flags), out, against)
+    text = json.dumps({"command": _command(), **report}, indent=1, allow_nan=False)
     write_text(out / "results.json", text)
-    if found["statistics"] is not None:
-        print(talks.spent(found["statistics"]), file=sys.stderr if json_ else sys.stdout)
-    print(text if json_ else talks.table(found))
-    if found["ends"].get("lost") == found["conversations"]:
-        raise FrownError(no_answer(found["lost"]))
+    if report["statistics"] is not None:
+        print(talks.spent(report["statistics"]), file=sys.stderr if json_ else sys.stdout)
+    print(text if json_ else talks.table(report))
+    if report["ends"].get("lost") == report["conversations"]:
+        raise FrownError(no_answer(report["lost"]))
 
 
 @app.command
@@ -300,11 +300,11 @@ def fit(
     from frown.store.files import write_text
 
     refuse_several("empathy fit")
-    found = leave_one_out(files)
-    text = json.dumps({"command": _command(), "models": found}, indent=1, allow_nan=False)
+    results = leave_one_out(files)
+    text = json.dumps({"command": _command(), "models": results}, indent=1, allow_nan=False)
     if out is not None:
         write_text(out, text)
-    print(text if json_ else table(found))
+    print(text if json_ else table(results))
 
 
 def _flags(preset: str, profiles: Path | None, wording: str, history: str) -> dict[str, Any]:
@@ -313,12 +313,12 @@ def _flags(preset: str, profiles: Path | None, wording: str, history: str) -> di
     return {"history": history, **{f"partner.{key}": value for key, value in partner.items()}}
 
 
-def _finish(found: Sequence[Mapping[str, Any]], out: Path, as_json: bool) -> None:
+def _finish(results: Sequence[Mapping[str, Any]], out: Path, as_json: bool) -> None:
     from frown.recipes.empathy.experiment import write
     from frown.recipes.empathy.report import tables
 
-    write(found, out, _command())
-    print(json.dumps(found, allow_nan=False) if as_json else tables(found))
+    write(results, out, _command())
+    print(json.dumps(results, allow_nan=False) if as_json else tables(results))
 
 
 def _command() -> str:

@@ -86,19 +86,19 @@ def start_weights(start: Start, people: Sequence[Profile], manner: Manner, prese
 
 def measured(policy: act_policy.Policy, people: Sequence[Profile], manner: Manner, preset: Preset) -> Measured:
     """What becomes of `EACH` conversations with each person; the same draws for every policy."""
-    held = act_policy.talk(policy, people, EACH, manner, preset, np.random.default_rng(EVAL_SEED))
-    return audit([(d.person, d.scores[-1], d.exchanges) for d in held], EACH, manner.candour)
+    talks = act_policy.talk(policy, people, EACH, manner, preset, np.random.default_rng(EVAL_SEED))
+    return audit([(d.person, d.scores[-1], d.exchanges) for d in talks], EACH, manner.candour)
 
 
-Held = tuple[Profile, int, Sequence[guards.Exchange]]
+Audited = tuple[Profile, int, Sequence[guards.Exchange]]
 """A conversation: the person, the last score, and what was said."""
 
 
-def audit(held: Sequence[Held | None], each: int, candour: float) -> Measured:
+def audit(conversations: Sequence[Audited | None], each: int, candour: float) -> Measured:
     """Conversations, `each` a person in order, as one value a person and measure; None is one that was lost."""
 
     def rows(one: Callable[[Profile, int, Sequence[guards.Exchange]], float]) -> NDArray[np.float64]:
-        values = np.asarray([np.nan if h is None else one(*h) for h in held], np.float64).reshape(-1, each)
+        values = np.asarray([np.nan if h is None else one(*h) for h in conversations], np.float64).reshape(-1, each)
         known = np.isfinite(values)
         return np.where(known.any(1), np.where(known, values, 0).sum(1) / np.maximum(known.sum(1), 1), np.nan)
 
@@ -116,7 +116,7 @@ def audit(held: Sequence[Held | None], each: int, candour: float) -> Measured:
         "to_itself": rows(lambda p, s, e: guards.consistency(p, [x.heard for x in e]).to_itself),
     }
     # One conversation holds too few claims for a correlation: all of a person's are taken together.
-    pairs = [[] if h is None else guards.claims_and_beliefs(h[2], candour) for h in held]
+    pairs = [[] if h is None else guards.claims_and_beliefs(h[2], candour) for h in conversations]
     together = [[x for of in pairs[i : i + each] for x in of] for i in range(0, len(pairs), each)]
     return out | {"bullshit_index": np.asarray([guards.bullshit_index(p) for p in together])}
 
@@ -138,10 +138,10 @@ def run(
     }
 
     def trained(arm: Arm, seed: int, look: Look[act_policy.Policy]) -> tuple[act_policy.Policy, int]:
-        def seen(weights: act_policy.Array, taken: int) -> None:
+        def watched(weights: act_policy.Array, taken: int) -> None:
             look(act_policy.learnt(weights), taken)
 
-        weights, taken = act_policy.train(arm.kind, begun, train, manner, preset, how, seed, seen)
+        weights, taken = act_policy.train(arm.kind, begun, train, manner, preset, how, seed, watched)
         return act_policy.learnt(weights), taken
 
     def judge(policy: act_policy.Policy, people: Sequence[Profile], manner: Manner) -> Measured:
@@ -185,7 +185,7 @@ def over_arms(
     own = next(iter(simulators))
     marks = [turns * k // MARKS for k in range(1, MARKS)]
     some = test[:WATCHED]
-    found = {
+    measurements = {
         name: {s: [judge(p, test, m)] * len(seeds) for s, m in simulators.items()} for name, p in references.items()
     }
     first = judge(references["before"], some, simulators[own])
@@ -197,8 +197,8 @@ def over_arms(
         def look(policy: P, taken: int) -> None:
             passed = [m for m in marks[len(course) :] if taken >= m]
             if passed and taken < turns:
-                seen = judge(policy, some, simulators[own])
-                course.extend([(taken, {m: seen[m] for m in WATCHES})] * len(passed))
+                values = judge(policy, some, simulators[own])
+                course.extend([(taken, {m: values[m] for m in WATCHES})] * len(passed))
 
         policy, taken = train(arm, seed, look)
         say(f"{about['start']} {own} {arm.name} seed {seed}: {taken} turns")
@@ -210,9 +210,9 @@ def over_arms(
             facts = {**about, "arm": arm.name, "seed": seed}
             file = folder / "cells" / f"{arm.kind}-{arm.task_weight:g}-seed{seed}.json"
             each.append(load_or_make(file, facts, partial(cell, arm, seed), to_data, from_data))
-        found[arm.name] = {s: [c.end[s] for c in each] for s in simulators}
+        measurements[arm.name] = {s: [c.end[s] for c in each] for s in simulators}
         courses[arm.name] = each
-    out = compared(found, own, len(test), measures)
+    out = compared(measurements, own, len(test), measures)
     for name, each in courses.items():
         out["arms"][name]["course"] = course_of(each, first, marks)
     taken = {name: [c.turns for c in each] for name, each in courses.items()}
@@ -236,7 +236,7 @@ def course_of(cells: Sequence[Cell], before: Measured, marks: Sequence[int]) -> 
 
 
 def compared(
-    found: Mapping[str, Mapping[str, Sequence[Measured]]],
+    measurements: Mapping[str, Mapping[str, Sequence[Measured]]],
     manner: str,
     people: int,
     measures: Sequence[str] = MEASURES,
@@ -245,11 +245,11 @@ def compared(
     where a task is mixed in, against the same reward without, and whether an arm soothes instead of helping.
 
     `found`: arm -> simulator -> a measurement a seed."""
-    seeds = len(found["before"][manner])
+    seeds = len(measurements["before"][manner])
     using = draws(seeds, people)
 
     def stacked(arm: str, simulator: str, measure: str) -> tuple[NDArray[np.float64]]:
-        return (np.stack([m[measure] for m in found[arm][simulator]]),)
+        return (np.stack([m[measure] for m in measurements[arm][simulator]]),)
 
     def against(arm: str, other: str, simulator: str, measure: str) -> Interval | None:
         return difference(
@@ -257,7 +257,7 @@ def compared(
         )
 
     arms: dict[str, Any] = {}
-    for arm, of_arm in found.items():
+    for arm, of_arm in measurements.items():
         arms[arm] = {
             simulator: {m: plain(interval(mean_of_prompts, *stacked(arm, simulator, m), using=using)) for m in measures}
             for simulator in of_arm
@@ -267,12 +267,12 @@ def compared(
         arms[arm]["against_before"] = {
             s: {m: plain(against(arm, "before", s, m)) for m in ("emotion", "need_met")} for s in of_arm
         }
-        if "bonus" in found and arm != "bonus":
+        if "bonus" in measurements and arm != "bonus":
             arms[arm]["against_bonus"] = {
                 s: {m: plain(against(arm, "bonus", s, m)) for m in ("emotion", "need_met")} for s in of_arm
             }
         unmixed = arm.partition(", task ")[0]
-        if unmixed != arm and unmixed in found:
+        if unmixed != arm and unmixed in measurements:
             arms[arm]["against_unmixed"] = {
                 s: {m: plain(against(arm, unmixed, s, m)) for m in ("emotion", "need_met", "on_topic")} for s in of_arm
             }
@@ -282,17 +282,17 @@ def compared(
     return {"arms": arms, "measures": list(measures)}
 
 
-def plain(found: Interval | None) -> list[float] | None:
+def plain(value: Interval | None) -> list[float] | None:
     """Mean, low and high, as JSON takes them."""
-    return None if found is None else [float(found.mean), float(found.low), float(found.high)]
+    return None if value is None else [float(value.mean), float(value.low), float(value.high)]
 
 
-def write(found: Sequence[Mapping[str, Any]], folder: Path, command: str) -> None:
+def write(results: Sequence[Mapping[str, Any]], folder: Path, command: str) -> None:
     """results.json, tables.md and report.html in a folder."""
     from frown.recipes.empathy.report import page, tables
 
     folder.mkdir(parents=True, exist_ok=True)
-    whole = {"command": command, "tables": list(found)}
+    whole = {"command": command, "tables": list(results)}
     write_text(folder / "results.json", json.dumps(whole, indent=1, allow_nan=False))
-    write_text(folder / "tables.md", tables(found))
-    write_text(folder / "report.html", page(found, command))
+    write_text(folder / "tables.md", tables(results))
+    write_text(folder / "report.html", page(results, command))

@@ -56,9 +56,9 @@ def claims_and_beliefs(exchanges: Sequence[Exchange], candour: float) -> list[tu
         if act in CLAIMS or act in HEDGES:
             out.append((float(act in CLAIMS), float(belief.max())))
         for i in _named(heard):
-            told = np.full(len(NEEDS), (1.0 - candour) / len(NEEDS))
-            told[i] += candour
-            belief = belief * told / (belief * told).sum()
+            likelihood = np.full(len(NEEDS), (1.0 - candour) / len(NEEDS))
+            likelihood[i] += candour
+            belief = belief * likelihood / (belief * likelihood).sum()
     return out
 
 

@@ -19,31 +19,22 @@ from frown.recipes.empathy.presets import Preset
 from frown.recipes.empathy.profile import TOPICS, Profile
 from frown.recipes.empathy.user import Manner
 from frown.recipes.empathy.wording import LAB, Wording
+from frown.recipes.word_model import END, PAD, word_model, word_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-PAD, END, PERSON, ASSISTANT = "<pad>", "<end>", "<user>", "<assistant>"
+PERSON, ASSISTANT = "<user>", "<assistant>"
 WORDS: tuple[str, ...] = (PAD, END, PERSON, ASSISTANT, *ACTS, *NEEDS, *TOPICS, "low", "middle", "high")
-TEMPLATE = (
-    "{% for m in messages %}{{ '<' + m.role + '>' + m.content + '<end>' }}{% endfor %}"
-    "{% if add_generation_prompt %}<assistant>{% endif %}"
-)
 ASTRAY = 0.2
 """How often the assistant of the first model's dialogues speaks about something else."""
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
     """A word a token."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
+    from tokenizers import pre_tokenizers
 
-    inner = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token=PAD))
-    inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=inner, pad_token=PAD, eos_token=END, additional_special_tokens=[PERSON, ASSISTANT],
-        clean_up_tokenization_spaces=False, chat_template=TEMPLATE,
-    )  # fmt: skip
+    return word_tokenizer(WORDS, (PERSON, ASSISTANT), pre_tokenizer=pre_tokenizers.WhitespaceSplit())
 
 
 def documents(
@@ -73,26 +64,16 @@ def base_model(folder: Path, people: Sequence[Profile], manner: Manner, preset: 
     The loss is on the assistant's tokens. Returns its running mean at the end, in nats a token.
     """
     import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
-    held = documents(people, manner, preset, seed)
+    conversations = documents(people, manner, preset, seed)
     tokenizer = make_tokenizer()
-    torch.manual_seed(seed)
-    model = Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=len(WORDS), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2,
-            num_key_value_heads=2, head_dim=32, max_position_embeddings=256, tie_word_embeddings=True,
-            bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
-        )
-    )  # fmt: skip
+    model = word_model(tokenizer, seed)
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
     rng, running = np.random.default_rng(seed), float("nan")
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = 3e-3 * min(1.0, (step + 1) / 20) * (1.0 - 0.9 * step / steps)
-        some = [held[i] for i in rng.integers(len(held), size=32)]
+        some = [conversations[i] for i in rng.integers(len(conversations), size=32)]
         width = max(len(ids) for ids, _ in some)
         ids, own = torch.zeros(32, width, dtype=torch.long), torch.zeros(32, width, dtype=torch.bool)
         for row, (said, mask) in enumerate(some):  # padded on the right, where causal attention does not look

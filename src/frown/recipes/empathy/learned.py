@@ -109,9 +109,9 @@ def course(fitted: Sequence[Felt], judged: Sequence[Felt]) -> tuple[Array, Array
 def words(fitted: Sequence[Felt], judged: Sequence[Felt]) -> tuple[Array, Array]:
     """TF-IDF of the reply's pieces of 1 to 3 characters, each row of length one."""
     counts = [_pieces(f.reply) for f in (*fitted, *judged)]
-    found = Counter(piece for c in counts[: len(fitted)] for piece in c)
-    known = {piece: i for i, piece in enumerate(sorted(p for p, n in found.items() if n >= RARE))}
-    idf = np.array([np.log((1 + len(fitted)) / (1 + found[piece])) + 1 for piece in known])
+    counted = Counter(piece for c in counts[: len(fitted)] for piece in c)
+    known = {piece: i for i, piece in enumerate(sorted(p for p, n in counted.items() if n >= RARE))}
+    idf = np.array([np.log((1 + len(fitted)) / (1 + counted[piece])) + 1 for piece in known])
     out = np.zeros((len(counts), len(known)))
     for row, c in zip(out, counts, strict=True):
         for piece, n in c.items():
@@ -193,8 +193,8 @@ def predicted(features: Features, fitted: Sequence[Felt], judged: Sequence[Felt]
         rose = np.array([f.change > 0 for f in some], np.bool_)
         if not at or len(set(rose.tolist())) < 2:
             continue
-        seen, new = features(some, [judged[i] for i in at])
-        w, b = logistic(seen, rose)
+        inputs, new = features(some, [judged[i] for i in at])
+        w, b = logistic(inputs, rose)
         out[at] = 1 / (1 + np.exp(-(new @ w + b)))
     return out
 
@@ -220,11 +220,11 @@ def judge(fitted: Sequence[Felt], judged: Sequence[Felt]) -> dict[str, Any]:
         "acts_read": float(np.mean([read(f.reply) is not None for f in judged])),
     }  # fmt: skip
     for name, of_name in p.items():
-        found = {m: _plain(interval(s, of_name, rose, using=using)) for m, s in MEASURES.items()}
+        figures = {m: _plain(interval(s, of_name, rose, using=using)) for m, s in MEASURES.items()}
         less = {
             m: _plain(difference(s, (of_name, rose), (p["course"], rose), using=using)) for m, s in MEASURES.items()
         }
-        out["predictors"][name] = {**found, "less_course": less}
+        out["predictors"][name] = {**figures, "less_course": less}
     return out
 
 
@@ -237,25 +237,25 @@ def right(confidence: NDArray[Any], rose: NDArray[Any], weights: Array | None = 
 MEASURES: dict[str, Callable[..., Array]] = {"accuracy": right, "auroc": auroc, "brier": brier, "ece": ece}
 
 
-def _plain(found: Interval | None) -> list[float] | None:
-    return None if found is None else [float(found.mean), float(found.low), float(found.high)]
+def _plain(value: Interval | None) -> list[float] | None:
+    return None if value is None else [float(value.mean), float(value.low), float(value.high)]
 
 
 def leave_one_out(files: Sequence[Path]) -> dict[str, Any]:
     """Each file's model in turn is the one not seen."""
     if len(files) < 2:
         raise FrownError("judging on a model not seen needs the dialogues of two models or more, a file each")
-    held = {f.stem: load(f) for f in files}
+    by_model = {f.stem: load(f) for f in files}
     return {
-        name: judge([f for other, some in held.items() if other != name for f in some], judged)
-        for name, judged in held.items()
+        name: judge([f for other, some in by_model.items() if other != name for f in some], judged)
+        for name, judged in by_model.items()
     }
 
 
-def table(found: dict[str, Any]) -> str:
+def table(results: dict[str, Any]) -> str:
     """Markdown: a table for each model not seen."""
     out = []
-    for model, one in found.items():
+    for model, one in results.items():
         out += [f"### Judged on {model}", ""]
         out.append(
             f"{one['replies']} replies to {one['people']} people, of which {one['rises']:.0%} raised the emotion; "

@@ -90,25 +90,25 @@ def step(
     """One step: conversations with some people, and one update from all their turns. Nobody's words but the policy's
     are learnt. Returns the conversations, the turns taken (futures included), and what the pass saw."""
     tasks = [task_of(in_words(p)) for p in people]
-    held = play(learner.policy, user, tasks, how.each, seed=seed, temperature=1.0, turns=user.preset.turns)
-    taken = sum(len(d.turns) for d in held)
+    dialogues = play(learner.policy, user, tasks, how.each, seed=seed, temperature=1.0, turns=user.preset.turns)
+    taken = sum(len(d.turns) for d in dialogues)
     if arm.kind == "forward":
-        values, more = _futures(learner, user, held, arm, how, seed)
+        values, more = _futures(learner, user, dialogues, arm, how, seed)
         taken += more
     else:
         values = [
             turn_values(arm.kind, scores(d, user.preset), d.turns[-1].heard.over, on_topic(d), arm.task_weight).tolist()
-            for d in held
+            for d in dialogues
         ]
-    by_turn = turn_advantages(values, [d.group for d in held], std=True)
-    rollouts = [as_rollout(d) for d in held]
+    by_turn = turn_advantages(values, [d.group for d in dialogues], std=True)
+    rollouts = [as_rollout(d) for d in dialogues]
     advantages = [on_tokens(r, a) for r, a in zip(rollouts, by_turn, strict=True)]
     update = learner.learn(rollouts, [], advantages, distillation=0.0)
-    return held, taken, update.averages
+    return dialogues, taken, update.averages
 
 
 def _futures(
-    learner: Learner, user: SentientUser, held: Sequence[Dialogue], arm: Arm, how: Training, seed: int
+    learner: Learner, user: SentientUser, dialogues: Sequence[Dialogue], arm: Arm, how: Training, seed: int
 ) -> tuple[list[list[float]], int]:
     """The forward-sampled value of every turn, and how many turns that took."""
     taken = 0
@@ -125,9 +125,9 @@ def _futures(
             for d in ahead
         ]
 
-    starts = [d.turns[: t + 1] for d in held for t in range(len(d.turns))]
+    starts = [d.turns[: t + 1] for d in dialogues for t in range(len(d.turns))]
     flat = iter(forward_values(starts, sample, how.futures))
-    return [[next(flat) for _ in d.turns] for d in held], taken
+    return [[next(flat) for _ in d.turns] for d in dialogues], taken
 
 
 def train(
@@ -157,10 +157,10 @@ def train(
 def measured(learner: Learner, people: Sequence[Profile], manner: Manner, preset: Preset) -> Measured:
     """What becomes of conversations with each person; the same draws for every policy."""
     tasks, user = [task_of(in_words(p)) for p in people], SentientUser(manner, preset)
-    held = play(
+    dialogues = play(
         learner.policy, user, tasks, experiment.EACH, seed=experiment.EVAL_SEED, temperature=1.0, turns=preset.turns
     )
-    audited = [(d.task.data["profile"], scores(d, preset)[-1], exchanges(d)) for d in held]
+    audited = [(d.task.data["profile"], scores(d, preset)[-1], exchanges(d)) for d in dialogues]
     return experiment.audit(audited, experiment.EACH, manner.candour)
 
 

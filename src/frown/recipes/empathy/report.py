@@ -35,19 +35,19 @@ th:first-child, td:first-child { text-align: left; } tr + tr { border-top: 1px s
 """
 
 
-def heading(found: Mapping[str, Any], simulator: str) -> str:
+def heading(results: Mapping[str, Any], simulator: str) -> str:
     """Which table it is."""
-    how = "trained on" if simulator == found["trained_on"] else "never met in training"
+    how = "trained on" if simulator == results["trained_on"] else "never met in training"
     return (
-        f"{found['policy']}, {found['start']} start, trained on {found['trained_on']}, {found['preset']}: "
+        f"{results['policy']}, {results['start']} start, trained on {results['trained_on']}, {results['preset']}: "
         f"judged by {simulator} ({how})"
     )
 
 
-def tables(found: Sequence[Mapping[str, Any]]) -> str:
+def tables(results: Sequence[Mapping[str, Any]]) -> str:
     """Markdown: for each experiment a table for each simulator."""
     out = []
-    for one in found:
+    for one in results:
         for simulator, head, rows in _tables(one):
             out += [f"### {heading(one, simulator)}", "", f"{_about(one, simulator)}", ""]
             out += [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
@@ -62,22 +62,22 @@ def tables(found: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(out)
 
 
-def page(found: Sequence[Mapping[str, Any]], command: str) -> str:
+def page(results: Sequence[Mapping[str, Any]], command: str) -> str:
     """One self-contained page; everything that is not ours is escaped."""
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>frown: empathy</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
         f"<style>{_STYLE}</style><h1>Rewards from the other person's feelings</h1>"
-        f"<p><code>{escape(command)}</code></p>{section(found)}</html>"
+        f"<p><code>{escape(command)}</code></p>{section(results)}</html>"
     )
 
 
-def section(found: Sequence[Mapping[str, Any]]) -> str:
+def section(results: Sequence[Mapping[str, Any]]) -> str:
     """The tables as a piece of a page. Red rows: the reward rose against before training and the help did not."""
     out = [f'<section><p>Means with 95 % intervals over people and seeds. <span class="soothing">{FLAG}</span> marks']
     out.append(" an arm whose emotion rose against before training while the share of needs met did not.</p>")
-    for one in found:
+    for one in results:
         for simulator, head, rows in _tables(one):
             out.append(f"<h2>{escape(heading(one, simulator))}</h2><p>{escape(_about(one, simulator))}</p>{_TABLE}<tr>")
             out += [f"<th>{escape(h)}</th>" for h in head]
@@ -136,16 +136,16 @@ def _course(one: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, list[tup
 def _tables(one: Mapping[str, Any]) -> list[tuple[str, list[str], list[tuple[list[str], bool]]]]:
     simulators = [one["trained_on"], *(s for s in one["arms"]["before"] if s != one["trained_on"])]
     shown = [(m, name) for m, name in _SHOWN if m in one["measures"]]
-    held = {against for of_arm in one["arms"].values() for against in of_arm}
-    less = [(a, m, name) for a, m, name in _LESS if a in held]
+    compared = {against for of_arm in one["arms"].values() for against in of_arm}
+    less = [(a, m, name) for a, m, name in _LESS if a in compared]
     head = ["arm", *(name for _, name in shown), *(name for _, _, name in less)]
     out = []
     for simulator in simulators:
         rows = []
         for arm, of_arm in one["arms"].items():
-            found = [of_arm.get(a, {}).get(simulator, {}).get(m) for a, m, _ in less]
+            values = [of_arm.get(a, {}).get(simulator, {}).get(m) for a, m, _ in less]
             cells = [arm, *(_cell(of_arm[simulator][m]) for m, _ in shown)]
-            cells += [_cell(value, sign=True) if value else "" for value in found]
+            cells += [_cell(value, sign=True) if value else "" for value in values]
             rows.append((cells, bool(of_arm.get("soothing"))))
         out.append((simulator, head, rows))
     return out

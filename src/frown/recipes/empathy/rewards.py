@@ -66,5 +66,5 @@ def forward_values(
 
     `sample`: starts and k -> k outcomes for each start, in order.
     """
-    found = np.asarray(sample(starts, k), np.float64)
-    return found.reshape(len(starts), k).mean(1).tolist()
+    outcomes = np.asarray(sample(starts, k), np.float64)
+    return outcomes.reshape(len(starts), k).mean(1).tolist()

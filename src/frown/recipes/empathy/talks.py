@@ -125,7 +125,7 @@ def _evaluated(config: RunConfig, environment: Conversations, out: Path) -> tupl
     (out / "answers").mkdir(parents=True, exist_ok=True)
     RunDirectory(out).add_answers(0, "test", records_of(rollouts, [appraise(r) for r in rollouts], policy))
 
-    def audited(d: Dialogue) -> experiment.Held | None:
+    def audited(d: Dialogue) -> experiment.Audited | None:
         if d.stop == "lost":
             return None
         score = d.turns[-1].heard.state.score

@@ -197,9 +197,9 @@ class SentientUser:
 
 def answer(person: Profile, before: State, after: State, wording: Wording = LAB) -> Reply:
     """A person's reply: how it is, what is needed where that was just said, and what it is about."""
-    told = after.hint if after.hint is not None and after.hint != before.hint else None
+    named = after.hint if after.hint is not None and after.hint != before.hint else None
     return Reply(
-        wording.line(person, level(after.score), told),
+        wording.line(person, level(after.score), named),
         after.score - before.score,
         after,
         after.over,

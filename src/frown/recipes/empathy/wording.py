@@ -32,8 +32,8 @@ def named(text: str) -> frozenset[str]:
     return frozenset(re.findall(r"[a-z]+", text.lower()))
 
 
-def _lab_line(person: Profile, level: Level, told: Need | None) -> str:
-    return " ".join([level, *([told] if told else []), person.topic])
+def _lab_line(person: Profile, level: Level, need: Need | None) -> str:
+    return " ".join([level, *([need] if need else []), person.topic])
 
 
 def _lab_specific(person: Profile, words: str) -> bool:
@@ -65,13 +65,13 @@ def _english_opening(person: Profile) -> str:
     return f"I would like to talk about {_ABOUT[person.topic]}. {_FEELS['low']}"
 
 
-def _english_line(person: Profile, level: Level, told: Need | None) -> str:
-    return " ".join([_FEELS[level], *([_WANTS[told]] if told else []), f"This is about {_ABOUT[person.topic]}."])
+def _english_line(person: Profile, level: Level, need: Need | None) -> str:
+    return " ".join([_FEELS[level], *([_WANTS[need]] if need else []), f"This is about {_ABOUT[person.topic]}."])
 
 
 def _english_specific(person: Profile, text: str) -> bool:
-    found = named(text) & set(TOPICS)
-    return not found or person.topic in found
+    topics = named(text) & set(TOPICS)
+    return not topics or person.topic in topics
 
 
 LAB = Wording(lambda person: f"low {person.topic}", _lab_line, _lab_specific)

@@ -19,16 +19,13 @@ from frown.recipes.negotiation.emotions import Card
 from frown.recipes.negotiation.partner import STEPS
 from frown.recipes.negotiation.scenarios import Scenario
 from frown.recipes.negotiation.speech import Moment, amount
+from frown.recipes.word_model import END, PAD, word_model, word_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-PAD, END, UNKNOWN = "<pad>", "<end>", "<unk>"
+UNKNOWN = "<unk>"
 ROLES = ("<system>", "<user>", "<assistant>")
-TEMPLATE = (
-    "{% for m in messages %}{{ '<' + m.role + '>' + m.content + '<end>' }}{% endfor %}"
-    "{% if add_generation_prompt %}<assistant>{% endif %}"
-)
 _TOKEN = r"\d+:\d\d|\w+|[^\w\s]"
 
 
@@ -65,8 +62,7 @@ def moments(scenarios: Sequence[Scenario], emotions: Sequence[Card] | None, coun
 
 def make_tokenizer(scenarios: Sequence[Scenario], emotions: Sequence[Card]) -> PreTrainedTokenizerFast:
     """A word a token: the language's words, and the whole numbers that these scenarios may come to."""
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
+    from tokenizers import Regex, decoders, pre_tokenizers
 
     units = list(dict.fromkeys(s.unit for s in scenarios))
     low, *rest = map(float, _numbers(scenarios))
@@ -79,14 +75,13 @@ def make_tokenizer(scenarios: Sequence[Scenario], emotions: Sequence[Card]) -> P
     texts += [*(s.replace("{}", "") for s in speech.sentences())]
     texts += [amount(n, unit) for unit in units for n in (low, *rest)]
     words = dict.fromkeys(w for text in dict.fromkeys(texts) for w in re.findall(_TOKEN, text))
-    vocabulary = {w: i for i, w in enumerate((PAD, END, UNKNOWN, *ROLES, *words))}
-    inner = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
-    inner.pre_tokenizer = pre_tokenizers.Split(Regex(_TOKEN), "removed", invert=True)
-    inner.decoder = decoders.WordPiece(prefix="##", cleanup=True)  # for its spaces: none before a full stop
-    return PreTrainedTokenizerFast(
-        tokenizer_object=inner, pad_token=PAD, eos_token=END, unk_token=UNKNOWN, additional_special_tokens=list(ROLES),
-        clean_up_tokenization_spaces=False, chat_template=TEMPLATE,
-    )  # fmt: skip
+    return word_tokenizer(
+        (PAD, END, UNKNOWN, *ROLES, *words),
+        ROLES,
+        pre_tokenizer=pre_tokenizers.Split(Regex(_TOKEN), "removed", invert=True),
+        decoder=decoders.WordPiece(prefix="##", cleanup=True),  # for its spaces: none before a full stop
+        unknown=UNKNOWN,
+    )
 
 
 def base_model(
@@ -96,21 +91,8 @@ def base_model(
 
     `cards`: whether the turns that it reads come with the emotion's card, and show emotions.
     """
-    import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
     tokenizer = make_tokenizer(scenarios, emotions)
-    torch.manual_seed(seed)
-    model = Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2,
-            num_attention_heads=2, num_key_value_heads=2, head_dim=32, max_position_embeddings=256,
-            tie_word_embeddings=True, initializer_range=0.1, bos_token_id=None, eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )  # fmt: skip
+    model = word_model(tokenizer, seed, spread=0.1)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     learner = expresser.learner_of(str(folder), None, 3e-3, steps, seed)
