@@ -32,7 +32,7 @@ _SHOWS = {word: emotion for emotion, words in WORDS.items() for word in words} |
 _NUMBER = re.compile(r"\d+(?:[:.,]\d+)*")
 
 
-class Heard(NamedTuple):
+class Perception(NamedTuple):
     """What a listener makes of one utterance."""
 
     offer: float | None
@@ -46,11 +46,11 @@ class Heard(NamedTuple):
     """How many numbers were named."""
 
 
-def hear(text: str, unit: Unit) -> Heard:
+def hear(text: str, unit: Unit) -> Perception:
     """What is heard in an utterance about a number in `unit`."""
     shown = [_SHOWS[w] for w in re.findall(r"[a-z]+", text.lower()) if w in _SHOWS]
     places = np.array([CARDS[e].vad[:3] for e in shown], dtype=np.float64)
-    return Heard(
+    return Perception(
         read_offer(text, unit),
         _mean(places) if shown else np.zeros(3),
         frozenset(shown),

@@ -64,7 +64,9 @@ class _Sums:
     start: Array
 
 
-def estimates(logs: Logs, policy: Chances, q: Array, clusters: NDArray[np.int64] | None = None) -> dict[str, Estimate]:
+def estimate_policy(
+    logs: Logs, policy: Chances, q: Array, clusters: NDArray[np.int64] | None = None
+) -> dict[str, Estimate]:
     """All four estimates of one policy. `q`: from `fit_q` on other dialogues; `clusters` [B]: ids of what is shared."""
     sums = _sums(logs, policy, q)
     ids = np.arange(logs.episodes) if clusters is None else np.unique(clusters, return_inverse=True)[1]

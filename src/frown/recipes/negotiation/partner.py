@@ -48,7 +48,7 @@ TEMPERS: dict[Tactic, Temper] = {
 
 
 @dataclass(frozen=True)
-class Replies:
+class ReplyModel:
     """What they do at each level of stalemate and for each of A emotions: [LEVELS, A] each.
 
     `steps` [LEVELS, A, DRAWS + 1]: the chance of each number of steps, if they stay; `leave`: the chance that they go.
@@ -58,7 +58,7 @@ class Replies:
     leave: Floats
 
 
-def replies(tactic: Tactic, places: Floats, *, inert: bool = False) -> Replies:
+def reply_model(tactic: Tactic, places: Floats, *, inert: bool = False) -> ReplyModel:
     """How a tactic replies to emotions at these places [A, 3]. `inert`: to all of them alike."""
     fit = np.stack([_fit(places, TEMPERS[tactic].moving), *([_fit(places, TEMPERS[tactic].stuck)] * (LEVELS - 1))])
     if inert:
@@ -69,7 +69,7 @@ def replies(tactic: Tactic, places: Floats, *, inert: bool = False) -> Replies:
     ways = np.array([comb(DRAWS, n) for n in range(DRAWS + 1)])
     n = np.arange(DRAWS + 1)
     steps = ways * p[..., None] ** n * (1.0 - p[..., None]) ** (DRAWS - n)
-    return Replies(steps, np.clip(risk[:, None] - caution[:, None] * fit, 0.0, 0.5))
+    return ReplyModel(steps, np.clip(risk[:, None] - caution[:, None] * fit, 0.0, 0.5))
 
 
 def our_offers(exchanges: int) -> NDArray[np.int64]:
