@@ -1,4 +1,4 @@
-"""How good the calculator critic is on worked solutions: what it says of gold ones, and whether it finds planted slips.
+"""Precision and recall of the calculator critic on worked solutions, gold ones and ones with planted slips.
 
     python experiments/calculator.py ../shared/data/gsm8k/test.jsonl ../shared/data/gsm8k/train.jsonl
 
@@ -40,7 +40,7 @@ class Slip(NamedTuple):
 
 
 def review(text: str) -> list[Comment]:
-    """What the critic says of every line of a solution."""
+    """The critic's comments on every line of a solution."""
     steps = tuple(text.split("\n"))
     return list(CalculatorCritic().review([Request(TASK, text, steps, tuple(range(len(steps))))])[0].comments)
 

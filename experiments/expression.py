@@ -1,4 +1,4 @@
-"""How to say it: every figure of the expression half of docs/results/negotiation.md.
+"""Every figure of the expression half of docs/results/negotiation.md.
 
     python experiments/expression.py run runs/expression [--seeds 3] [--only whole,paper,inert]
     python experiments/expression.py write runs/expression docs/results/negotiation.md

@@ -1,4 +1,4 @@
-"""How fast `frown look` is on a large run: the first screen, and a new rollout.
+"""Timing of `frown look` on a large run: the first screen, and a new rollout.
 
     python experiments/look_scale.py make FOLDER [--rollouts 100000] [--tokens 1000] [--files 200]
     python experiments/look_scale.py measure FOLDER [--opens 200]

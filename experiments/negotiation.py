@@ -1,4 +1,4 @@
-"""Which emotion to show: every figure of docs/results/negotiation.md.
+"""Every figure of the selection half of docs/results/negotiation.md.
 
     python experiments/negotiation.py run runs/negotiation --tables DIR --casino DIR [--seeds 5] [--only state,inert]
     python experiments/negotiation.py write runs/negotiation docs/results/negotiation.md
@@ -123,7 +123,7 @@ def shares(
     repeats: int = 20,
     best: Callable[[play.World, int], play.Policy] = play.optimal,
 ) -> dict[str, Any]:
-    """What selectors, one a seed, reach of the best policy in a world, and what random choice does."""
+    """Shares of the optimum in a world: of selectors, one a seed, and of random choice."""
     arms: dict[str, list[Any]] = {"selection": [], "optimum": [], "random": []}
     optimum = best(where, repeats)
     for seed, selector in enumerate(selectors):
@@ -155,7 +155,7 @@ def inert(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def inert_history(arguments: argparse.Namespace) -> dict[str, Any]:
-    """How often short trainings cry wolf with the state that remembers."""
+    """False alarms of short trainings with the state that remembers."""
     return {"alarms": alarms(arguments.short, "history")}
 
 

@@ -59,7 +59,7 @@ def matrix_rows(matrix: dict[str, dict[str, Any]]) -> list[list[str]]:
 
 
 def estimates_rows(results: dict[str, dict[str, Any]]) -> list[list[str]]:
-    """How near the off-policy estimates of the sampled and the greedy selector come to what it earns when it plays."""
+    """Errors of the off-policy estimates of the sampled and the greedy selector, against what they earn in play."""
     rows = [["policy", "estimate", "error", "mean absolute error", "truth in the interval", "dialogues it is made of"]]
     for policy in ("selection, sampled", "selection"):
         each = [e[policy] for one in results.values() for e in one["off_policy"]]

@@ -1,4 +1,4 @@
-"""Which signal tells wrong steps: at temperature one and low, with fresh draws, before and after training.
+"""Signals that tell wrong steps: at temperature one and low, with fresh draws, before and after training.
 
     python experiments/signal_quality.py chains lab:chains-0 runs/aimed-chains-0/runs/doubt/seed0/checkpoint
 

@@ -1,4 +1,4 @@
-"""The chances of what people did, where nobody logged them: softmax regression on what they knew."""
+"""A model of people's behaviour, where nobody logged its chances: softmax regression on the state."""
 
 from __future__ import annotations
 

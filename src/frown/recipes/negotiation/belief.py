@@ -1,12 +1,12 @@
-"""The best there is for whoever is not told which kind of partner sits there.
+"""The optimum with the partner's kind hidden: dynamic programming over beliefs (a POMDP).
 
-It knows the K kinds and how frequent each is. What a dialogue tells of the partner is a belief: the chance of each kind
-given everything so far (Åström 1965), so dynamic programming goes over (exchanges, steps, stalemate, belief).
+The policy knows the K kinds and how frequent each is. Its belief is the chance of each kind given the
+dialogue so far (Åström 1965), so dynamic programming goes over (exchanges, steps, stalemate, belief).
 
 Values are kept at the beliefs whose chances are multiples of 1 / `resolution` and interpolated between them on
-Freudenthal's triangulation. The best value is convex in the belief, so what is found is an upper bound, and it falls to
+Freudenthal's triangulation. The best value is convex in the belief, so the result is an upper bound, and it falls to
 the optimum as the grid is refined (Lovejoy 1991, doi 10.1287/opre.39.1.162). What the policy earns that looks one
-exchange ahead with these values (`play.untold`) is a lower bound. Between the two lies the optimum.
+exchange ahead with these values (`play.belief_optimal`) is a lower bound. Between the two lies the optimum.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def likelihoods(kinds: Sequence[ReplyModel]) -> Floats:
 
 
 def update(belief: Floats, likelihood: Floats) -> Floats:
-    """Bayes' rule: chances [B, K] of the kinds, chances [B, K] of what was seen under each -> [B, K].
+    """Bayes' rule: chances [B, K] of the kinds, chances [B, K] of the observation under each -> [B, K].
 
     What is impossible under every kind teaches nothing.
     """

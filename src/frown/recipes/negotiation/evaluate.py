@@ -1,4 +1,4 @@
-"""How well a choice of emotion does: utility, success and rounds of each policy, and paired differences between them.
+"""Scores of a choice of emotion: utility, success and rounds of each policy, and paired differences between them.
 
 Every policy plays the same test scenarios from the same luck, so differences are paired over scenarios and seeds. All
 intervals are the house bootstrap's, over scenarios and seeds.

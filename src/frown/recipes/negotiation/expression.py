@@ -211,7 +211,7 @@ def _policies(
     sweep: Sweep,
     seed: int,
 ) -> dict[str, play.Policy]:
-    """Which emotion to show: baselines, selectors trained on the sweep and on the game of labels, the optimum."""
+    """Choices of emotion by name: baselines, selectors trained on the sweep and on the game of labels, the optimum."""
     count = len(EMOTIONS)
     train_world, test_world = (play.world(s, config.tactics, AT, RULES, inert=config.inert) for s in (train, test))
     labelled = play.play(play.uniform(count), train_world, seed, max(1, LABELLED // len(train)))

@@ -100,12 +100,12 @@ def exchange(
 
 
 def their_concession(dialogues: Dialogues) -> Floats:
-    """How far they have come from their target to ours: [B, t + 1], a share of the gap (0 at first, 1 our target)."""
+    """Distance they have come from their target to ours: [B, t + 1], a share of the gap (0 at first, 1 our target)."""
     return (dialogues.theirs - dialogues.theirs[:, :1]) / dialogues.gap[:, None]
 
 
 def our_concession(dialogues: Dialogues) -> Floats:
-    """How far we have come from our target to theirs: [B, t + 1], a share of the gap."""
+    """Distance we have come from our target to theirs: [B, t + 1], a share of the gap."""
     return (dialogues.ours[:, :1] - dialogues.ours) / dialogues.gap[:, None]
 
 

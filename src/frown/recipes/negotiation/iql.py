@@ -141,13 +141,13 @@ def train(logs: Logs, actions: int, settings: IqlConfig, seed: int = 0) -> Selec
 
 
 def greedy_policy(selector: Selector, places: NDArray[np.float64], encoding: Encoding, rules: Rules) -> Policy:
-    """The selector at the table: its most likely emotion. (EmoDistill samples; see `samples`.)"""
+    """The selector as a policy: its most likely emotion. (EmoDistill samples: `sampling_policy`.)"""
     sample_utterances = sampling_policy(selector, places, encoding, rules)
     return lambda dialogues: np.eye(len(places))[sample_utterances(dialogues).argmax(axis=1)]
 
 
 def sampling_policy(selector: Selector, places: NDArray[np.float64], encoding: Encoding, rules: Rules) -> Policy:
-    """The selector at the table: an emotion drawn from its chances."""
+    """The selector as a policy: an emotion drawn from its chances."""
 
     def policy(dialogues: Dialogues) -> NDArray[np.float64]:
         return selector.chances(encode(dialogues, places, encoding, rules))
@@ -156,7 +156,7 @@ def sampling_policy(selector: Selector, places: NDArray[np.float64], encoding: E
 
 
 def save(selector: Selector, folder: Path, about: Mapping[str, Any]) -> None:
-    """`selector.safetensors` with weights, mean and scale, and `selector.json` with what one needs to know of it."""
+    """`selector.safetensors` with weights, mean and scale, and `selector.json` with its settings."""
     import json
 
     import torch

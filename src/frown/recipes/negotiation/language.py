@@ -1,7 +1,7 @@
 """A model of the lab's size that speaks the language of `speech`: a word a token, two layers, made in about a minute.
 
 It has read turns of speakers of mixed skill and speaks like them, so there is something to improve, and how much is
-known. Any chat model can take its place (`expresser.learner_of`).
+known. Any chat model can take its place (`speaker_model.make_learner`).
 """
 
 from __future__ import annotations

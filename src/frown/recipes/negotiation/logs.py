@@ -49,7 +49,7 @@ class Logs:
 
     @property
     def episodes(self) -> int:
-        """How many dialogues, B."""
+        """Number of dialogues, B."""
         return int(self.episode_ids[-1]) + 1 if len(self.episode_ids) else 0
 
     def returns(self) -> Floats:

@@ -1,4 +1,4 @@
-"""The best there is: dynamic programming over the rule-based partner.
+"""The optimum against the rule-based partner, by dynamic programming.
 
 A state is (exchanges so far t, their steps towards us k, level of stalemate s); an action is an emotion; the value is
 the expected savings utility from there on. Everything is exact, by backward induction.

@@ -33,7 +33,7 @@ LEVELS = 3
 
 
 class Temper(NamedTuple):
-    """What a tactic answers to (a direction in VAD) while moving and while stuck."""
+    """Directions in VAD that a tactic answers to, while moving and while stuck."""
 
     moving: tuple[float, float, float]
     stuck: tuple[float, float, float]
@@ -49,7 +49,7 @@ TEMPERS: dict[Tactic, Temper] = {
 
 @dataclass(frozen=True)
 class ReplyModel:
-    """What they do at each level of stalemate and for each of A emotions: [LEVELS, A] each.
+    """Chances of the partner's replies at each level of stalemate and for each of A emotions: [LEVELS, A] each.
 
     `steps` [LEVELS, A, DRAWS + 1]: the chance of each number of steps, if they stay; `leave`: the chance that they go.
     """
@@ -59,7 +59,7 @@ class ReplyModel:
 
 
 def reply_model(tactic: Tactic, places: Floats, *, inert: bool = False) -> ReplyModel:
-    """How a tactic replies to emotions at these places [A, 3]. `inert`: to all of them alike."""
+    """The replies of a tactic to emotions at these places [A, 3]. `inert`: to all of them alike."""
     fit = np.stack([_fit(places, TEMPERS[tactic].moving), *([_fit(places, TEMPERS[tactic].stuck)] * (LEVELS - 1))])
     if inert:
         fit = np.zeros_like(fit)

@@ -1,4 +1,4 @@
-"""Selection learnt from people's logs (CaSiNo) and judged on other people's, off-policy alone."""
+"""Selection trained on people's logs (CaSiNo) and estimated off-policy on other people's."""
 
 from __future__ import annotations
 

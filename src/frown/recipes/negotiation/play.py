@@ -31,7 +31,7 @@ Policy = Callable[[Dialogues], Floats]
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """Who is played against: scenarios [N], for each a partner's replies, the emotions' places [A, 3], the rules."""
+    """The game's world: scenarios [N], for each a partner's replies, the emotions' places [A, 3], the rules."""
 
     scenarios: tuple[Scenario, ...]
     partners: tuple[ReplyModel, ...]
@@ -40,7 +40,7 @@ class World:
 
     @property
     def emotions(self) -> int:
-        """How many emotions may be shown, A."""
+        """Number of emotions that may be shown, A."""
         return len(self.places)
 
 
@@ -118,7 +118,7 @@ def habitual(places: Floats, repeat: float = 0.3) -> Policy:
 
 
 def optimal(where: World, repeats: int = 1) -> Policy:
-    """What dynamic programming would do: knows each partner's rule. For dialogues in the order of `play`."""
+    """The optimal policy, which knows each partner's rule. For dialogues in the order of `play`."""
     solved: dict[tuple[int, int], Floats] = {}
     each = []
     for scenario, partner in zip(where.scenarios, where.partners, strict=True):
@@ -137,8 +137,10 @@ def optimal(where: World, repeats: int = 1) -> Policy:
 
 
 def belief_optimal(where: World, repeats: int = 1, resolution: int = 12) -> Policy:
-    """What dynamic programming would do that knows the kinds of partners and how many there are of each, but not which
-    of them sits where (`belief`). For dialogues in the order of `play`."""
+    """The optimal policy that knows the kinds of partners and how many there are of each, but not who is which.
+
+    For dialogues in the order of `play`.
+    """
     kinds = list({id(partner): partner for partner in where.partners}.values())
     prior = np.array([sum(partner is kind for partner in where.partners) for kind in kinds]) / len(where.partners)
     slack = np.array([optimum.slack(s.gap, where.rules.tolerance) for s in where.scenarios])

@@ -35,7 +35,7 @@ class Scenario:
 
     @property
     def gap(self) -> float:
-        """How far the two targets are apart, in units; > 0."""
+        """Distance of the two targets, in units; > 0."""
         return abs(self.theirs - self.ours)
 
 
@@ -55,7 +55,7 @@ class Table(NamedTuple):
 
 @dataclass(frozen=True)
 class Schema:
-    """How the rows of a table make scenarios.
+    """The schema by which rows of a table make scenarios.
 
     `numbers`: where the cells with numbers stand, column -> index (negative: from the end); `read`: the number in such
     a cell, None where there is none; `targets`: from those numbers, in that order, to (ours, theirs).

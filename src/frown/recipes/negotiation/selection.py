@@ -1,4 +1,4 @@
-"""From settings to figures: make logs, ask whether they hold a signal, learn, play, and estimate off-policy."""
+"""The selection half, from settings to results: logs, a check for a signal, training, play, off-policy estimates."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HELD_OUT = 20_000
 """Added to a seed for the luck of the held-out logs."""
 
 BELIEF_OPTIMUM = "optimum, tactic hidden"
-"""The best policy that knows which tactics there are, but not whose is which: an arm where they are mixed."""
+"""The best policy that knows which tactics there are, but not who has which: an arm where they are mixed."""
 
 
 def check_data_flag(scenario: str, data: Path | None, without: str) -> None:
@@ -45,7 +45,7 @@ def check_data_flag(scenario: str, data: Path | None, without: str) -> None:
 
 
 class SelectionConfig(Config):
-    """Which negotiation, who is played against, what is learnt from."""
+    """Settings: which negotiation, with whom, and what the selector learns from."""
 
     scenario: Literal["synthetic", "credit", "disaster", "hospital", "sleep"] = "synthetic"
     data: Path | None = None
@@ -81,17 +81,17 @@ class SelectionConfig(Config):
 
 @dataclass(frozen=True, eq=False)
 class SeedResult:
-    """What one seed ends with: scores by arm, the check, off-policy estimates with the truth, and the selector."""
+    """The results of one seed: scores by arm, the check, off-policy estimates with the truth, selector and logs."""
 
     arms: dict[str, Scores]
     check: SignalCheck
-    estimates: dict[str, dict[str, Any]]
+    estimate_policy: dict[str, dict[str, Any]]
     selector: iql.Selector
     logs: Logs
 
 
 def load_table(config: SelectionConfig) -> scenarios.Table:
-    """The scenarios that a configuration names. FrownError where the tables are not there."""
+    """Load the scenarios that a configuration names. Raises FrownError where the tables are not there."""
     if config.scenario == "synthetic":
         return scenarios.synthetic()
     if config.data is None:
@@ -103,7 +103,7 @@ def load_table(config: SelectionConfig) -> scenarios.Table:
 def run(
     config: SelectionConfig, say: Callable[[str], None] = lambda line: None
 ) -> tuple[dict[str, Any], list[SeedResult]]:
-    """Everything a configuration asks for: the results as JSON data, and what each seed ended with."""
+    """Run every seed of a configuration: the results as JSON data, and those of each seed."""
     scenario_table = load_table(config)
     train, test = scenarios.split(scenario_table)
     if not train or not test:
@@ -119,7 +119,7 @@ def run(
 def run_seed(
     config: SelectionConfig, train: Sequence[scenarios.Scenario], test: Sequence[scenarios.Scenario], seed: int
 ) -> SeedResult:
-    """One seed: logs, check, training, test."""
+    """Run one seed: logs, check, training, test."""
     rules, emotions = Rules(), cards(config.taxonomy)
     at, count = places(emotions), len(emotions)
     behaviour = stage.uniform(count) if config.behaviour == "uniform" else stage.habitual(at)
@@ -146,14 +146,14 @@ def run_seed(
         name: scores(stage.play(policy, test_world, TESTED + seed, config.repeats).dialogues, config.repeats)
         for name, policy in policies.items()
     }
-    estimates = {}
+    estimate_policy = {}
     if config.held_out:
         new = stage.play(behaviour, test_world, HELD_OUT + seed, max(1, config.held_out // len(test)))
         test_logs = transitions(new, at, config.encoding, rules, "utility")
         fitted_on = logs if config.reward == "utility" else transitions(episodes, at, config.encoding, rules, "utility")
         for name, greedy in (("selection", True), ("selection, sampled", False)):
-            estimates[name] = _estimated(selector, greedy, fitted_on, test_logs, float(arms[name].utility.mean()))
-    return SeedResult(arms, check_signal(episodes.dialogues, seed), estimates, selector, logs)
+            estimate_policy[name] = _estimated(selector, greedy, fitted_on, test_logs, float(arms[name].utility.mean()))
+    return SeedResult(arms, check_signal(episodes.dialogues, seed), estimate_policy, selector, logs)
 
 
 def _estimated(selector: iql.Selector, greedy: bool, train: Logs, test_logs: Logs, truth: float) -> dict[str, Any]:
@@ -161,8 +161,8 @@ def _estimated(selector: iql.Selector, greedy: bool, train: Logs, test_logs: Log
         chance = selector.chances(states)
         return np.eye(chance.shape[1])[chance.argmax(axis=1)] if greedy else chance
 
-    estimates = off_policy.estimate_policy(test_logs, policy, off_policy.fit_q(train, policy))
-    return {"truth": truth, **{name: estimate_json(e) for name, e in estimates.items()}}
+    estimate_policy = off_policy.estimate_policy(test_logs, policy, off_policy.fit_q(train, policy))
+    return {"truth": truth, **{name: estimate_json(e) for name, e in estimate_policy.items()}}
 
 
 def estimate_json(estimate: off_policy.Estimate) -> dict[str, Any]:
@@ -193,7 +193,7 @@ def results(
             {"verdict": t.check.verdict, **{name: asdict(q) for name, q in t.check.questions.items()}}
             for t in seed_results
         ],
-        "off_policy": [t.estimates for t in seed_results],
+        "off_policy": [t.estimate_policy for t in seed_results],
     }
 
 
@@ -213,7 +213,7 @@ def policy_table(results: Mapping[str, Any]) -> RichTable:
 
 
 def write(folder: Path, config: SelectionConfig, results: Mapping[str, Any], last: SeedResult) -> None:
-    """results.json, and of one seed logs.npz and the selector. FrownError where the folder cannot be written."""
+    """Write results.json, and of one seed logs.npz and the selector. Raises FrownError where that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "results.json", json.dumps(results, indent=2, allow_nan=False) + "\n")
@@ -240,7 +240,7 @@ def gap(metric: Mapping[str, Any] | None, digits: int = 3) -> str:
 
 
 def sentences(results: Mapping[str, Any]) -> list[str]:
-    """What the figures come to, in words."""
+    """The results in sentences."""
     verdicts = [check["verdict"] for check in results["signal_check"]]
     lines = [f"Before training: {', '.join(verdicts)}."]
     lines += [f"Selection less {other}: {gap(gain)}." for other, gain in results["gain_of_selection_over"].items()]

@@ -1,4 +1,4 @@
-"""Is there anything to learn? Asked of the logs, before anyone trains.
+"""A check of the logs for a signal, before anything is trained.
 
 EmoDistill's check holds one emotion fixed in each dialogue and looks for a spread of success above .20, a ratio of
 variances between and within above 2, and a spread of first concessions above .15. Fixed thresholds say "signal" of
@@ -33,7 +33,7 @@ class Question:
 
 @dataclass(frozen=True)
 class SignalCheck:
-    """The answers by name, those that hold after correction, and the verdict in words."""
+    """The tests by name, those significant after correction, and the verdict in words."""
 
     questions: dict[str, Question]
     significant: tuple[str, ...]
@@ -47,7 +47,7 @@ class SignalCheck:
 
 
 def check_signal(dialogues: Dialogues, seed: int = 0) -> SignalCheck:
-    """Whether the emotion shown goes with what they then do.
+    """Test whether the emotion shown goes with what the partner then does.
 
     first reply: their concession in the first exchange. replies: their concession in any exchange, among exchanges that
     are alike (how long they have been stuck, which third of the time). partings: whether they left in it. outcomes:
@@ -104,7 +104,7 @@ def permutation_test(groups: Ints, values: Floats, strata: Ints, rng: np.random.
 
 
 def holm(p: dict[str, float], level: float = LEVEL) -> tuple[str, ...]:
-    """Which hypotheses are rejected by Holm's step-down procedure (1979)."""
+    """The hypotheses that are rejected by Holm's step-down procedure (1979)."""
     rejected: list[str] = []
     for i, name in enumerate(sorted(p, key=lambda name: p[name])):
         if p[name] > level / (len(p) - i):

@@ -1,4 +1,4 @@
-"""A chat model that says it, on frown's own learner: sampling, imitation, and one step on an objective of utterances.
+"""A chat model as the speaker, on frown's own learner: samples, supervised steps, steps on objectives of utterances.
 
 The objectives of JPO and DPO (`frown.losses.preference`) are of whole utterances, and the learner's pass through the
 head is of single tokens. So each step reads the log-probabilities first, takes the gradient of the objective by them,
@@ -33,7 +33,7 @@ Objective = Callable[["Tensor", "Tensor", Sequence[int]], "Tensor"]
 
 
 class Line(NamedTuple):
-    """Something said, in the model's tokens: the prompt, and the answer with the token that ends it."""
+    """An utterance in the model's tokens: the prompt, and the answer with the token that ends it."""
 
     prompt: Ints
     answer: Ints
@@ -65,7 +65,7 @@ def make_learner(
 
 
 def encode_lines(policy: Policy, moments: Sequence[Moment], texts: Sequence[str]) -> list[Line]:
-    """What somebody else said as the model's tokens, each text with an end."""
+    """Encode what somebody else said as the model's tokens, each text with an end."""
     return [
         Line(
             policy.prompt(messages(m)), np.array([*policy.encode(text), policy.tokenizer.eos_token_id], dtype=np.int64)
@@ -80,7 +80,7 @@ def make_speaker(policy: Policy, temperature: float = 1.0) -> Speaker:
 
 
 def spoken_text(lines: Rollout) -> str:
-    """What others hear of an answer: none of its thoughts."""
+    """The part of an answer that others hear: none of its reasoning."""
     return without_reasoning(lines.text).strip()
 
 
@@ -131,12 +131,12 @@ def pad(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def copy_weights(learner: Learner) -> list[Tensor]:
-    """A copy of what is learnt (of LoRA the adapters)."""
+    """A copy of the trained parameters (of LoRA the adapters)."""
     return [p.detach().clone() for p in learner.parameters]
 
 
 def load_weights(learner: Learner, values: Sequence[Tensor]) -> None:
-    """Give the model such weights back."""
+    """Load such a copy into the model."""
     import torch
 
     with torch.no_grad():
@@ -146,7 +146,7 @@ def load_weights(learner: Learner, values: Sequence[Tensor]) -> None:
 
 @contextmanager
 def temporary_weights(learner: Learner, values: Sequence[Tensor]) -> Iterator[None]:
-    """The model with other weights for a while."""
+    """Load other weights meanwhile, and the present ones afterwards."""
     now = copy_weights(learner)
     load_weights(learner, values)
     try:
@@ -156,7 +156,7 @@ def temporary_weights(learner: Learner, values: Sequence[Tensor]) -> Iterator[No
 
 
 def kl_distance(learner: Learner, snapshot: Sequence[Tensor], lines: Sequence[Rollout]) -> NDArray[np.float64]:
-    """How far the model has gone from a snapshot: of each of its present answers, the mean over its tokens of the K3
+    """Distance of the model from a snapshot: of each of its present answers, the mean over its tokens of the K3
     estimate of KL(model || snapshot) (`objectives.mismatch`), [B] nats a token."""
     import torch
 

@@ -1,4 +1,4 @@
-"""What speakers are worth: judged on held-out moments, and in the game; figures over seeds with their intervals."""
+"""Scores of speakers on held-out moments and in the game; figures over seeds with their intervals."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def held_out_moments(speaker: Speaker, where: spoken.Stage, repeats: int, seed: 
 
 
 def score_speaker(texts: Sequence[str], moments: Sequence[Moment], distance: Floats | None = None) -> SpeakerScores:
-    """What is said at the held-out moments, measured; `away`: the distance of each utterance, where there is one."""
+    """Score what is said at the held-out moments; `distance` [N] of each utterance, where there is one."""
     columns = [_measure(text, moment) for text, moment in zip(texts, moments, strict=True)]
     far = np.full(len(texts), np.nan) if distance is None else distance
     return SpeakerScores(
@@ -198,7 +198,7 @@ def _table(rows: Mapping[str, Any], columns: Mapping[str, int], head: str) -> Ri
 
 
 def sentences(results: Mapping[str, Any]) -> list[str]:
-    """What the figures come to, in words."""
+    """The results in sentences."""
     bound = results["config"]["learning"]["kl_bound"]
     lines = []
     for arm in ("jpo", "dpo"):

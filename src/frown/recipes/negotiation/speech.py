@@ -1,4 +1,4 @@
-"""What a negotiator says in one turn: what is known before it, the prompt, and speakers by rule.
+"""Speech of a negotiator in one turn: the moment before it, its prompt, and speakers by rule.
 
 The prompt is for any chat model. The speakers speak a small language of whole sentences (an opening in some tone, the
 offer, perhaps a reason), which a model of the lab's size can learn; one does as it is told, and one is of mixed skill,
@@ -38,7 +38,7 @@ _THEIRS = {"first": "I want {}.", "moved": "I can do {}.", "stayed": "I stay at 
 
 
 class Moment(NamedTuple):
-    """What is known before one turn. Offers are in the scenario's unit, as they were heard."""
+    """The state before one turn. Offers are in the scenario's unit, as they were heard."""
 
     unit: Unit
     ours: tuple[float, ...]
@@ -86,7 +86,7 @@ def messages(moment: Moment) -> tuple[Message, ...]:
 
 
 def partner_line(value: float, before: float | None, unit: Unit) -> str:
-    """What a rule-based partner says with its offer; `before`: the offer before it, None at first."""
+    """The words of a rule-based partner with its offer; `before`: the offer before it, None at first."""
     kind = "first" if before is None else "stayed" if value == before else "moved"
     return _THEIRS[kind].format(amount(value, unit))
 

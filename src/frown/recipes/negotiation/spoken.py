@@ -34,7 +34,7 @@ from frown.recipes.negotiation.speech import Moment, Speaker, partner_line
 
 @dataclass(frozen=True)
 class Stage:
-    """Who is spoken with: scenarios, the tactics of their partners in turn, the emotions that may be shown."""
+    """The stage: scenarios, the tactics of their partners in turn, the emotions that may be shown."""
 
     scenarios: tuple[Scenario, ...]
     tactics: tuple[Tactic, ...]

@@ -1,4 +1,4 @@
-"""What the selector knows before it chooses an emotion, as numbers.
+"""The state before an emotion is chosen, as numbers.
 
 `legacy` is EmoDistill's ten numbers, its two constants for an absent observer and its emotion as one number included,
 which gives emotions an order that they do not have. `onehot` and `vad` say the same without that: the last emotion as A
@@ -6,7 +6,8 @@ indicators, or as its place; the partner's offer as a share of the gap (a ratio 
 clock); whether it moved at all.
 
 Those three forget which emotion was shown before the last one, so partners who answer to different emotions look alike.
-`history` is `vad` and what is needed to tell them apart: how the partner's moves went with what was shown (`answers`).
+`history` is `vad` and what is needed to tell them apart: how the partner's moves went with what was shown
+(`response_statistics`).
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def encode(dialogues: Dialogues, places: Floats, encoding: Encoding, rules: Rule
 
 
 def response_statistics(dialogues: Dialogues, places: Floats, rules: Rules) -> Floats:
-    """How the partner's moves went with the emotions before them, over all exchanges so far: [B, 16].
+    """Statistics of the partner's moves and the emotions before them, over all exchanges so far: [B, 16].
 
     Eight sums over the exchanges in which it was moving, then the same eight over those in which it was stuck: their
     number; its moves; the places [3] of what was shown; the places times the moves. Moves are shares of the gap, and

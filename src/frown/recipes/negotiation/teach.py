@@ -40,7 +40,7 @@ LEAST_IN_GROUP = 4
 
 
 class TeachConfig(Config):
-    """How the speaker learns; in brackets what EmoDistill used (on a model of seven billion) where it differs."""
+    """Settings of the speaker's training; in brackets those of EmoDistill (7 billion parameters) where they differ."""
 
     sft_share: float = Field(default=0.1, gt=0, le=1)
     """Share of the turns that SFT learns from."""
@@ -74,7 +74,7 @@ class TeachConfig(Config):
 
 
 class TrainingResult(NamedTuple):
-    """What became of a training: steps taken, whether the KL bound stopped it, and the objective at each step."""
+    """The course of a training: steps taken, whether the KL bound stopped it, and the objective at each step."""
 
     steps: int
     stopped: bool

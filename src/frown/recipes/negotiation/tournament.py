@@ -162,7 +162,7 @@ def _moved(
     luck: Floats,
     parting: Floats,
 ) -> tuple[Floats, np.ndarray]:
-    """The lattice steps at which the other side of `talks` stands after this emotion, and whether it leaves: [B]."""
+    """The lattice steps at which the other side stands after this emotion, and whether it leaves: [B]."""
     steps = np.stack([p.steps for p in partners])[rows].cumsum(axis=-1)
     leave = np.stack([p.leave for p in partners])[rows]
     level, everyone = np.minimum(stall_count(dialogues), LEVELS - 1), np.arange(len(rows))
