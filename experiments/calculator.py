@@ -1,4 +1,4 @@
-"""How good the calculator critic is on worked solutions: what it says of gold ones, and whether it finds planted slips.
+"""Precision and recall of the calculator critic on worked solutions, gold ones and ones with planted slips.
 
     python experiments/calculator.py ../shared/data/gsm8k/test.jsonl ../shared/data/gsm8k/train.jsonl
 
@@ -40,17 +40,17 @@ class Slip(NamedTuple):
 
 
 def review(text: str) -> list[Comment]:
-    """What the critic says of every line of a solution."""
+    """The critic's comments on every line of a solution."""
     steps = tuple(text.split("\n"))
     return list(CalculatorCritic().review([Request(TASK, text, steps, tuple(range(len(steps))))])[0].comments)
 
 
 def plant(text: str, rng: random.Random) -> Slip | None:
     """A solution with another number for one of its results; None where it has no result to change."""
-    found = list(RESULT.finditer(text))
-    if not found:
+    results = list(RESULT.finditer(text))
+    if not results:
         return None
-    at = rng.choice(found)
+    at = rng.choice(results)
     new = another(at[3], rng)
     before = text[: at.start()]
     line = ANNOTATION.sub("", before.rpartition("\n")[2])
@@ -89,8 +89,8 @@ def measure(solutions: Iterable[str], *, annotated: bool, seed: int = 0) -> Coun
         count["solutions"] += 1
         if slip is None:
             continue
-        said = review(slip.text if annotated else ANNOTATION.sub("", slip.text))
-        flagged = {c.step for c in said if not c.right}
+        comments = review(slip.text if annotated else ANNOTATION.sub("", slip.text))
+        flagged = {c.step for c in comments if not c.right}
         count.update(planted=1, found=slip.step in flagged, flagged=len(flagged))
         count.update(shown=slip.shown, shown_found=slip.shown and slip.step in flagged)
     return count
@@ -109,11 +109,11 @@ def main(paths: Iterable[str]) -> None:
         every += texts
         steps = judged = wrong = 0
         for number, text in enumerate(texts, start=1):
-            said = review(text)
+            comments = review(text)
             steps += len(text.split("\n"))
-            judged += len(said)
-            wrong += sum(not c.right for c in said)
-            for c in said:
+            judged += len(comments)
+            wrong += sum(not c.right for c in comments)
+            for c in comments:
                 if not c.right:
                     print(f"{path.name}:{number} {ANNOTATION.sub('', text.split(chr(10))[c.step])}\n    -> {c.text}")
         print(f"{path.name}: {len(texts)} gold solutions, {steps} lines, {judged} judged, {wrong} called wrong")

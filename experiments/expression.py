@@ -1,4 +1,4 @@
-"""How to say it: every figure of the expression half of docs/results/negotiation.md.
+"""Every figure of the expression half of docs/results/negotiation.md.
 
     python experiments/expression.py run runs/expression [--seeds 3] [--only whole,paper,inert]
     python experiments/expression.py write runs/expression docs/results/negotiation.md
@@ -19,8 +19,8 @@ from typing import Any
 from tables import insert, markdown
 
 from frown.config import parse
-from frown.recipes.negotiation import express, measure, scenarios
-from frown.recipes.negotiation.recipe import figure
+from frown.recipes.negotiation import expression, scenarios, speaker_scores
+from frown.recipes.negotiation.selection import figure
 
 PARTS: dict[str, dict[str, Any]] = {
     "whole": {
@@ -46,46 +46,48 @@ NAMES = {
 }
 
 
-def settings(part: str, seeds: int) -> express.ExpressConfig:
+def settings(part: str, seeds: int) -> expression.ExpressionConfig:
     """The configuration of a part."""
-    return parse(express.ExpressConfig, {**PARTS[part], "seeds": list(range(seeds))}, "this experiment")
+    return parse(expression.ExpressionConfig, {**PARTS[part], "seeds": list(range(seeds))}, "this experiment")
 
 
 def run(folder: Path, part: str, seeds: int) -> None:
     """Every seed of a part that is not there yet."""
     config = settings(part, seeds)
-    train, test = scenarios.split(express.table(config))
+    train, test = scenarios.split(expression.load_table(config))
     for seed in config.seeds:
         path = folder / f"{part}-{seed}.json"
         if not path.exists():
             first = None if part == "whole" else str(folder / f"whole-{seed}" / "first")
-            mine = config.model_copy(update={"model": first})
-            done = express.once(mine, train, test, seed, folder / f"{part}-{seed}", partial(print, flush=True))
-            path.write_text(json.dumps(measure.as_data(done)) + "\n", encoding="utf-8")
+            from_first = config.model_copy(update={"model": first})
+            seed_results = expression.run_seed(
+                from_first, train, test, seed, folder / f"{part}-{seed}", partial(print, flush=True)
+            )
+            path.write_text(json.dumps(speaker_scores.to_data(seed_results)) + "\n", encoding="utf-8")
         print(path)
 
 
-def found(folder: Path, part: str) -> dict[str, Any]:
+def load_results(folder: Path, part: str) -> dict[str, Any]:
     """The results of all seeds of a part that are there."""
-    done = []
-    while (path := folder / f"{part}-{len(done)}.json").exists():
-        done.append(measure.from_data(json.loads(path.read_text(encoding="utf-8"))))
-    if not done:
+    seed_results = []
+    while (path := folder / f"{part}-{len(seed_results)}.json").exists():
+        seed_results.append(speaker_scores.from_data(json.loads(path.read_text(encoding="utf-8"))))
+    if not seed_results:
         raise SystemExit(f"{folder} holds no results of the part {part!r}: run it first")
-    return measure.results(settings(part, len(done)).model_dump(mode="json"), done)
+    return speaker_scores.results(settings(part, len(seed_results)).model_dump(mode="json"), seed_results)
 
 
 def judged_rows(results: dict[str, Any], arms: list[str]) -> list[list[str]]:
     """One row a speaker, on held-out moments."""
-    rows = [["speaker", "judged, 1 to 10", "less SFT", "offer as told", "tone as asked", "insults", "KL to SFT, nats"]]
+    rows = [["speaker", "judged, 1 to 10", "less SFT", "offer correct", "tone correct", "insults", "KL to SFT, nats"]]
     for arm in arms:
-        of = results["judged"][arm]
+        of = results["speakers"][arm]
         # Who is asked for no tone is scored by another measure.
         gain = None if "emotion-free" in arm else results["gain_in_score_over"][arm].get("sft")
         stopped = sum(t["stopped"] for t in results["trainings"].get(arm, ()))
         note = f" (stopped in {stopped})" if stopped else ""
         cells = [figure(of["score"], 2), figure(gain, 2, sign=True)]
-        cells += [figure(of[c]) for c in ("told", "toned", "insults", "distance")]
+        cells += [figure(of[c]) for c in ("offer_correct", "tone_correct", "insults", "distance")]
         rows.append([NAMES[arm], *cells[:-1], cells[-1] + note])
     return rows
 
@@ -110,7 +112,7 @@ def gain_rows(results: dict[str, Any]) -> list[list[str]]:
 
 def tables(folder: Path) -> dict[str, str]:
     """Every table by the name of its mark."""
-    whole, paper, inert = (found(folder, part) for part in PARTS)
+    whole, paper, inert = (load_results(folder, part) for part in PARTS)
     arms = {
         "neutral, first model": "vanilla: first model, neutral",
         "random, first model": "random: first model, random emotion",
@@ -142,7 +144,7 @@ def tables(folder: Path) -> dict[str, str]:
     for name, s in (("utility", whole["sweep"]), ("the paper's", paper["sweep"])):
         of_sweep.append([name, f"{s['turns']:.0f}", *(f"{s[c]:.2f}" for c in ("score", "best_score", "best_last"))])
     return {
-        "speakers": markdown(judged_rows(whole, list(whole["judged"]))),
+        "speakers": markdown(judged_rows(whole, list(whole["speakers"]))),
         "spoken": markdown(play_rows(whole, arms)),
         "spoken gains": markdown(gain_rows(whole)),
         "paper reward": markdown(judged_rows(paper, ["first model", "sft", "jpo"])),
@@ -159,16 +161,16 @@ def main() -> None:
     parser.add_argument("page", type=Path, nargs="?")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", help="parts, comma-separated (all)")
-    given = parser.parse_args()
-    if given.what == "write":
-        insert(tables(given.folder), given.page)
+    arguments = parser.parse_args()
+    if arguments.what == "write":
+        insert(tables(arguments.folder), arguments.page)
         return
     import torch
 
     torch.set_num_threads(1)
-    given.folder.mkdir(parents=True, exist_ok=True)
-    for part in given.only.split(",") if given.only else PARTS:
-        run(given.folder, part, given.seeds)
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    for part in arguments.only.split(",") if arguments.only else PARTS:
+        run(arguments.folder, part, arguments.seeds)
 
 
 if __name__ == "__main__":

@@ -31,23 +31,23 @@ def main(folders: list[str]) -> None:
         config = parse(CompareConfig, summary["config"], folder)
         for name, arm in summary["arms"].items():
             run = config.run(name, config.seeds[0])
-            [found] = probe(run, prompts=PROMPTS)["kinds"].values()
-            gap, gain = found["gap"], arm["change"]["avg_at_k"]
+            [probe_result] = probe(run, prompts=PROMPTS)["kinds"].values()
+            gap, gain = probe_result["gap"], arm["change"]["avg_at_k"]
             difference = float("nan") if gap is None else gap["difference"]
             pairs.setdefault(run.model.path, []).append((difference, gain["mean"]))
             low, high = gain["ci95"]
-            said = "-" if gap is None else f"{difference:+.2f} ± {gap['standard_error']:.2f}"
-            gained = f"{gain['mean']:+.2f} [{low:+.2f}, {high:+.2f}]"
-            print(f"| {run.model.path} | {name} | {said} | {found['verdict']} | {gained} |")
+            gap_text = "-" if gap is None else f"{difference:+.2f} ± {gap['standard_error']:.2f}"
+            gain_text = f"{gain['mean']:+.2f} [{low:+.2f}, {high:+.2f}]"
+            print(f"| {run.model.path} | {name} | {gap_text} | {probe_result['verdict']} | {gain_text} |")
     everything = [pair for of_base in pairs.values() for pair in of_base]
     for name, some in [("all", everything), *pairs.items()]:
-        found = foretells(some)
+        correlations = foretells(some)
         words = [
-            f"{kind} {found[kind]['mean']:.2f} [{found[kind]['ci95'][0]:.2f}, {found[kind]['ci95'][1]:.2f}]"
+            f"{kind} {r['mean']:.2f} [{r['ci95'][0]:.2f}, {r['ci95'][1]:.2f}]"
             for kind in ("pearson", "spearman")
-            if found[kind] is not None
+            if (r := correlations[kind]) is not None
         ]
-        print(f"\n{name}: {found['n']} runs ({found['left_out']} without a gap); {'; '.join(words)}")
+        print(f"\n{name}: {correlations['n']} runs ({correlations['left_out']} without a gap); {'; '.join(words)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the guard saw and did in the runs of experiments/guard.toml, as a Markdown table.
+"""Trips and rollbacks of the guard in the runs of experiments/guard.toml, as a Markdown table.
 
 python experiments/guard.py runs/guard
 """

@@ -1,4 +1,4 @@
-"""How fast `frown look` is on a large run: the first screen, and a new rollout.
+"""Timing of `frown look` on a large run: the first screen, and a new rollout.
 
     python experiments/look_scale.py make FOLDER [--rollouts 100000] [--tokens 1000] [--files 200]
     python experiments/look_scale.py measure FOLDER [--opens 200]
@@ -112,8 +112,8 @@ def _table(
     arrays = []
     for f in schema:
         column = columns.get(f.name)
-        given = pa.nulls(n, f.type) if column is None else column
-        arrays.append(given.cast(f.type) if isinstance(given, pa.Array) else pa.array(given, f.type))
+        values = pa.nulls(n, f.type) if column is None else column
+        arrays.append(values.cast(f.type) if isinstance(values, pa.Array) else pa.array(values, f.type))
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
@@ -205,11 +205,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     for name, usual in (("rollouts", 100_000), ("tokens", 1000), ("files", 200), ("opens", 200)):
         parser.add_argument(f"--{name}", type=int, default=usual)
-    given = parser.parse_args()
-    if given.what == "make":
-        make(given.folder, given.rollouts, given.tokens, given.files)
+    arguments = parser.parse_args()
+    if arguments.what == "make":
+        make(arguments.folder, arguments.rollouts, arguments.tokens, arguments.files)
     else:
-        measure(given.folder, given.opens)
+        measure(arguments.folder, arguments.opens)
 
 
 if __name__ == "__main__":

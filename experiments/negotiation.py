@@ -1,4 +1,4 @@
-"""Which emotion to show: every figure of docs/results/negotiation.md.
+"""Every figure of the selection half of docs/results/negotiation.md.
 
     python experiments/negotiation.py run runs/negotiation --tables DIR --casino DIR [--seeds 5] [--only state,inert]
     python experiments/negotiation.py write runs/negotiation docs/results/negotiation.md
@@ -20,14 +20,14 @@ from negotiation_tables import write
 
 from frown.config import parse
 from frown.evals.figures import as_json
-from frown.recipes.negotiation import belief, iql, play, recipe, scenarios
+from frown.recipes.negotiation import belief, iql, play, scenarios, selection
 from frown.recipes.negotiation.emotions import cards, places
-from frown.recipes.negotiation.evaluate import scores, share
+from frown.recipes.negotiation.evaluate import scores, utility_share
 from frown.recipes.negotiation.game import Rules, utility
-from frown.recipes.negotiation.learnable import learnable
-from frown.recipes.negotiation.partner import TACTICS, our_offers, replies
-from frown.recipes.negotiation.people import judge
-from frown.recipes.negotiation.recipe import NegotiationConfig
+from frown.recipes.negotiation.partner import TACTICS, our_offers, reply_model
+from frown.recipes.negotiation.people import evaluate_people
+from frown.recipes.negotiation.selection import SelectionConfig
+from frown.recipes.negotiation.signal_check import check_signal
 from frown.recipes.negotiation.tournament import tournament
 
 RULES = Rules()
@@ -47,27 +47,29 @@ HIDDEN: dict[str, dict[str, Any]] = {
 }
 
 
-def settings(**values: Any) -> NegotiationConfig:
+def settings(**values: Any) -> SelectionConfig:
     """A configuration from plain values."""
-    return parse(NegotiationConfig, values, "this experiment")
+    return parse(SelectionConfig, values, "this experiment")
 
 
-def state(given: argparse.Namespace) -> dict[str, Any]:
+def state(arguments: argparse.Namespace) -> dict[str, Any]:
     """Each tactic alone; its selectors against every other tactic; and a tournament of the first seed's."""
-    found, selectors = {}, {}
+    results, selectors = {}, {}
     for tactic in TACTICS:
-        found[tactic], done = recipe.run(settings(tactics=[tactic], seeds=list(range(given.seeds))), print)
-        selectors[tactic] = [t.selector for t in done]
+        results[tactic], seed_results = selection.run(
+            settings(tactics=[tactic], seeds=list(range(arguments.seeds))), print
+        )
+        selectors[tactic] = [t.selector for t in seed_results]
     _, test = scenarios.split(scenarios.synthetic())
     worlds = {tactic: play.world(test, [tactic], AT, RULES) for tactic in TACTICS}
-    players = {f"selection, {t}": iql.selects(s[0], AT, "onehot", RULES) for t, s in selectors.items()}
+    players = {f"selection, {t}": iql.greedy_policy(s[0], AT, "onehot", RULES) for t, s in selectors.items()}
     names = [card.name for card in EMOTIONS]
     players |= {name: play.fixed(names.index(name), len(EMOTIONS)) for name in ("neutral", "joy", "anger", "sadness")}
     players["random"] = play.uniform(len(EMOTIONS))
     mixed = play.world(test, TACTICS, AT, RULES)
     rated = tournament(players, mixed, repeats=4)
     return {
-        "tactics": found,
+        "tactics": results,
         "transfer": {a: {b: shares(selectors[a], worlds[b], "onehot") for b in TACTICS} for a in TACTICS},
         "tournament": {
             name: {"strength": as_json(r.strength), "points": r.points, "utility": r.utility, "deals": r.deals}
@@ -76,42 +78,42 @@ def state(given: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def hidden(given: argparse.Namespace) -> dict[str, Any]:
+def hidden(arguments: argparse.Namespace) -> dict[str, Any]:
     """All four tactics in turn, and nobody says which: states with and without a memory, by the number of dialogues."""
-    plain = {"tactics": list(TACTICS), "held_out": 0, "repeats": 100, "seeds": list(range(given.seeds))}
-    found = {name: recipe.run(settings(**(plain | values)), print)[0] for name, values in HIDDEN.items()}
-    return {"found": found, "best_not_told": best_not_told()}
+    plain = {"tactics": list(TACTICS), "held_out": 0, "repeats": 100, "seeds": list(range(arguments.seeds))}
+    results = {name: selection.run(settings(**(plain | values)), print)[0] for name, values in HIDDEN.items()}
+    return {"settings": results, "belief_optimum": belief_optimum()}
 
 
-def best_not_told() -> dict[str, float]:
-    """What the best policy that is not told earns, between what was played (20,000 dialogues) and an upper bound."""
-    kinds = [replies(tactic, AT) for tactic in TACTICS]
+def belief_optimum() -> dict[str, float]:
+    """The value of the best policy that does not know the tactic: as played (20,000 dialogues), and an upper bound."""
+    kinds = [reply_model(tactic, AT) for tactic in TACTICS]
     bound = belief.solve(kinds, our_offers(RULES.exchanges), 1, 48).start(np.full(len(kinds), 1 / len(kinds)))
     where = play.world(scenarios.split(scenarios.synthetic())[0], TACTICS, AT, RULES)
-    earned = utility(play.play(play.untold(where, 250), where, 77, 250).talks)
+    earned = utility(play.play(play.belief_optimal(where, 250), where, 77, 250).dialogues)
     error = float(earned.std() / np.sqrt(len(earned)))
     return {"played": float(earned.mean()), "standard_error": error, "upper_bound": bound}
 
 
-def unseen(given: argparse.Namespace) -> dict[str, Any]:
+def unseen(arguments: argparse.Namespace) -> dict[str, Any]:
     """Trained against three tactics in turn, tested against the fourth."""
-    found: dict[str, Any] = {}
+    shares_by_tactic: dict[str, Any] = {}
     _, test = scenarios.split(scenarios.synthetic())
     for tactic in TACTICS:
         others = [t for t in TACTICS if t != tactic]
         where = play.world(test, [tactic], AT, RULES)
-        found[tactic] = {}
+        shares_by_tactic[tactic] = {}
         for encoding in ("onehot", "history"):
-            plain = {"tactics": others, "held_out": 0, "seeds": list(range(given.seeds))}
-            _, done = recipe.run(settings(**HIDDEN[f"{encoding}, 8000"] | plain), print)
-            found[tactic][encoding] = shares([t.selector for t in done], where, encoding, 100)
-    return found
+            plain = {"tactics": others, "held_out": 0, "seeds": list(range(arguments.seeds))}
+            _, seed_results = selection.run(settings(**HIDDEN[f"{encoding}, 8000"] | plain), print)
+            shares_by_tactic[tactic][encoding] = shares([t.selector for t in seed_results], where, encoding, 100)
+    return shares_by_tactic
 
 
-def known(given: argparse.Namespace) -> dict[str, Any]:
+def known(arguments: argparse.Namespace) -> dict[str, Any]:
     """One tactic at a time with the state that remembers, from the same logs as `state`."""
-    plain = {"encoding": "history", "held_out": 0, "seeds": list(range(given.seeds))}
-    return {tactic: recipe.run(settings(**plain, tactics=[tactic]), print)[0] for tactic in TACTICS}
+    plain = {"encoding": "history", "held_out": 0, "seeds": list(range(arguments.seeds))}
+    return {tactic: selection.run(settings(**plain, tactics=[tactic]), print)[0] for tactic in TACTICS}
 
 
 def shares(
@@ -121,51 +123,54 @@ def shares(
     repeats: int = 20,
     best: Callable[[play.World, int], play.Policy] = play.optimal,
 ) -> dict[str, Any]:
-    """What selectors, one a seed, reach of the best policy in a world, and what random choice does."""
+    """Shares of the optimum in a world: of selectors, one a seed, and of random choice."""
     arms: dict[str, list[Any]] = {"selection": [], "optimum": [], "random": []}
     optimum = best(where, repeats)
     for seed, selector in enumerate(selectors):
         policies = {
-            "selection": iql.selects(selector, AT, encoding, RULES),
+            "selection": iql.greedy_policy(selector, AT, encoding, RULES),
             "optimum": optimum,
             "random": play.uniform(len(AT)),
         }
         for name, policy in policies.items():
-            talks = play.play(policy, where, recipe.TESTED + seed, repeats).talks
-            arms[name].append(scores(talks, repeats))
-    return {"of_optimum": share(arms, "selection", "optimum"), "random": share(arms, "random", "optimum")}
+            dialogues = play.play(policy, where, selection.TESTED + seed, repeats).dialogues
+            arms[name].append(scores(dialogues, repeats))
+    return {
+        "of_optimum": utility_share(arms, "selection", "optimum"),
+        "random": utility_share(arms, "random", "optimum"),
+    }
 
 
-def inert(given: argparse.Namespace) -> dict[str, Any]:
+def inert(arguments: argparse.Namespace) -> dict[str, Any]:
     """Emotions that do nothing: the full recipe, and how often short ones and the check alone cry wolf."""
-    full, _ = recipe.run(settings(inert=True, seeds=list(range(given.seeds))), print)
+    full, _ = selection.run(settings(inert=True, seeds=list(range(arguments.seeds))), print)
     _, test = scenarios.split(scenarios.synthetic())
     where = play.world(test, ["victim"], AT, RULES, inert=True)
-    checks = [learnable(play.play(play.uniform(7), where, 5000 + s, 5).talks, s).found for s in range(200)]
+    checks = [check_signal(play.play(play.uniform(7), where, 5000 + s, 5).dialogues, s).significant for s in range(200)]
     return {
         "full": full,
-        "alarms": alarms(given.short, "onehot"),
+        "alarms": alarms(arguments.short, "onehot"),
         "check_alone": [sum(bool(c) for c in checks), len(checks)],
     }
 
 
-def inert_history(given: argparse.Namespace) -> dict[str, Any]:
-    """How often short trainings cry wolf with the state that remembers."""
-    return {"alarms": alarms(given.short, "history")}
+def inert_history(arguments: argparse.Namespace) -> dict[str, Any]:
+    """False alarms of short trainings with the state that remembers."""
+    return {"alarms": alarms(arguments.short, "history")}
 
 
 def alarms(count: int, encoding: str) -> dict[str, list[int]]:
     """Of so many short trainings in the inert mode, how many claim to have found something: name -> [claims, all]."""
-    found: dict[str, list[bool]] = {"check": [], "played": [], "fqe": [], "dr": []}
+    claims: dict[str, list[bool]] = {"check": [], "played": [], "fqe": [], "dr": []}
     for seed in range(count):
         short = settings(inert=True, encoding=encoding, seeds=[seed + 1000], dialogues=400, learning={"steps": 100})
-        one, _ = recipe.run(short)
+        one, _ = selection.run(short)
         estimated = one["off_policy"][0]["selection, sampled"]
-        found["check"].append(one["learnable"][0]["verdict"] != "no signal here")
-        found["played"].append(clear(one["gain_of_selection_over"]["behaviour"]))
+        claims["check"].append(one["signal_check"][0]["verdict"] != "no signal here")
+        claims["played"].append(clear(one["gain_of_selection_over"]["behaviour"]))
         for name in ("fqe", "dr"):
-            found[name].append(clear(estimated[name]["gain"], above=True))
-    return {name: [int(sum(a)), len(a)] for name, a in found.items()}
+            claims[name].append(clear(estimated[name]["gain"], above=True))
+    return {name: [int(sum(a)), len(a)] for name, a in claims.items()}
 
 
 def clear(gain: dict[str, Any] | None, above: bool = False) -> bool:
@@ -173,7 +178,7 @@ def clear(gain: dict[str, Any] | None, above: bool = False) -> bool:
     return gain is not None and (gain["ci95"][0] > 0 or (not above and gain["ci95"][1] < 0))
 
 
-def variants(given: argparse.Namespace) -> dict[str, Any]:
+def variants(arguments: argparse.Namespace) -> dict[str, Any]:
     """Other states, rewards, taxonomies and habits, against the victim."""
     arms: dict[str, dict[str, Any]] = {
         "vad state": {"encoding": "vad"},
@@ -184,32 +189,34 @@ def variants(given: argparse.Namespace) -> dict[str, Any]:
         "habitual behaviour": {"behaviour": "habitual"},
     }
     return {
-        name: recipe.run(settings(**values, held_out=0, seeds=list(range(given.seeds))), print)[0]
+        name: selection.run(settings(**values, held_out=0, seeds=list(range(arguments.seeds))), print)[0]
         for name, values in arms.items()
     }
 
 
-def domains(given: argparse.Namespace) -> dict[str, Any]:
+def domains(arguments: argparse.Namespace) -> dict[str, Any]:
     """Trained in one domain, tested in each, all four tactics, hidden."""
-    if given.tables is None:
+    if arguments.tables is None:
         raise SystemExit("the part 'domains' needs --tables DIR")
-    found, transfer = {}, {}
+    results, transfer = {}, {}
     tests = {}
     for domain in DOMAINS:
-        plain = {"tactics": list(TACTICS), "held_out": 0, "seeds": list(range(given.seeds))}
-        config = settings(**HIDDEN["history, 8000"] | plain, scenario=domain, data=given.tables)
-        found[domain], done = recipe.run(config, print)
-        transfer[domain] = [t.selector for t in done]
-        tests[domain] = play.world(scenarios.split(recipe.table(config))[1], TACTICS, AT, RULES)
-    matrix = {a: {b: shares(transfer[a], tests[b], "history", 20, play.untold) for b in DOMAINS} for a in DOMAINS}
-    return {"domains": found, "transfer": matrix}
+        plain = {"tactics": list(TACTICS), "held_out": 0, "seeds": list(range(arguments.seeds))}
+        config = settings(**HIDDEN["history, 8000"] | plain, scenario=domain, data=arguments.tables)
+        results[domain], seed_results = selection.run(config, print)
+        transfer[domain] = [t.selector for t in seed_results]
+        tests[domain] = play.world(scenarios.split(selection.load_table(config))[1], TACTICS, AT, RULES)
+    matrix = {
+        a: {b: shares(transfer[a], tests[b], "history", 20, play.belief_optimal) for b in DOMAINS} for a in DOMAINS
+    }
+    return {"domains": results, "transfer": matrix}
 
 
-def casino(given: argparse.Namespace) -> dict[str, Any]:
+def casino(arguments: argparse.Namespace) -> dict[str, Any]:
     """People's logs."""
-    if given.casino is None:
+    if arguments.casino is None:
         raise SystemExit("the part 'casino' needs --casino DIR")
-    return {o: judge(given.casino, o, iql.IqlSettings()) for o in ("points", "satisfaction")}
+    return {o: evaluate_people(arguments.casino, o, iql.IqlConfig()) for o in ("points", "satisfaction")}
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
@@ -236,18 +243,18 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--short", type=int, default=40, help="short trainings in the inert mode, for false alarms")
     parser.add_argument("--only", help="parts, comma-separated (all)")
-    given = parser.parse_args()
-    if given.what == "write":
-        write(given.folder, given.page, PARTS)
+    arguments = parser.parse_args()
+    if arguments.what == "write":
+        write(arguments.folder, arguments.page, PARTS)
         return
     import torch
 
     torch.set_num_threads(1)
-    given.folder.mkdir(parents=True, exist_ok=True)
-    for part in given.only.split(",") if given.only else PARTS:
-        path = given.folder / f"{part}.json"
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    for part in arguments.only.split(",") if arguments.only else PARTS:
+        path = arguments.folder / f"{part}.json"
         if not path.exists():
-            path.write_text(json.dumps(PARTS[part](given), indent=1) + "\n", encoding="utf-8")
+            path.write_text(json.dumps(PARTS[part](arguments), indent=1) + "\n", encoding="utf-8")
         print(f"{part}: {path}")
 
 

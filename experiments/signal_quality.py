@@ -1,4 +1,4 @@
-"""Which signal tells wrong steps: at temperature one and low, with fresh draws, before and after training.
+"""Signals that tell wrong steps: at temperature one and low, with fresh draws, before and after training.
 
     python experiments/signal_quality.py chains lab:chains-0 runs/aimed-chains-0/runs/doubt/seed0/checkpoint
 
@@ -45,11 +45,11 @@ def read(policy: Policy, environment, config: RunConfig, temperature: float) -> 
     """Judged answers with every signal in them."""
     tasks = environment.test_tasks("test", 100)
     rollouts = judge(policy.sample(tasks, 8, seed=7, temperature=temperature), environment, policy)
-    given = step_scores(rollouts, config.feedback.critique, policy, np.random.default_rng(0))
+    scores_by_signal = step_scores(rollouts, config.feedback.critique, policy, np.random.default_rng(0))
     variance = policy.prediction_variance(rollouts, copies=COPIES, seed=0)
     generator = torch.Generator().manual_seed(0)
     out = []
-    for r, contested, spread in zip(rollouts, given["disagreement"], variance, strict=True):
+    for r, contested, spread in zip(rollouts, scores_by_signal["disagreement"], variance, strict=True):
         by_token = np.full(len(r.ids), np.nan, np.float32)
         for (a, b), share in zip(r.steps, contested or (), strict=contested is not None):
             by_token[a:b] = share
@@ -80,9 +80,9 @@ def main(family: str, paths: list[str]) -> None:
             )
             environment = load_environment(config.task)
             rollouts = read(policy_of(config), environment, config, temperature)
-            found = signal_quality(rollouts)
+            quality = signal_quality(rollouts)
             steps = [float(r.signals["surprisal"][a:b].max()) for r in rollouts for a, b in r.steps]
-            print(f"\n**{path}**, temperature {temperature}: {figure(found['steps']['prevalence'])} of the steps are")
+            print(f"\n**{path}**, temperature {temperature}: {figure(quality['steps']['prevalence'])} of the steps are")
             print(
                 f"wrong; {np.mean(np.array(steps) > FIXED):.3f} of the steps lie above the fixed threshold of doubt.\n"
             )
@@ -90,7 +90,7 @@ def main(family: str, paths: list[str]) -> None:
                 "| signal | AUROC, steps | within position | top-1 | AUROC, answers |\n| --- | --- | --- | --- | --- |"
             )
             for name in NAMES:
-                step, answer = found["steps"]["signals"][name], found["answers"]["signals"][name]
+                step, answer = quality["steps"]["signals"][name], quality["answers"]["signals"][name]
                 row = (step["auroc"], step["auroc_within_position"], step["top1"], answer["auroc"])
                 print(f"| {name} | " + " | ".join(map(figure, row)) + " |")
 

@@ -39,8 +39,8 @@ def arms_table(summary: dict[str, Any], names: list[str], of: str | None, column
     start = before["avg_at_k"]["before"]
     left = ["arm", "comments a step", "share of the gain"] if of else ["arm"]
     rows = [[*left, *(COLUMNS[c] for c in columns)]]
-    known = [f"{before[c]['before']:.3f}" if c in before else "" for c in columns]
-    rows.append(["before training", *[""] * (len(left) - 1), *known])
+    values = [f"{before[c]['before']:.3f}" if c in before else "" for c in columns]
+    rows.append(["before training", *[""] * (len(left) - 1), *values])
     for name in names:
         arm = arms[name]
         cells = [name]
@@ -56,15 +56,15 @@ def arms_table(summary: dict[str, Any], names: list[str], of: str | None, column
 def pairs_table(summary: dict[str, Any], names: list[str], metrics: list[str]) -> str:
     """One row a comparison of two arms, one column a metric; bold where a difference is shown."""
     rows = [["difference", *(COLUMNS.get(m, m) for m in metrics)]]
-    found: dict[tuple[str, str], dict[str, str]] = {}
+    cells: dict[tuple[str, str], dict[str, str]] = {}
     for pair in summary["pairs"]:
         if pair.get("difference") and {pair["arm"], pair["baseline"]} <= set(names):
             d = pair["difference"]
             text = f"{d['mean']:+.3f} [{d['ci95'][0]:+.2f}, {d['ci95'][1]:+.2f}]"
-            found.setdefault((pair["arm"], pair["baseline"]), {})[pair["metric"]] = (
+            cells.setdefault((pair["arm"], pair["baseline"]), {})[pair["metric"]] = (
                 f"**{text}**" if pair["shown"] else text
             )
-    for (arm, other), by_metric in found.items():
+    for (arm, other), by_metric in cells.items():
         rows.append([f"{arm} - {other}", *(by_metric.get(m, "-") for m in metrics)])
     return markdown(rows)
 
@@ -94,12 +94,12 @@ def main() -> None:
     parser.add_argument("--arms", help="arms to show, comma-separated (all)")
     parser.add_argument("--columns", default=",".join(COLUMNS), help="metrics of the arms")
     parser.add_argument("--metrics", default="avg_at_k,auc,ece", help="metrics of the differences")
-    given = parser.parse_args()
-    summary = json.loads((given.folder / "summary.json").read_text(encoding="utf-8"))
-    names = given.arms.split(",") if given.arms else list(summary["arms"])
+    arguments = parser.parse_args()
+    summary = json.loads((arguments.folder / "summary.json").read_text(encoding="utf-8"))
+    names = arguments.arms.split(",") if arguments.arms else list(summary["arms"])
     seeds = len(summary["config"]["seeds"])
-    print(f"{seeds} seeds.\n\n{arms_table(summary, names, given.of, given.columns.split(','))}\n")
-    print(pairs_table(summary, names, given.metrics.split(",")))
+    print(f"{seeds} seeds.\n\n{arms_table(summary, names, arguments.of, arguments.columns.split(','))}\n")
+    print(pairs_table(summary, names, arguments.metrics.split(",")))
 
 
 if __name__ == "__main__":

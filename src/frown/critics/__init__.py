@@ -1,1 +1,1 @@
-"""Who comments on single steps, and the contract."""
+"""Critics, which comment on single steps, and their contract."""

@@ -39,7 +39,7 @@ class Request(NamedTuple):
 
 
 class Review(NamedTuple):
-    """What a critic said about one answer."""
+    """A critic's comments on one answer."""
 
     comments: tuple[Comment, ...] = ()
     """One for each asked step that could be judged, in order, or one on the whole answer."""

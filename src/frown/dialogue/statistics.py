@@ -9,7 +9,7 @@ from typing import Any
 
 from frown.dialogue.environment import Conversations
 from frown.errors import first_line
-from frown.store.run_directory import write_text
+from frown.store.files import write_text
 
 
 def keep_statistics(environment: Conversations, folder: Path, warn: Callable[[str], None]) -> None:

@@ -55,7 +55,7 @@ class Interpretation(NamedTuple):
         return number.value * self.unit(number)
 
     def unit(self, number: Number) -> Fraction:
-        """What one whole of a number is worth, so read."""
+        """The value of one whole of a number, so read."""
         return Fraction(number.scale if self.scale else 1, 100 if number.percent and self.percent else 1)
 
 

@@ -51,7 +51,7 @@ def _uses(check: Check, other: Check) -> bool:
 
 
 def _text(checks: Sequence[Check]) -> str:
-    """What the expressions equal, each once."""
+    """The values of the expressions in words, each once."""
     return " ".join(dict.fromkeys(f"{_expression(c.expression)} is {_amount(c)}." for c in checks))
 
 

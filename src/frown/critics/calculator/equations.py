@@ -65,7 +65,7 @@ class _Side(NamedTuple):
 
 
 class _Segment(NamedTuple):
-    """What stands between two equality signs, read from either end; None where it cannot be read for certain."""
+    """The text between two equality signs, read from either end; None where it cannot be read for certain."""
 
     follows: bool
     """Whether an equality sign joins it to the one before."""
@@ -218,7 +218,7 @@ def _compare(computed: _Side, result: _Side, between: _Side) -> Check | None:
 
 
 def _interpretations(items: Sequence[Item], *, computed: bool = False) -> list[Interpretation]:
-    """How an expression may be read, at its word first."""
+    """The interpretations of an expression, the literal one first."""
     numbers = [i for i in items if isinstance(i, Number)]
     percent = [n for n in numbers if n.percent]
     # 100 - 20% and 3 / 21 * 100% may count percent; 20% * 50 may not.
@@ -238,7 +238,7 @@ def _has_percent(items: Sequence[Item]) -> bool:
 
 
 def _rounding_error(items: Sequence[Item], interpretation: Interpretation) -> Fraction:
-    """How far a result may lie from the exact value: half of its last digit; 0 for a fraction or an expression."""
+    """Distance a result may have from the exact value: half of its last digit; 0 for a fraction or an expression."""
     if len(items) > 1 or not isinstance(number := items[0], Number):
         return Fraction(0)
     last = Fraction(1, 10**number.decimals)

@@ -229,7 +229,7 @@ class _PieceParser:
         self.pieces.append("unclear" if unclear or goes_on else "stop")
 
     def _behind(self) -> None:
-        """What stands behind a number or a parenthesis: its unit, an operator in words, or prose that ends it."""
+        """Parse what stands behind a number or a parenthesis: its unit, an operator in words, or prose that ends it."""
         glued, named = self._glued(0), self._kind(0) == "word"
         words = self._run()
         if named and words[0] == "percent":

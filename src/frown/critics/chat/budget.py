@@ -77,7 +77,7 @@ class Budget:
         self._lost[reason] += 1
 
     def refusal(self, tokens: int) -> str | None:
-        """Why a call of at most so many tokens cannot be made now: "" where it may once others have settled, a reason
+        """Reason why a call of so many tokens cannot be made now: "" where it may once others have settled, a reason
         where it never can; None where it can be made."""
         if self._most_calls is not None and self._calls >= self._most_calls:
             return f"the budget of {self._most_calls} calls is spent"
@@ -114,7 +114,7 @@ class Budget:
         )
 
     def state(self) -> dict[str, Any]:
-        """Everything as plain data, while no call is under way; `restore` takes it back."""
+        """All counts as plain data, while no call is under way; `restore` takes it back."""
         assert not self._under_way
         return {"calls": self._calls, "spent": self._spent, "counts": dict(self._counts), "lost": dict(self._lost)}
 

@@ -24,7 +24,7 @@ class CircuitBreaker:
 
     @property
     def open(self) -> bool:
-        """Whether there is to be no try now."""
+        """Whether calls are refused now."""
         return time.monotonic() < self._open_until
 
     def record_failure(self) -> None:

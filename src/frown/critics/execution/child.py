@@ -28,7 +28,7 @@ _CAP_DAC_READ_SEARCH = 1 << 2
 
 
 class _Report:
-    """Where results go."""
+    """The file of results."""
 
     def __init__(self, fd: int, token: str) -> None:
         self._fd, self._token = fd, token

@@ -97,7 +97,7 @@ def extract_program(text: str) -> tuple[str, int]:
 
 
 def _invalid_tests(tests: object) -> str | None:
-    """Why these are no tests; None where they are."""
+    """The reason why these are no tests; None where they are."""
     if not isinstance(tests, list | tuple) or not tests:
         return 'data["tests"] holds no tests'
     if all(isinstance(t, str) for t in tests):
@@ -185,7 +185,7 @@ def _short(text: str) -> str:
 
 
 def _offset(code: str, line: int) -> int:
-    """Where a line of the program begins, after its indentation."""
+    """The place where a line of the program begins, after its indentation."""
     begins = [0, *(m.end() for m in re.finditer(r"\r\n?|\n", code))]
     begin = begins[min(line, len(begins)) - 1]
     return begin + len(code[begin:]) - len(code[begin:].lstrip(" \t"))

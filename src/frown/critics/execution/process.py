@@ -164,7 +164,7 @@ def check_limits(limits: Limits) -> None:
 
 
 def _environment(folder: str) -> dict[str, str]:
-    """Nothing is inherited; a numerical library that starts threads would fail."""
+    """Environment variables of a candidate: none is inherited. A numerical library that starts threads would fail."""
     single = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     return {"PATH": os.defpath, "HOME": folder, "TMPDIR": folder, "LANG": "C.UTF-8", **dict.fromkeys(single, "1")}
 

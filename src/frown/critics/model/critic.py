@@ -79,7 +79,7 @@ class ModelCritic:
         return self._budget.statistics()
 
     def budget_state(self) -> dict[str, Any]:
-        """What was spent and counted so far, as plain data; `restore_budget` takes it back."""
+        """Spending and counts so far, as plain data; `restore_budget` takes it back."""
         with self._turn:
             return self._budget.state()
 

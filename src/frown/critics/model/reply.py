@@ -15,7 +15,7 @@ from frown.critics.model.prompt import MAX_CORRECTION, askable
 
 
 class Judgement(BaseModel):
-    """What a model said of one step, checked."""
+    """A model's judgement of one step, validated."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -99,7 +99,7 @@ def find_contradictions(comments: Sequence[Comment], request: Request) -> set[in
 
 
 def _comment_fault(judgement: Judgement, step_text: str) -> str:
-    """Why a judgement cannot be made a comment, or ""."""
+    """The reason why a judgement cannot be made a comment, or ""."""
     if judgement.right:
         return ""
     number, correction, wrong = judgement.step, _bare(judgement.correction or ""), _bare(step_text)
@@ -137,7 +137,7 @@ def _json(reply: str) -> str:
 
 
 def _explain(error: ValidationError) -> str:
-    """What is wrong with a reply, without a word of it."""
+    """The fault of a reply, without a word of it."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     if first["type"] == "json_invalid":
         return "the reply is not JSON"

@@ -1,1 +1,1 @@
-"""Which emotion to show in a negotiation over one number, and how to say it, learned from logged dialogues."""
+"""Negotiation over one number (EmoDistill): which emotion to show and how to say it, learned from logged dialogues."""

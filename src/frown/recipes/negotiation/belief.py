@@ -1,12 +1,12 @@
-"""The best there is for whoever is not told which kind of partner sits there.
+"""The optimum with the partner's kind hidden: dynamic programming over beliefs (a POMDP).
 
-It knows the K kinds and how frequent each is. What a dialogue tells of the partner is a belief: the chance of each kind
-given everything so far (Åström 1965), so dynamic programming goes over (exchanges, steps, stalemate, belief).
+The policy knows the K kinds and how frequent each is. Its belief is the chance of each kind given the
+dialogue so far (Åström 1965), so dynamic programming goes over (exchanges, steps, stalemate, belief).
 
 Values are kept at the beliefs whose chances are multiples of 1 / `resolution` and interpolated between them on
-Freudenthal's triangulation. The best value is convex in the belief, so what is found is an upper bound, and it falls to
+Freudenthal's triangulation. The best value is convex in the belief, so the result is an upper bound, and it falls to
 the optimum as the grid is refined (Lovejoy 1991, doi 10.1287/opre.39.1.162). What the policy earns that looks one
-exchange ahead with these values (`play.untold`) is a lower bound. Between the two lies the optimum.
+exchange ahead with these values (`play.belief_optimal`) is a lower bound. Between the two lies the optimum.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from itertools import combinations, product
 import numpy as np
 from numpy.typing import NDArray
 
-from frown.recipes.negotiation.game import Floats, Ints, Talks, conceded, stalls
+from frown.recipes.negotiation.game import Dialogues, Floats, Ints, stall_counts, their_concession
 from frown.recipes.negotiation.optimum import after
-from frown.recipes.negotiation.partner import DRAWS, LEVELS, STEPS, Replies
+from frown.recipes.negotiation.partner import DRAWS, LEVELS, STEPS, ReplyModel
 
 
 @dataclass(frozen=True, eq=False)
-class Untold:
+class BeliefSolution:
     """The solved problem. `value` [T + 1, STEPS + 1, LEVELS, P] in utility, an upper bound at each of the P beliefs of
     the grid; `likelihood` [K, LEVELS, A, DRAWS + 1], see `likelihoods`."""
 
@@ -43,25 +43,25 @@ class Untold:
         """Value of each emotion, looking one exchange ahead: steps k [B], stalemate s [B], belief [B, K] -> [B, A]."""
         joint = np.einsum("bk,kbad->badk", belief, self.likelihood[:, s])
         chance = joint.sum(axis=-1)
-        seen = np.divide(joint, chance[..., None], out=np.zeros_like(joint), where=chance[..., None] > 0)
+        posteriors = np.divide(joint, chance[..., None], out=np.zeros_like(joint), where=chance[..., None] > 0)
         out = np.zeros(chance.shape[:2])
         for drawn in range(DRAWS + 1):
             to, stuck, deal = after(k, s, drawn, int(self.ours[t]), self.meet)
-            index, weight = interpolation(seen[:, :, drawn].reshape(-1, belief.shape[1]), self.resolution)
-            index, weight = (x.reshape(seen[:, :, drawn].shape) for x in (index, weight))
+            index, weight = interpolation(posteriors[:, :, drawn].reshape(-1, belief.shape[1]), self.resolution)
+            index, weight = (x.reshape(posteriors[:, :, drawn].shape) for x in (index, weight))
             corners = self.value[t + 1, to[:, None, None], stuck[:, None, None], index]
             later = np.where(deal[:, None], (to / STEPS)[:, None], (corners * weight).sum(axis=-1))
             out += chance[..., drawn] * later
         return out
 
 
-def likelihoods(kinds: Sequence[Replies]) -> Floats:
+def likelihoods(kinds: Sequence[ReplyModel]) -> Floats:
     """The chance that each kind stays and takes so many steps: [K, LEVELS, A, DRAWS + 1]."""
     return np.stack([(1.0 - kind.leave)[..., None] * kind.steps for kind in kinds])
 
 
 def update(belief: Floats, likelihood: Floats) -> Floats:
-    """Bayes' rule: chances [B, K] of the kinds, chances [B, K] of what was seen under each -> [B, K].
+    """Bayes' rule: chances [B, K] of the kinds, chances [B, K] of the observation under each -> [B, K].
 
     What is impossible under every kind teaches nothing.
     """
@@ -70,17 +70,17 @@ def update(belief: Floats, likelihood: Floats) -> Floats:
     return np.where(total > 0, joint / np.where(total > 0, total, 1.0), belief)
 
 
-def posterior(likelihood: Floats, prior: Floats, talks: Talks) -> Floats:
+def posterior(likelihood: Floats, prior: Floats, dialogues: Dialogues) -> Floats:
     """The belief after dialogues so far: [B, K], from the chances `prior` [K] of the kinds.
 
     It is meant for dialogues that go on: to leave is no evidence here.
     """
-    belief = np.tile(prior, (len(talks.status), 1))
-    steps = np.clip(np.round(np.diff(conceded(talks), axis=1) * STEPS).astype(np.int64), 0, DRAWS)
-    level = np.minimum(stalls(talks), LEVELS - 1)
-    for t in range(talks.exchanges):
-        seen = likelihood[:, level[:, t], talks.shown[:, t], steps[:, t]].T
-        belief = np.where((talks.shown[:, t] >= 0)[:, None], update(belief, seen), belief)
+    belief = np.tile(prior, (len(dialogues.status), 1))
+    steps = np.clip(np.round(np.diff(their_concession(dialogues), axis=1) * STEPS).astype(np.int64), 0, DRAWS)
+    level = np.minimum(stall_counts(dialogues), LEVELS - 1)
+    for t in range(dialogues.exchanges):
+        observed = likelihood[:, level[:, t], dialogues.shown[:, t], steps[:, t]].T
+        belief = np.where((dialogues.shown[:, t] >= 0)[:, None], update(belief, observed), belief)
     return belief
 
 
@@ -118,7 +118,7 @@ def interpolation(belief: Floats, resolution: int) -> tuple[NDArray[np.int64], F
     return np.searchsorted(grid(kinds, resolution) @ base, parts @ base), np.where(outside, 0.0, weight)
 
 
-def solve(kinds: Sequence[Replies], ours: Ints, meet: int, resolution: int) -> Untold:
+def solve(kinds: Sequence[ReplyModel], ours: Ints, meet: int, resolution: int) -> BeliefSolution:
     """Backward induction over the grid of beliefs.
 
     Args:
@@ -131,8 +131,10 @@ def solve(kinds: Sequence[Replies], ours: Ints, meet: int, resolution: int) -> U
     beliefs = grid(len(kinds), resolution) / resolution
     joint = np.einsum("pk,ksad->sdapk", beliefs, likelihood)
     chance = joint.sum(axis=-1)
-    seen = np.divide(joint, chance[..., None], out=np.full_like(joint, 1.0 / len(kinds)), where=chance[..., None] > 0)
-    flat, weight = interpolation(seen.reshape(-1, len(kinds)), resolution)
+    posteriors = np.divide(
+        joint, chance[..., None], out=np.full_like(joint, 1.0 / len(kinds)), where=chance[..., None] > 0
+    )
+    flat, weight = interpolation(posteriors.reshape(-1, len(kinds)), resolution)
     index, weight = flat.reshape(joint.shape), weight.reshape(joint.shape) * chance[..., None]
     value = np.zeros((len(ours) + 1, STEPS + 1, LEVELS, len(beliefs)))  # time that is up is no deal
     ks, ss = np.ix_(np.arange(STEPS + 1), np.arange(LEVELS))
@@ -146,4 +148,4 @@ def solve(kinds: Sequence[Replies], ours: Ints, meet: int, resolution: int) -> U
                 else:
                     q += (value[t + 1, to[k, 0], stuck[k, s]][index[s, drawn]] * weight[s, drawn]).sum(axis=-1)
             value[t, k, s] = q.max(axis=0)
-    return Untold(value, likelihood, ours, meet, resolution)
+    return BeliefSolution(value, likelihood, ours, meet, resolution)

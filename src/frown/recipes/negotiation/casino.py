@@ -61,8 +61,8 @@ def _people(rows: Sequence[Mapping[str, Any]], outcome: Outcome) -> People:
     dialogues: list[int] = []
     mixed = 0
     for number, row in enumerate(rows):
-        for person, known in row["participant_info"].items():
-            states, actions, double = _walk(row["chat_logs"], person)
+        for person, person_facts in row["participant_info"].items():
+            states, actions, double = _person_steps(row["chat_logs"], person)
             mixed += double
             if not actions:
                 continue
@@ -70,7 +70,7 @@ def _people(rows: Sequence[Mapping[str, Any]], outcome: Outcome) -> People:
             columns["states"] += states[:-1]
             columns["next_states"] += states[1:]
             columns["actions"] += actions
-            columns["rewards"] += [0.0] * (count - 1) + [_earned(known["outcomes"], outcome)]
+            columns["rewards"] += [0.0] * (count - 1) + [_earned(person_facts["outcomes"], outcome)]
             columns["dones"] += [False] * (count - 1) + [True]
             columns["episode_ids"] += [len(dialogues)] * count
             columns["step_ids"] += range(count)
@@ -88,7 +88,7 @@ def _earned(outcomes: Mapping[str, Any], outcome: Outcome) -> float:
     return _SATISFACTION.index(outcomes["satisfaction"]) / (len(_SATISFACTION) - 1)
 
 
-def _walk(chat: Sequence[Mapping[str, Any]], person: str) -> tuple[list[list[float]], list[int], int]:
+def _person_steps(chat: Sequence[Mapping[str, Any]], person: str) -> tuple[list[list[float]], list[int], int]:
     """The states before each of a person's messages (and one after the last), the emoticon in it, mixed messages.
 
     A state knows what the person has seen: how many messages each has written (tenths), the last emoticon of each (as
@@ -113,12 +113,12 @@ def _walk(chat: Sequence[Mapping[str, Any]], person: str) -> tuple[list[list[flo
             proposed += int(text == "Submit-Deal")
             refused += int(text == "Reject-Deal")
             continue
-        found = [_EMOTICONS[c] for c in text if c in _EMOTICONS]
-        emoticon = found[-1] if found else 0
+        emoticons = [_EMOTICONS[c] for c in text if c in _EMOTICONS]
+        emoticon = emoticons[-1] if emoticons else 0
         if mine:
             states.append(state())
             actions.append(emoticon)
-            mixed += len(set(found)) > 1
+            mixed += len(set(emoticons)) > 1
         else:
             length = float(len(text))
         shown[mine].append(emoticon)

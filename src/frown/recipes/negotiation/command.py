@@ -47,15 +47,15 @@ def select(
         Print the results as JSON on standard output.
     """
     from frown.config import load
-    from frown.recipes.negotiation.recipe import NegotiationConfig, results_table, run, sentences, write
+    from frown.recipes.negotiation.selection import SelectionConfig, policy_table, run, sentences, write
     from frown.runtime.processes import refuse_several
 
     refuse_several("recipe negotiation select")
-    settings = load(NegotiationConfig, config, [*_flags({"scenario": scenario, "data": data}), *overrides])
+    settings = load(SelectionConfig, config, [*_flags({"scenario": scenario, "data": data}), *overrides])
     console = _console(json_)
     results, trained = run(settings, lambda line: console.print(line, markup=False, highlight=False))
     write(out, settings, results, trained[-1])
-    _show(console, results, [results_table(results)], sentences(results), out, json_)
+    _show(console, results, [policy_table(results)], sentences(results), out, json_)
 
 
 @app.command
@@ -88,22 +88,22 @@ def express(
         Print the results as JSON on standard output.
     """
     from frown.config import load
-    from frown.recipes.negotiation.express import ExpressConfig, run, write
-    from frown.recipes.negotiation.measure import judged_table, play_table, sentences
+    from frown.recipes.negotiation.expression import ExpressionConfig, run, write
+    from frown.recipes.negotiation.speaker_scores import play_table, scores_table, sentences
     from frown.runtime.processes import refuse_several
 
     refuse_several("recipe negotiation express")
     flags = _flags({"model": model, "scenario": scenario, "data": data})
-    settings = load(ExpressConfig, config, [*flags, *overrides])
+    settings = load(ExpressionConfig, config, [*flags, *overrides])
     console = _console(json_)
     results, _ = run(settings, out, lambda line: console.print(line, markup=False, highlight=False))
     write(out, results)
-    _show(console, results, [judged_table(results), play_table(results)], sentences(results), out, json_)
+    _show(console, results, [scores_table(results), play_table(results)], sentences(results), out, json_)
 
 
-def _flags(given: Mapping[str, str | Path | None]) -> list[str]:
+def _flags(flags: Mapping[str, str | Path | None]) -> list[str]:
     """Flags as KEY=VALUE, those that were given."""
-    return [f"{key}={json.dumps(str(value))}" for key, value in given.items() if value is not None]
+    return [f"{key}={json.dumps(str(value))}" for key, value in flags.items() if value is not None]
 
 
 def _console(as_json: bool) -> Console:

@@ -1,4 +1,4 @@
-"""How well a choice of emotion does: utility, success and rounds of each policy, and paired differences between them.
+"""Scores of a choice of emotion: utility, success and rounds of each policy, and paired differences between them.
 
 Every policy plays the same test scenarios from the same luck, so differences are paired over scenarios and seeds. All
 intervals are the house bootstrap's, over scenarios and seeds.
@@ -15,7 +15,7 @@ import numpy as np
 from frown.evals.figures import as_json
 from frown.evals.stats import difference, draws, interval
 from frown.evals.weights import Array, as_result, as_weights, divide, mean_of_samples
-from frown.recipes.negotiation.game import DEAL, Floats, Talks, utility
+from frown.recipes.negotiation.game import DEAL, Dialogues, Floats, utility
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,13 +27,13 @@ class Scores:
     rounds: Floats
 
 
-def scores(talks: Talks, repeats: int) -> Scores:
+def scores(dialogues: Dialogues, repeats: int) -> Scores:
     """The scores of finished dialogues in the order of `play`."""
-    columns = (utility(talks), talks.status == DEAL, talks.lasted)
+    columns = (utility(dialogues), dialogues.status == DEAL, dialogues.lasted)
     return Scores(*(np.asarray(c, dtype=np.float64).reshape(-1, repeats) for c in columns))
 
 
-def figures(by_seed: Sequence[Scores]) -> dict[str, Any]:
+def summarise(by_seed: Sequence[Scores]) -> dict[str, Any]:
     """Utility with and without failures, success and rounds of one policy over seeds, each {"mean", "ci95"}."""
     using = draws(len(by_seed), len(by_seed[0].utility))
     paid = np.stack([s.utility for s in by_seed])
@@ -47,7 +47,7 @@ def figures(by_seed: Sequence[Scores]) -> dict[str, Any]:
     return {name: as_json(interval(mean_of_samples, values, using=using)) for name, values in columns.items()}
 
 
-def gains(arms: Mapping[str, Sequence[Scores]], name: str, baselines: Sequence[str]) -> dict[str, Any]:
+def utility_gains(arms: Mapping[str, Sequence[Scores]], name: str, baselines: Sequence[str]) -> dict[str, Any]:
     """Utility of one policy less that of each baseline, paired: {"mean", "ci95", "p"} each."""
     ours = np.stack([s.utility for s in arms[name]])
     using = draws(*ours.shape[:2])
@@ -58,7 +58,7 @@ def gains(arms: Mapping[str, Sequence[Scores]], name: str, baselines: Sequence[s
     return out
 
 
-def share(arms: Mapping[str, Sequence[Scores]], name: str, of: str) -> dict[str, Any] | None:
+def utility_share(arms: Mapping[str, Sequence[Scores]], name: str, of: str) -> dict[str, Any] | None:
     """Mean utility of one policy over that of another, {"mean", "ci95"}."""
     sides = [np.stack([s.utility for s in arms[n]]) for n in (name, of)]
     return as_json(interval(_ratio_of_means, *sides, using=draws(*sides[0].shape[:2])))

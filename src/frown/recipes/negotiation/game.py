@@ -34,7 +34,7 @@ class Rules:
 
 
 @dataclass(frozen=True, eq=False)
-class Talks:
+class Dialogues:
     """B dialogues after t exchanges.
 
     `ours`, `theirs` [B, t + 1]: offers in units, the first one each side's target, which it opens with; `shown` [B, t]:
@@ -59,85 +59,87 @@ class Talks:
         return self.ours[:, 0] - self.theirs[:, 0]
 
 
-def begin(ours: Floats, theirs: Floats) -> Talks:
+def open_dialogues(ours: Floats, theirs: Floats) -> Dialogues:
     """Dialogues [B] that open with both targets, in units. Raises ValueError where the two are equal."""
     if np.any(np.asarray(ours) == np.asarray(theirs)):
         raise ValueError("equal targets leave nothing to negotiate")
     count = len(ours)
-    nothing = np.zeros(count, dtype=np.int64)
-    return Talks(
+    zeros = np.zeros(count, dtype=np.int64)
+    return Dialogues(
         np.asarray(ours, dtype=np.float64)[:, None],
         np.asarray(theirs, dtype=np.float64)[:, None],
         np.zeros((count, 0), dtype=np.int64),
-        nothing,
-        nothing,
+        zeros,
+        zeros,
     )
 
 
-def exchange(talks: Talks, emotion: Ints, ours: Floats, theirs: Floats, left: NDArray[np.bool_], rules: Rules) -> Talks:
+def exchange(
+    dialogues: Dialogues, emotion: Ints, ours: Floats, theirs: Floats, left: NDArray[np.bool_], rules: Rules
+) -> Dialogues:
     """The dialogues one exchange later.
 
     `emotion`, `ours`, `theirs`, `left`: [B], what we showed and offered, what they offered, and whether they left
     instead. Offers that meet or cross are a deal at their offer, the last word. Time that is up is no deal.
     """
-    going = talks.status == OPEN
-    now_ours = np.where(going, ours, talks.ours[:, -1])
-    now_theirs = np.where(going & ~left, theirs, talks.theirs[:, -1])
-    lasted = talks.lasted + going
-    apart = (now_ours - now_theirs) * np.sign(talks.gap)
+    going = dialogues.status == OPEN
+    now_ours = np.where(going, ours, dialogues.ours[:, -1])
+    now_theirs = np.where(going & ~left, theirs, dialogues.theirs[:, -1])
+    lasted = dialogues.lasted + going
+    apart = (now_ours - now_theirs) * np.sign(dialogues.gap)
     met = going & ~left & (apart <= rules.tolerance + _ROUNDING)
     over = going & ~met & (left | (lasted >= rules.exchanges))
     return replace(
-        talks,
-        ours=np.column_stack([talks.ours, now_ours]),
-        theirs=np.column_stack([talks.theirs, now_theirs]),
-        shown=np.column_stack([talks.shown, np.where(going, emotion, -1)]),
-        status=np.where(met, DEAL, np.where(over, NO_DEAL, talks.status)),
+        dialogues,
+        ours=np.column_stack([dialogues.ours, now_ours]),
+        theirs=np.column_stack([dialogues.theirs, now_theirs]),
+        shown=np.column_stack([dialogues.shown, np.where(going, emotion, -1)]),
+        status=np.where(met, DEAL, np.where(over, NO_DEAL, dialogues.status)),
         lasted=lasted,
     )
 
 
-def conceded(talks: Talks) -> Floats:
-    """How far they have come from their target to ours: [B, t + 1], a share of the gap (0 at first, 1 our target)."""
-    return (talks.theirs - talks.theirs[:, :1]) / talks.gap[:, None]
+def their_concession(dialogues: Dialogues) -> Floats:
+    """Distance they have come from their target to ours: [B, t + 1], a share of the gap (0 at first, 1 our target)."""
+    return (dialogues.theirs - dialogues.theirs[:, :1]) / dialogues.gap[:, None]
 
 
-def given(talks: Talks) -> Floats:
-    """How far we have come from our target to theirs: [B, t + 1], a share of the gap."""
-    return (talks.ours[:, :1] - talks.ours) / talks.gap[:, None]
+def our_concession(dialogues: Dialogues) -> Floats:
+    """Distance we have come from our target to theirs: [B, t + 1], a share of the gap."""
+    return (dialogues.ours[:, :1] - dialogues.ours) / dialogues.gap[:, None]
 
 
-def stalls(talks: Talks) -> Ints:
+def stall_counts(dialogues: Dialogues) -> Ints:
     """For how many exchanges in a row they had not moved, before the first exchange and after each: [B, t + 1]."""
-    still = np.abs(np.diff(conceded(talks), axis=1)) < STILL
-    found = np.zeros((len(still), still.shape[1] + 1), dtype=np.int64)
+    still = np.abs(np.diff(their_concession(dialogues), axis=1)) < STILL
+    counts = np.zeros((len(still), still.shape[1] + 1), dtype=np.int64)
     for t in range(still.shape[1]):
-        found[:, t + 1] = np.where(still[:, t], found[:, t] + 1, 0)
-    return found
+        counts[:, t + 1] = np.where(still[:, t], counts[:, t] + 1, 0)
+    return counts
 
 
-def stalled(talks: Talks) -> Ints:
+def stall_count(dialogues: Dialogues) -> Ints:
     """For how many exchanges in a row they have not moved: [B]."""
-    return stalls(talks)[:, -1]
+    return stall_counts(dialogues)[:, -1]
 
 
-def utility(talks: Talks) -> Floats:
+def utility(dialogues: Dialogues) -> Floats:
     """Savings: the share of the gap that the deal saves us, [B] in [0, 1]; 0 without a deal (EmoDistill)."""
-    return np.where(talks.status == DEAL, np.clip(conceded(talks)[:, -1], 0.0, 1.0), 0.0)
+    return np.where(dialogues.status == DEAL, np.clip(their_concession(dialogues)[:, -1], 0.0, 1.0), 0.0)
 
 
-def mirrored(talks: Talks, shown: Ints) -> Talks:
+def mirror(dialogues: Dialogues, shown: Ints) -> Dialogues:
     """The same dialogues as the other side sees them; `shown` [B, t]: the emotions that the other side showed."""
-    return replace(talks, ours=talks.theirs, theirs=talks.ours, shown=shown)
+    return replace(dialogues, ours=dialogues.theirs, theirs=dialogues.ours, shown=shown)
 
 
-def earlier(talks: Talks, exchanges: int) -> Talks:
+def up_to(dialogues: Dialogues, exchanges: int) -> Dialogues:
     """The dialogues as they stood after so many exchanges; those that had not ended by then are open."""
     t = exchanges
-    return Talks(
-        talks.ours[:, : t + 1],
-        talks.theirs[:, : t + 1],
-        talks.shown[:, :t],
-        np.where((talks.lasted <= t) & (talks.status != OPEN), talks.status, OPEN),
-        np.minimum(talks.lasted, t),
+    return Dialogues(
+        dialogues.ours[:, : t + 1],
+        dialogues.theirs[:, : t + 1],
+        dialogues.shown[:, :t],
+        np.where((dialogues.lasted <= t) & (dialogues.status != OPEN), dialogues.status, OPEN),
+        np.minimum(dialogues.lasted, t),
     )

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from frown.config import Config
-from frown.recipes.negotiation.game import Rules, Talks
+from frown.recipes.negotiation.game import Dialogues, Rules
 from frown.recipes.negotiation.logs import Logs
 from frown.recipes.negotiation.play import Policy
 from frown.recipes.negotiation.state import Encoding, encode
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class IqlSettings(Config):
+class IqlConfig(Config):
     """Settings of one training; in brackets what EmoDistill used where it differs."""
 
     tau: float = Field(default=0.7, gt=0, lt=1)
@@ -44,7 +44,7 @@ class IqlSettings(Config):
     """Share of the new Q in its slow copy at each step. [0.005]"""
     lr: float = Field(default=1e-3, gt=0)
     """[3e-4]"""
-    batch: int = Field(default=256, ge=2)
+    batch_size: int = Field(default=256, ge=2)
     steps: int = Field(default=1500, ge=1)
     """[20000]"""
     hidden: int = Field(default=64, ge=1)
@@ -85,7 +85,7 @@ def dueling(value: Tensor, advantage: Tensor) -> Tensor:
     return value + advantage - advantage.mean(dim=-1, keepdim=True)
 
 
-def train(logs: Logs, actions: int, settings: IqlSettings, seed: int = 0) -> Selector:
+def train(logs: Logs, actions: int, settings: IqlConfig, seed: int = 0) -> Selector:
     """A selector from logged transitions. The same logs, settings and seed give the same selector.
 
     Raises ValueError where there are no transitions.
@@ -114,7 +114,7 @@ def train(logs: Logs, actions: int, settings: IqlSettings, seed: int = 0) -> Sel
         networks = (q, v, policy)
         optimiser = torch.optim.Adam([p for n in networks for p in n.parameters()], lr=settings.lr, foreach=True)
         for _ in range(settings.steps):
-            i = torch.randint(len(a), (min(settings.batch, len(a)),))
+            i = torch.randint(len(a), (min(settings.batch_size, len(a)),))
             with torch.no_grad():
                 out = target(s[i])
                 worth = dueling(out[:, :1], out[:, 1:]).gather(1, a[i, None])[:, 0]
@@ -140,23 +140,23 @@ def train(logs: Logs, actions: int, settings: IqlSettings, seed: int = 0) -> Sel
     return Selector(policy, mean, scale)
 
 
-def selects(selector: Selector, places: NDArray[np.float64], encoding: Encoding, rules: Rules) -> Policy:
-    """The selector at the table: its most likely emotion. (EmoDistill samples; see `samples`.)"""
-    sampled = samples(selector, places, encoding, rules)
-    return lambda talks: np.eye(len(places))[sampled(talks).argmax(axis=1)]
+def greedy_policy(selector: Selector, places: NDArray[np.float64], encoding: Encoding, rules: Rules) -> Policy:
+    """The selector as a policy: its most likely emotion. (EmoDistill samples: `sampling_policy`.)"""
+    sample_utterances = sampling_policy(selector, places, encoding, rules)
+    return lambda dialogues: np.eye(len(places))[sample_utterances(dialogues).argmax(axis=1)]
 
 
-def samples(selector: Selector, places: NDArray[np.float64], encoding: Encoding, rules: Rules) -> Policy:
-    """The selector at the table: an emotion drawn from its chances."""
+def sampling_policy(selector: Selector, places: NDArray[np.float64], encoding: Encoding, rules: Rules) -> Policy:
+    """The selector as a policy: an emotion drawn from its chances."""
 
-    def policy(talks: Talks) -> NDArray[np.float64]:
-        return selector.chances(encode(talks, places, encoding, rules))
+    def policy(dialogues: Dialogues) -> NDArray[np.float64]:
+        return selector.chances(encode(dialogues, places, encoding, rules))
 
     return policy
 
 
 def save(selector: Selector, folder: Path, about: Mapping[str, Any]) -> None:
-    """`selector.safetensors` with weights, mean and scale, and `selector.json` with what one needs to know of it."""
+    """`selector.safetensors` with weights, mean and scale, and `selector.json` with its settings."""
     import json
 
     import torch

@@ -25,17 +25,17 @@ def judge(moment: Moment, text: str) -> int:
     - 1 for not saying again what was said last;
     - 1 for no insult.
     """
-    heard = hear(text, moment.unit)
+    perception = hear(text, moment.unit)
     score = 1
-    if heard.offer is not None:
-        if abs(heard.offer - moment.offer) <= _NEAR:
+    if perception.offer is not None:
+        if abs(perception.offer - moment.offer) <= _NEAR:
             score += 3
-        elif (heard.offer - moment.offer) * (moment.ours[0] - moment.theirs[0]) > 0:
+        elif (perception.offer - moment.offer) * (moment.ours[0] - moment.theirs[0]) > 0:
             score += 1
     asked = {moment.card.name} - {"neutral"} if moment.card is not None else set()
-    tones = heard.emotions - {"contempt"}
+    tones = perception.emotions - {"contempt"}
     if tones == asked:
         score += 3
     elif not tones:
         score += 1
-    return score + (heard.numbers == 1) + (text != moment.said) + (heard.insults == 0)
+    return score + (perception.numbers == 1) + (text != moment.own_text) + (perception.insults == 0)

@@ -1,7 +1,7 @@
 """A model of the lab's size that speaks the language of `speech`: a word a token, two layers, made in about a minute.
 
 It has read turns of speakers of mixed skill and speaks like them, so there is something to improve, and how much is
-known. Any chat model can take its place (`expresser.learner_of`).
+known. Any chat model can take its place (`speaker_model.make_learner`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from frown.recipes.negotiation import expresser, speech
+from frown.recipes.negotiation import speaker_model, speech
 from frown.recipes.negotiation.emotions import Card
 from frown.recipes.negotiation.partner import STEPS
 from frown.recipes.negotiation.scenarios import Scenario
@@ -47,15 +47,23 @@ def moments(scenarios: Sequence[Scenario], emotions: Sequence[Card] | None, coun
         if rng.random() < 0.3:
             offer = last
         before = None if rng.random() < 0.1 else first if rng.random() < 0.6 else theirs
-        heard = speech.their_line(theirs, before, unit)
-        said = ""
+        partner_text = speech.partner_line(theirs, before, unit)
+        own_text = ""
         if before is not None:
             earlier = Moment(unit, (ours,), (first,), last, card, "", "")
             if emotions is not None:
                 earlier = earlier._replace(card=emotions[int(rng.integers(len(emotions)))])
-            said = speech.mixed([earlier], int(rng.integers(2**31)))[0]
+            own_text = speech.mixed([earlier], int(rng.integers(2**31)))[0]
         out.append(
-            Moment(unit, (float(ours), float(last)), (float(first), float(theirs)), float(offer), card, said, heard)
+            Moment(
+                unit,
+                (float(ours), float(last)),
+                (float(first), float(theirs)),
+                float(offer),
+                card,
+                own_text,
+                partner_text,
+            )
         )
     return out
 
@@ -67,8 +75,8 @@ def make_tokenizer(scenarios: Sequence[Scenario], emotions: Sequence[Card]) -> P
     units = list(dict.fromkeys(s.unit for s in scenarios))
     low, *rest = map(float, _numbers(scenarios))
     turns = [
-        Moment(unit, (ours,), (theirs,), ours, card, said, "")
-        for unit, card, said in product(units, (None, *emotions), ("", "Let us see."))
+        Moment(unit, (ours,), (theirs,), ours, card, own_text, "")
+        for unit, card, own_text in product(units, (None, *emotions), ("", "Let us see."))
         for ours, theirs in ((low, rest[-1]), (rest[-1], low))
     ]
     texts = [m["content"] for turn in turns for m in speech.messages(turn)]
@@ -95,12 +103,12 @@ def base_model(
     model = word_model(tokenizer, seed, spread=0.1)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    learner = expresser.learner_of(str(folder), None, 3e-3, steps, seed)
+    learner = speaker_model.make_learner(str(folder), None, 3e-3, steps, seed)
     rng, loss = np.random.default_rng(seed), None
     for _ in range(steps):
         some = moments(scenarios, emotions if cards else None, 32, int(rng.integers(2**31)))
         texts = speech.mixed(some, int(rng.integers(2**31)))
-        value = expresser.imitate(learner, expresser.lines(learner.policy, some, texts))
+        value = speaker_model.supervised_step(learner, speaker_model.encode_lines(learner.policy, some, texts))
         loss = value if loss is None else 0.95 * loss + 0.05 * value
     learner.save(folder)
     assert loss is not None

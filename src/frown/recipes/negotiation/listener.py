@@ -1,4 +1,4 @@
-"""What is heard in an utterance: its tone, the offer in it, an insult. Rules over words, no model.
+"""A listener by rule: the tone of an utterance, the offer in it, insults. Rules over words, no model.
 
 Each emotion has a handful of words that show it, chosen for this project by hand (no lexicon was copied). The tone of
 an utterance is the mean place of its emotion words in valence, arousal and dominance, and the origin where there are
@@ -32,8 +32,8 @@ _SHOWS = {word: emotion for emotion, words in WORDS.items() for word in words} |
 _NUMBER = re.compile(r"\d+(?:[:.,]\d+)*")
 
 
-class Heard(NamedTuple):
-    """What a listener makes of one utterance."""
+class Perception(NamedTuple):
+    """A listener's perception of one utterance."""
 
     offer: float | None
     """In the scenario's unit; None where none was made."""
@@ -46,11 +46,11 @@ class Heard(NamedTuple):
     """How many numbers were named."""
 
 
-def hear(text: str, unit: Unit) -> Heard:
-    """What is heard in an utterance about a number in `unit`."""
+def hear(text: str, unit: Unit) -> Perception:
+    """Hear an utterance about a number in `unit`."""
     shown = [_SHOWS[w] for w in re.findall(r"[a-z]+", text.lower()) if w in _SHOWS]
     places = np.array([CARDS[e].vad[:3] for e in shown], dtype=np.float64)
-    return Heard(
+    return Perception(
         read_offer(text, unit),
         _mean(places) if shown else np.zeros(3),
         frozenset(shown),

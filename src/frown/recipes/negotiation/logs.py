@@ -12,8 +12,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from frown.recipes.negotiation.game import DEAL, Floats, Ints, Rules, Talks, conceded, earlier, given, utility
-from frown.recipes.negotiation.play import Played
+from frown.recipes.negotiation.game import (
+    DEAL,
+    Dialogues,
+    Floats,
+    Ints,
+    Rules,
+    our_concession,
+    their_concession,
+    up_to,
+    utility,
+)
+from frown.recipes.negotiation.play import Episodes
 from frown.recipes.negotiation.state import Encoding, encode
 
 Reward = Literal["utility", "paper"]
@@ -39,7 +49,7 @@ class Logs:
 
     @property
     def episodes(self) -> int:
-        """How many dialogues, B."""
+        """Number of dialogues, B."""
         return int(self.episode_ids[-1]) + 1 if len(self.episode_ids) else 0
 
     def returns(self) -> Floats:
@@ -47,18 +57,20 @@ class Logs:
         return np.bincount(self.episode_ids, weights=self.rewards, minlength=self.episodes).astype(np.float64)
 
 
-def transitions(played: Played, places: Floats, encoding: Encoding, rules: Rules, reward: Reward) -> Logs:
+def transitions(played: Episodes, places: Floats, encoding: Encoding, rules: Rules, reward: Reward) -> Logs:
     """The transitions of finished dialogues; `reward`: see `step_rewards`."""
-    talks = played.talks
-    states = np.stack([encode(earlier(talks, t), places, encoding, rules) for t in range(talks.exchanges + 1)], axis=1)
-    step = np.arange(talks.exchanges)
-    there = step < talks.lasted[:, None]
-    last = step == talks.lasted[:, None] - 1
-    rewards = step_rewards(talks, rules, reward)
+    dialogues = played.dialogues
+    states = np.stack(
+        [encode(up_to(dialogues, t), places, encoding, rules) for t in range(dialogues.exchanges + 1)], axis=1
+    )
+    step = np.arange(dialogues.exchanges)
+    there = step < dialogues.lasted[:, None]
+    last = step == dialogues.lasted[:, None] - 1
+    rewards = step_rewards(dialogues, rules, reward)
     dialogue, t = np.nonzero(there)
     return Logs(
         states[dialogue, t],
-        talks.shown[dialogue, t],
+        dialogues.shown[dialogue, t],
         rewards[dialogue, t],
         states[dialogue, t + 1],
         last[dialogue, t],
@@ -68,25 +80,25 @@ def transitions(played: Played, places: Floats, encoding: Encoding, rules: Rules
     )
 
 
-def step_rewards(talks: Talks, rules: Rules, reward: Reward) -> Floats:
+def step_rewards(dialogues: Dialogues, rules: Rules, reward: Reward) -> Floats:
     """The reward of each exchange: [B, T]. utility: the deal's savings at the end and nothing before; paper: see
     `paper_rewards`."""
     if reward == "paper":
-        return paper_rewards(talks, rules)
-    return (np.arange(talks.exchanges) == talks.lasted[:, None] - 1) * utility(talks)[:, None]
+        return paper_rewards(dialogues, rules)
+    return (np.arange(dialogues.exchanges) == dialogues.lasted[:, None] - 1) * utility(dialogues)[:, None]
 
 
-def paper_rewards(talks: Talks, rules: Rules) -> Floats:
+def paper_rewards(dialogues: Dialogues, rules: Rules) -> Floats:
     """EmoDistill's reward v4 of each exchange: [B, T], 0 after the end.
 
     r_t = (clip(Dd, +-2) - clip(Dc, +-2)) (1 - t / T), with Dd and Dc what they and we conceded, as shares of the gap;
     +2 for a deal and -2 for none, at the end.
     """
-    theirs, ours = (np.clip(np.diff(f(talks), axis=1), -2.0, 2.0) for f in (conceded, given))
-    step = np.arange(talks.exchanges)
-    last = step == talks.lasted[:, None] - 1
-    end = np.where(talks.status == DEAL, 2.0, -2.0)
-    return (theirs - ours) * (1.0 - step / rules.exchanges) * (step < talks.lasted[:, None]) + last * end[:, None]
+    theirs, ours = (np.clip(np.diff(f(dialogues), axis=1), -2.0, 2.0) for f in (their_concession, our_concession))
+    step = np.arange(dialogues.exchanges)
+    last = step == dialogues.lasted[:, None] - 1
+    end = np.where(dialogues.status == DEAL, 2.0, -2.0)
+    return (theirs - ours) * (1.0 - step / rules.exchanges) * (step < dialogues.lasted[:, None]) + last * end[:, None]
 
 
 def write_logs(logs: Logs, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a policy would have earned, from dialogues that another policy held.
+"""Off-policy evaluation: what a policy would have earned, from dialogues that another policy held.
 
 Four estimates of the value of a target policy pi on B logged dialogues, each with a 95 % interval over dialogues (the
 house bootstrap), none of which plays a single new dialogue:
@@ -64,7 +64,9 @@ class _Sums:
     start: Array
 
 
-def estimates(logs: Logs, policy: Chances, q: Array, clusters: NDArray[np.int64] | None = None) -> dict[str, Estimate]:
+def estimate_policy(
+    logs: Logs, policy: Chances, q: Array, clusters: NDArray[np.int64] | None = None
+) -> dict[str, Estimate]:
     """All four estimates of one policy. `q`: from `fit_q` on other dialogues; `clusters` [B]: ids of what is shared."""
     sums = _sums(logs, policy, q)
     ids = np.arange(logs.episodes) if clusters is None else np.unique(clusters, return_inverse=True)[1]
@@ -105,7 +107,7 @@ def fit_q(logs: Logs, policy: Chances) -> Array:
 
 
 def features(states: NDArray[np.float32]) -> Array:
-    """What Q is linear in, apart for each action: 1, the state, and its products with its first column [M, 1 + 2F].
+    """Features of the linear Q of each action: 1, the state, and its products with its first column [M, 1 + 2F].
 
     The first column is their last move, and of people the number of their messages.
     """

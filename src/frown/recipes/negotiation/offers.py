@@ -50,7 +50,7 @@ _NOT_COUNTED = r"(?:invoice|account|number|no\.|order|case|page|room|i'm|i am|ag
 _GOES_ON = r"\s*(?:$|[.,;:!?)]|(?:is|then|and|now|or|would|should|at|instead|please|tops|not)\b)"
 
 
-class _Found(NamedTuple):
+class _Amount(NamedTuple):
     start: int
     end: int
     value: float
@@ -64,9 +64,9 @@ def read_offer(text: str, unit: Unit) -> float | None:
     for clause in clauses:
         if _PAST.search(clause) or (_REFUSED.search(clause) and not _BOUND.search(clause)):
             continue
-        found = list(_times(clause) if unit == "clock" else _amounts(in_digits(clause), unit))
-        if found:
-            standing = found[-1].value
+        amounts = list(_times(clause) if unit == "clock" else _amounts(in_digits(clause), unit))
+        if amounts:
+            standing = amounts[-1].value
     return standing
 
 
@@ -108,7 +108,7 @@ def _spelt(words: str) -> str:
     return " ".join(str(n) for n in [*out, total + part])
 
 
-def _amounts(clause: str, unit: Unit) -> Iterator[_Found]:
+def _amounts(clause: str, unit: Unit) -> Iterator[_Amount]:
     """Amounts with this unit, and bare numbers that nothing else is counted with, from left to right."""
     if unit == "percent":
         clause = _fractions(clause)
@@ -123,26 +123,26 @@ def _amounts(clause: str, unit: Unit) -> Iterator[_Found]:
     several = re.compile(rf"{amount('a')}(?:\s*(?P<join>to|or|and|-)\s*{amount('b')})?")
     compound = re.compile(r"\s*(?:and\s+)?(\d+)(?:\s*min(?:ute)?s?)?\b") if unit == "minutes" else None
     at = 0
-    while found := several.search(clause, at):
-        at = found.end()
-        pair = found["nb"] is not None
-        between = re.search(r"\bbetween\s*$", clause[: found.start()]) is not None
-        if pair and (found["join"] == "and" and not between):
-            at, pair = found.end("ua") if found["ua"] else found.end("na"), False
-        ends_with_unit = found["ub"] if pair else found["ua"]
-        marked = bool(found["marka"])
-        before, after = clause[: found.start()], clause[at:]
+    while match := several.search(clause, at):
+        at = match.end()
+        pair = match["nb"] is not None
+        between = re.search(r"\bbetween\s*$", clause[: match.start()]) is not None
+        if pair and (match["join"] == "and" and not between):
+            at, pair = match.end("ua") if match["ua"] else match.end("na"), False
+        ends_with_unit = match["ub"] if pair else match["ua"]
+        marked = bool(match["marka"])
+        before, after = clause[: match.start()], clause[at:]
         if not ends_with_unit and not marked:
             foreign = re.search(rf"{_NOT_COUNTED}|[$€£]\s*$", before) or not re.match(_GOES_ON, after)
             if foreign:
                 continue
         scale = _scale(ends_with_unit, scales)
-        first = _value(found["na"]) * (_scale(found["ua"], scales) if found["ua"] else scale)
-        value = (first + _value(found["nb"]) * scale) / 2 if pair else first
+        first = _value(match["na"]) * (_scale(match["ua"], scales) if match["ua"] else scale)
+        value = (first + _value(match["nb"]) * scale) / 2 if pair else first
         if compound and not pair and scale == 60 and (more := compound.match(clause, at)):
             value += float(more[1])
             at = more.end()
-        yield _Found(found.start(), at, value)
+        yield _Amount(match.start(), at, value)
 
 
 def _fractions(clause: str) -> str:
@@ -168,18 +168,18 @@ _CLOCK = re.compile(
 )
 
 
-def _times(clause: str) -> Iterator[_Found]:
+def _times(clause: str) -> Iterator[_Amount]:
     """Times of day, as minutes after 21:00. Without am or pm, 6 to 11 is the evening and 12 to 5 the night."""
     clause = in_digits(clause)
-    found = []
+    times = []
     for match in _CLOCK.finditer(clause):
         if match["midnight"]:
-            found.append(_Found(match.start(), match.end(), 180.0))
+            times.append(_Amount(match.start(), match.end(), 180.0))
             continue
         if match["part"]:
             shift = 30 if match["part"] == "half" else 15
             hour = int(match["of"]) * 60 + (shift if match["side"] == "past" else -shift)
-            found.append(_Found(match.start(), match.end(), _after_nine(hour, match["half_part"])))
+            times.append(_Amount(match.start(), match.end(), _after_nine(hour, match["half_part"])))
             continue
         half, minutes = match["part_of_day"], match["m"]
         before, after = clause[: match.start()], clause[match.end() :]
@@ -189,12 +189,12 @@ def _times(clause: str) -> Iterator[_Found]:
         alone = re.search(r"(?:^|\b(?:at|by|to|until|till|say))\s*$", before) and re.match(_GOES_ON, after)
         if (half or minutes or alone) and int(match["h"]) < 24 and int(minutes or 0) < 60:
             whole = int(match["h"]) * 60 + int(minutes or 0)
-            found.append(_Found(match.start(), match.end(), _after_nine(whole, half)))
-    for i, one in enumerate(found):
+            times.append(_Amount(match.start(), match.end(), _after_nine(whole, half)))
+    for i, time in enumerate(times):
         joined = (
-            found[i - 1] if i and re.fullmatch(r"\s*(?:to|and|-)\s*", clause[found[i - 1].end : one.start]) else None
+            times[i - 1] if i and re.fullmatch(r"\s*(?:to|and|-)\s*", clause[times[i - 1].end : time.start]) else None
         )
-        yield one if joined is None else _Found(joined.start, one.end, (joined.value + one.value) / 2)
+        yield time if joined is None else _Amount(joined.start, time.end, (joined.value + time.value) / 2)
 
 
 def _after_nine(minutes: int, half: str | None) -> float:

@@ -1,4 +1,4 @@
-"""The best there is: dynamic programming over the rule-based partner.
+"""The optimum against the rule-based partner, by dynamic programming.
 
 A state is (exchanges so far t, their steps towards us k, level of stalemate s); an action is an emotion; the value is
 the expected savings utility from there on. Everything is exact, by backward induction.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from frown.recipes.negotiation.partner import DRAWS, LEVELS, STEPS, Replies
+from frown.recipes.negotiation.partner import DRAWS, LEVELS, STEPS, ReplyModel
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -35,16 +35,16 @@ def slack(gap: float, tolerance: float) -> int:
     return int(np.floor(tolerance * STEPS / gap + 1e-9))
 
 
-def solve(replies: Replies, ours: Ints, meet: int, policy: Floats | None = None) -> Solution:
+def solve(reply_model: ReplyModel, ours: Ints, meet: int, policy: Floats | None = None) -> Solution:
     """Values under the best policy, or under `policy`.
 
     Args:
-        replies: of the partner.
+        reply_model: of the partner.
         ours: [T] our concession in each exchange, lattice steps.
         meet: offers this many steps apart are a deal.
         policy: chances of the emotions, [T, STEPS + 1, LEVELS, A] or what broadcasts to it.
     """
-    horizon, emotions = len(ours), replies.leave.shape[1]
+    horizon, emotions = len(ours), reply_model.leave.shape[1]
     shape = (horizon, STEPS + 1, LEVELS, emotions)
     chances = None if policy is None else np.broadcast_to(policy, shape)
     value = np.zeros((horizon + 1, STEPS + 1, LEVELS))  # time that is up is no deal
@@ -55,7 +55,7 @@ def solve(replies: Replies, ours: Ints, meet: int, policy: Floats | None = None)
         for drawn in range(DRAWS + 1):
             to, stuck, deal = after(k, s, drawn, int(ours[t]), meet)
             worth.append(np.where(deal, to / STEPS, value[t + 1, to, stuck]))
-        q[t] = (1.0 - replies.leave) * np.einsum("dks,sad->ksa", np.stack(worth), replies.steps)
+        q[t] = (1.0 - reply_model.leave) * np.einsum("dks,sad->ksa", np.stack(worth), reply_model.steps)
         value[t] = q[t].max(axis=-1) if chances is None else (chances[t] * q[t]).sum(axis=-1)
     return Solution(value, q)
 
@@ -68,8 +68,8 @@ def after(k: Ints, s: Ints, drawn: int, ours: int, meet: int) -> tuple[Ints, Int
     return to, np.where(to == k, np.minimum(s + 1, LEVELS - 1), 0), to >= ceiling - meet
 
 
-def best_fixed(replies: Replies, ours: Ints, meet: int) -> tuple[int, float]:
+def best_fixed(reply_model: ReplyModel, ours: Ints, meet: int) -> tuple[int, float]:
     """The emotion that is best when never changed, and its value."""
-    emotions = replies.leave.shape[1]
-    values = [solve(replies, ours, meet, np.eye(emotions)[a]).start for a in range(emotions)]
+    emotions = reply_model.leave.shape[1]
+    values = [solve(reply_model, ours, meet, np.eye(emotions)[a]).start for a in range(emotions)]
     return int(np.argmax(values)), max(values)

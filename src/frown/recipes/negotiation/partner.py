@@ -33,7 +33,7 @@ LEVELS = 3
 
 
 class Temper(NamedTuple):
-    """What a tactic answers to (a direction in VAD) while moving and while stuck."""
+    """Directions in VAD that a tactic answers to, while moving and while stuck."""
 
     moving: tuple[float, float, float]
     stuck: tuple[float, float, float]
@@ -48,8 +48,8 @@ TEMPERS: dict[Tactic, Temper] = {
 
 
 @dataclass(frozen=True)
-class Replies:
-    """What they do at each level of stalemate and for each of A emotions: [LEVELS, A] each.
+class ReplyModel:
+    """Chances of the partner's replies at each level of stalemate and for each of A emotions: [LEVELS, A] each.
 
     `steps` [LEVELS, A, DRAWS + 1]: the chance of each number of steps, if they stay; `leave`: the chance that they go.
     """
@@ -58,8 +58,8 @@ class Replies:
     leave: Floats
 
 
-def replies(tactic: Tactic, places: Floats, *, inert: bool = False) -> Replies:
-    """How a tactic replies to emotions at these places [A, 3]. `inert`: to all of them alike."""
+def reply_model(tactic: Tactic, places: Floats, *, inert: bool = False) -> ReplyModel:
+    """The replies of a tactic to emotions at these places [A, 3]. `inert`: to all of them alike."""
     fit = np.stack([_fit(places, TEMPERS[tactic].moving), *([_fit(places, TEMPERS[tactic].stuck)] * (LEVELS - 1))])
     if inert:
         fit = np.zeros_like(fit)
@@ -69,7 +69,7 @@ def replies(tactic: Tactic, places: Floats, *, inert: bool = False) -> Replies:
     ways = np.array([comb(DRAWS, n) for n in range(DRAWS + 1)])
     n = np.arange(DRAWS + 1)
     steps = ways * p[..., None] ** n * (1.0 - p[..., None]) ** (DRAWS - n)
-    return Replies(steps, np.clip(risk[:, None] - caution[:, None] * fit, 0.0, 0.5))
+    return ReplyModel(steps, np.clip(risk[:, None] - caution[:, None] * fit, 0.0, 0.5))
 
 
 def our_offers(exchanges: int) -> NDArray[np.int64]:

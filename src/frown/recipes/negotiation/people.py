@@ -1,4 +1,4 @@
-"""Selection learnt from people's logs (CaSiNo) and judged on other people's, off-policy alone."""
+"""Selection trained on people's logs (CaSiNo) and estimated off-policy on other people's."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 
 from frown.evals.figures import number
 from frown.recipes.negotiation import iql
+from frown.recipes.negotiation.behaviour import behaviour_nats, fit_behaviour, with_behaviour_chances
 from frown.recipes.negotiation.casino import ACTIONS, Outcome, load_casino
-from frown.recipes.negotiation.imitate import imitate, nats, with_chances
-from frown.recipes.negotiation.off_policy import Chances, estimates, fit_q
-from frown.recipes.negotiation.recipe import estimate_json
+from frown.recipes.negotiation.off_policy import Chances, estimate_policy, fit_q
+from frown.recipes.negotiation.selection import estimate_json
 
 CAUTION = 0.3
 """Beta of the cautious selector: an advantage of one standard deviation makes an action a third more likely."""
 
 
-def judge(folder: Path, outcome: Outcome, settings: iql.IqlSettings, seed: int = 0) -> dict[str, Any]:
+def evaluate_people(folder: Path, outcome: Outcome, settings: iql.IqlConfig, seed: int = 0) -> dict[str, Any]:
     """Trained on train.json, estimated on test.json: every policy with its four estimates, as JSON data.
 
     Policies: the selector, greedy and sampled; a cautious one, sampled, whose low beta keeps it near what people did,
@@ -28,7 +28,7 @@ def judge(folder: Path, outcome: Outcome, settings: iql.IqlSettings, seed: int =
     """
     train, test = (load_casino(folder / f"{name}.json", outcome) for name in ("train", "test"))
     count = len(ACTIONS)
-    habit = imitate(train.logs, count)
+    habit = fit_behaviour(train.logs, count)
     selector = iql.train(train.logs, count, settings, seed)
     cautious = iql.train(train.logs, count, settings.model_copy(update={"beta": CAUTION}), seed)
 
@@ -43,10 +43,11 @@ def judge(folder: Path, outcome: Outcome, settings: iql.IqlSettings, seed: int =
         "never": always(0),
         "always joy": always(1),
     }
-    held = with_chances(test.logs, habit)
-    found = {
+    test_logs = with_behaviour_chances(test.logs, habit)
+    estimates_by_policy = {
         name: {
-            k: estimate_json(e) for k, e in estimates(held, policy, fit_q(train.logs, policy), test.dialogues).items()
+            k: estimate_json(e)
+            for k, e in estimate_policy(test_logs, policy, fit_q(train.logs, policy), test.dialogues).items()
         }
         for name, policy in policies.items()
     }
@@ -58,7 +59,7 @@ def judge(folder: Path, outcome: Outcome, settings: iql.IqlSettings, seed: int =
         "messages": {"train": len(train.logs.actions), "test": len(test.logs.actions)},
         "mixed_emoticons": train.mixed + test.mixed,
         "shown": {name: number(rate) for name, rate in zip(ACTIONS, rates, strict=True)},
-        "habit_nats": number(nats(test.logs, habit)),
+        "habit_nats": number(behaviour_nats(test.logs, habit)),
         "base_rate_nats": number(base),
-        "policies": found,
+        "policies": estimates_by_policy,
     }

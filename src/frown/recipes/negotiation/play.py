@@ -12,34 +12,43 @@ from dataclasses import dataclass
 import numpy as np
 
 from frown.recipes.negotiation import belief, optimum
-from frown.recipes.negotiation.game import Floats, Ints, Rules, Talks, begin, conceded, exchange, stalled
-from frown.recipes.negotiation.partner import LEVELS, STEPS, Replies, our_offers, replies
+from frown.recipes.negotiation.game import (
+    Dialogues,
+    Floats,
+    Ints,
+    Rules,
+    exchange,
+    open_dialogues,
+    stall_count,
+    their_concession,
+)
+from frown.recipes.negotiation.partner import LEVELS, STEPS, ReplyModel, our_offers, reply_model
 from frown.recipes.negotiation.scenarios import Scenario
 
-Policy = Callable[[Talks], Floats]
+Policy = Callable[[Dialogues], Floats]
 """The chance of each emotion in each dialogue: B dialogues to [B, A], rows that sum to 1."""
 
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """Who is played against: scenarios [N], for each a partner's replies, the emotions' places [A, 3], the rules."""
+    """The game's world: scenarios [N], for each a partner's replies, the emotions' places [A, 3], the rules."""
 
     scenarios: tuple[Scenario, ...]
-    partners: tuple[Replies, ...]
+    partners: tuple[ReplyModel, ...]
     places: Floats
     rules: Rules
 
     @property
     def emotions(self) -> int:
-        """How many emotions may be shown, A."""
+        """Number of emotions that may be shown, A."""
         return len(self.places)
 
 
 @dataclass(frozen=True, eq=False)
-class Played:
+class Episodes:
     """Finished dialogues and, of each emotion shown, the chance that it had: [B, T] (1 after the end)."""
 
-    talks: Talks
+    dialogues: Dialogues
     chance: Floats
 
 
@@ -47,13 +56,13 @@ def world(
     scenarios: Sequence[Scenario], tactics: Sequence[str], places: Floats, rules: Rules, *, inert: bool = False
 ) -> World:
     """Each scenario with a partner: the tactics in turn."""
-    known = {tactic: replies(tactic, places, inert=inert) for tactic in dict.fromkeys(tactics)}  # type: ignore[arg-type]
+    models = {tactic: reply_model(tactic, places, inert=inert) for tactic in dict.fromkeys(tactics)}  # type: ignore[arg-type]
     return World(
-        tuple(scenarios), tuple(known[tactics[i % len(tactics)]] for i in range(len(scenarios))), places, rules
+        tuple(scenarios), tuple(models[tactics[i % len(tactics)]] for i in range(len(scenarios))), places, rules
     )
 
 
-def play(policy: Policy, where: World, seed: int, repeats: int = 1) -> Played:
+def play(policy: Policy, where: World, seed: int, repeats: int = 1) -> Episodes:
     """Every scenario `repeats` times, scenario after scenario: B = N * repeats dialogues, played to their end."""
     rows = np.repeat(np.arange(len(where.scenarios)), repeats)
     targets = np.array([(s.ours, s.theirs) for s in where.scenarios])[rows]
@@ -62,35 +71,35 @@ def play(policy: Policy, where: World, seed: int, repeats: int = 1) -> Played:
     horizon, everyone = where.rules.exchanges, np.arange(len(rows))
     luck = np.random.default_rng(seed).random((3, len(rows), horizon))
     schedule = our_offers(horizon)
-    talks, chances = begin(targets[:, 0], targets[:, 1]), []
+    dialogues, chances = open_dialogues(targets[:, 0], targets[:, 1]), []
     for t in range(horizon):
-        chance = policy(talks)
+        chance = policy(dialogues)
         emotion = np.minimum((chance.cumsum(axis=1) < luck[0, :, t, None]).sum(axis=1), where.emotions - 1)
-        chances.append(np.where(talks.status == 0, chance[everyone, emotion], 1.0))
-        k = np.round(conceded(talks)[:, -1] * STEPS)
+        chances.append(np.where(dialogues.status == 0, chance[everyone, emotion], 1.0))
+        k = np.round(their_concession(dialogues)[:, -1] * STEPS)
         ours = np.minimum(schedule[t], STEPS - k)
-        level = np.minimum(stalled(talks), LEVELS - 1)
+        level = np.minimum(stall_count(dialogues), LEVELS - 1)
         drawn = (steps[everyone, level, emotion] < luck[1, :, t, None]).sum(axis=1)
         to = np.minimum(k + drawn, STEPS - ours)
-        talks = exchange(
-            talks,
+        dialogues = exchange(
+            dialogues,
             emotion,
-            talks.ours[:, 0] - ours / STEPS * talks.gap,
-            talks.theirs[:, 0] + to / STEPS * talks.gap,
+            dialogues.ours[:, 0] - ours / STEPS * dialogues.gap,
+            dialogues.theirs[:, 0] + to / STEPS * dialogues.gap,
             luck[2, :, t] < leave[everyone, level, emotion],
             where.rules,
         )
-    return Played(talks, np.column_stack(chances))
+    return Episodes(dialogues, np.column_stack(chances))
 
 
 def uniform(emotions: int) -> Policy:
     """Any emotion, at even odds."""
-    return lambda talks: np.full((len(talks.status), emotions), 1.0 / emotions)
+    return lambda dialogues: np.full((len(dialogues.status), emotions), 1.0 / emotions)
 
 
 def fixed(emotion: int, emotions: int) -> Policy:
     """The same emotion always."""
-    return lambda talks: np.tile(np.eye(emotions)[emotion], (len(talks.status), 1))
+    return lambda dialogues: np.tile(np.eye(emotions)[emotion], (len(dialogues.status), 1))
 
 
 def habitual(places: Floats, repeat: float = 0.3) -> Policy:
@@ -98,18 +107,18 @@ def habitual(places: Floats, repeat: float = 0.3) -> Policy:
     liked = np.exp(2.0 * places[:, 0])
     liked = liked / liked.sum()
 
-    def policy(talks: Talks) -> Floats:
-        chance = np.tile(liked, (len(talks.status), 1))
-        if talks.exchanges == 0:
+    def policy(dialogues: Dialogues) -> Floats:
+        chance = np.tile(liked, (len(dialogues.status), 1))
+        if dialogues.exchanges == 0:
             return chance
-        last: Ints = talks.shown[:, -1]
+        last: Ints = dialogues.shown[:, -1]
         return np.where((last >= 0)[:, None], (1 - repeat) * chance + repeat * np.eye(len(liked))[last], chance)
 
     return policy
 
 
 def optimal(where: World, repeats: int = 1) -> Policy:
-    """What dynamic programming would do: knows each partner's rule. For dialogues in the order of `play`."""
+    """The optimal policy, which knows each partner's rule. For dialogues in the order of `play`."""
     solved: dict[tuple[int, int], Floats] = {}
     each = []
     for scenario, partner in zip(where.scenarios, where.partners, strict=True):
@@ -119,17 +128,19 @@ def optimal(where: World, repeats: int = 1) -> Policy:
         each.append(solved[key])
     best = np.stack(each)[np.repeat(np.arange(len(each)), repeats)]
 
-    def policy(talks: Talks) -> Floats:
-        k = np.round(conceded(talks)[:, -1] * STEPS).astype(int)
-        level = np.minimum(stalled(talks), LEVELS - 1)
-        return np.eye(where.emotions)[best[np.arange(len(k)), talks.exchanges, k, level]]
+    def policy(dialogues: Dialogues) -> Floats:
+        k = np.round(their_concession(dialogues)[:, -1] * STEPS).astype(int)
+        level = np.minimum(stall_count(dialogues), LEVELS - 1)
+        return np.eye(where.emotions)[best[np.arange(len(k)), dialogues.exchanges, k, level]]
 
     return policy
 
 
-def untold(where: World, repeats: int = 1, resolution: int = 12) -> Policy:
-    """What dynamic programming would do that knows the kinds of partners and how many there are of each, but not which
-    of them sits where (`belief`). For dialogues in the order of `play`."""
+def belief_optimal(where: World, repeats: int = 1, resolution: int = 12) -> Policy:
+    """The optimal policy that knows the kinds of partners and how many there are of each, but not who is which.
+
+    For dialogues in the order of `play`.
+    """
     kinds = list({id(partner): partner for partner in where.partners}.values())
     prior = np.array([sum(partner is kind for partner in where.partners) for kind in kinds]) / len(where.partners)
     slack = np.array([optimum.slack(s.gap, where.rules.tolerance) for s in where.scenarios])
@@ -137,14 +148,14 @@ def untold(where: World, repeats: int = 1, resolution: int = 12) -> Policy:
     solved = {meet: belief.solve(kinds, offers, int(meet), resolution) for meet in np.unique(slack)}
     rows = np.repeat(slack, repeats)
 
-    def policy(talks: Talks) -> Floats:
-        k = np.round(conceded(talks)[:, -1] * STEPS).astype(int)
-        level = np.minimum(stalled(talks), LEVELS - 1)
-        chances = belief.posterior(likelihood, prior, talks)
+    def policy(dialogues: Dialogues) -> Floats:
+        k = np.round(their_concession(dialogues)[:, -1] * STEPS).astype(int)
+        level = np.minimum(stall_count(dialogues), LEVELS - 1)
+        chances = belief.posterior(likelihood, prior, dialogues)
         best = np.zeros(len(k), dtype=int)
-        for meet, found in solved.items():
+        for meet, solution in solved.items():
             at = rows == meet
-            best[at] = found.q(talks.exchanges, k[at], level[at], chances[at]).argmax(axis=1)
+            best[at] = solution.q(dialogues.exchanges, k[at], level[at], chances[at]).argmax(axis=1)
         return np.eye(where.emotions)[best]
 
     return policy
@@ -152,13 +163,13 @@ def untold(where: World, repeats: int = 1, resolution: int = 12) -> Policy:
 
 def exact(where: World, policy: Floats | None = None) -> Floats:
     """The exact value of the best policy in each scenario, or of `policy` (chances [A]): [N], in utility."""
-    offers, found = our_offers(where.rules.exchanges), {}
+    offers, values_by_key = our_offers(where.rules.exchanges), {}
     values = []
     for scenario, partner in zip(where.scenarios, where.partners, strict=True):
         key = (id(partner), optimum.slack(scenario.gap, where.rules.tolerance))
-        if key not in found:
-            found[key] = optimum.solve(partner, offers, key[1], policy).start
-        values.append(found[key])
+        if key not in values_by_key:
+            values_by_key[key] = optimum.solve(partner, offers, key[1], policy).start
+        values.append(values_by_key[key])
     return np.array(values)
 
 

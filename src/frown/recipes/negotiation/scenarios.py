@@ -35,11 +35,11 @@ class Scenario:
 
     @property
     def gap(self) -> float:
-        """How far the two targets are apart, in units; > 0."""
+        """Distance of the two targets, in units; > 0."""
         return abs(self.theirs - self.ours)
 
 
-class LeftOut(NamedTuple):
+class SkippedRow(NamedTuple):
     """A row that makes no scenario: its number in the table, from 1, and why."""
 
     row: int
@@ -50,12 +50,12 @@ class Table(NamedTuple):
     """The scenarios of a table in its order, and the rows left out."""
 
     scenarios: tuple[Scenario, ...]
-    left_out: tuple[LeftOut, ...]
+    skipped: tuple[SkippedRow, ...]
 
 
 @dataclass(frozen=True)
 class Schema:
-    """How the rows of a table make scenarios.
+    """The schema by which rows of a table make scenarios.
 
     `numbers`: where the cells with numbers stand, column -> index (negative: from the end); `read`: the number in such
     a cell, None where there is none; `targets`: from those numbers, in that order, to (ours, theirs).
@@ -75,11 +75,11 @@ def number(cell: str) -> float | None:
 
 def minutes_after_nine(cell: str) -> float | None:
     """A time of day such as "2:00 AM", as minutes after 21:00; from 12:00 PM on before it, so 8:30 PM is -30."""
-    found = re.fullmatch(r"\s*(\d{1,2}):(\d{2})\s*([AP])\.?M\.?\s*", cell, re.IGNORECASE)
-    if not found or not (1 <= int(found[1]) <= 12 and int(found[2]) < 60):
+    match = re.fullmatch(r"\s*(\d{1,2}):(\d{2})\s*([AP])\.?M\.?\s*", cell, re.IGNORECASE)
+    if not match or not (1 <= int(match[1]) <= 12 and int(match[2]) < 60):
         return None
-    hours = int(found[1]) % 12 + (12 if found[3].upper() == "P" else 24)
-    return float(hours * 60 + int(found[2]) - 21 * 60)
+    hours = int(match[1]) % 12 + (12 if match[3].upper() == "P" else 24)
+    return float(hours * 60 + int(match[2]) - 21 * 60)
 
 
 SCHEMAS: dict[str, Schema] = {
@@ -115,7 +115,7 @@ TRAIN_ROWS = 80
 """Rows of a table that are learnt from; the others test. As in EmoDistill."""
 
 
-def load_scenarios(path: Path, domain: str, schema: Schema, least_gap: float = 5.0) -> Table:
+def load_scenarios(path: Path, domain: str, schema: Schema, min_gap: float = 5.0) -> Table:
     """The scenarios of one table. Raises FrownError for a file that cannot be read or lacks a column.
 
     `least_gap`: targets no further apart than this (units) leave nothing to negotiate; such rows are left out.
@@ -129,22 +129,22 @@ def load_scenarios(path: Path, domain: str, schema: Schema, least_gap: float = 5
     for name, index in schema.numbers.items():
         if not -len(header) <= index < len(header) or header[index] != name:
             raise FrownError(f"{path} has no column {name!r} at place {index}; its columns are: {', '.join(header)}")
-    found: list[Scenario] = []
-    left_out: list[LeftOut] = []
+    found_scenarios: list[Scenario] = []
+    skipped: list[SkippedRow] = []
     for i, row in enumerate(rows[1:], start=1):
         cells = mend(row, len(header), lambda c: _numbers(c, schema) is not None)
         values = _numbers(cells, schema)
         if values is None:
-            left_out.append(LeftOut(i, "no number where the targets stand"))
+            skipped.append(SkippedRow(i, "no number where the targets stand"))
             continue
         ours, theirs = schema.targets(*values)
-        if abs(ours - theirs) <= least_gap:
-            left_out.append(LeftOut(i, f"targets {ours:g} and {theirs:g} leave nothing to negotiate"))
+        if abs(ours - theirs) <= min_gap:
+            skipped.append(SkippedRow(i, f"targets {ours:g} and {theirs:g} leave nothing to negotiate"))
             continue
         # A row that lacks a cell cannot say which one: its text goes without names, so it goes without text.
         named = dict(zip(header, cells, strict=True)) if len(cells) == len(header) else {}
-        found.append(Scenario(f"{domain}-{i}", schema.unit, ours, theirs, named))
-    return Table(tuple(found), tuple(left_out))
+        found_scenarios.append(Scenario(f"{domain}-{i}", schema.unit, ours, theirs, named))
+    return Table(tuple(found_scenarios), tuple(skipped))
 
 
 def split(table: Table) -> tuple[tuple[Scenario, ...], tuple[Scenario, ...]]:
@@ -195,16 +195,16 @@ def varied(rows: int = 100, seed: int = 0) -> Table:
         raise ValueError(f"from 1 to {len(units) * len(ends)} rows, got {rows}")
     rng = np.random.default_rng(seed)
     drawn = {unit: rng.permutation(len(ends)) for unit in units}
-    found = []
+    varied_scenarios = []
     for i in range(rows):
         unit = units[i % len(units)]
         ours, theirs = ends[drawn[unit][i // len(units)]]
-        found.append(Scenario(f"varied-{i + 1}", unit, float(ours), float(theirs), {}))
-    return Table(tuple(found), ())
+        varied_scenarios.append(Scenario(f"varied-{i + 1}", unit, float(ours), float(theirs), {}))
+    return Table(tuple(varied_scenarios), ())
 
 
 def _numbers(cells: list[str], schema: Schema) -> list[float] | None:
     least = max(i + 1 if i >= 0 else -i for i in schema.numbers.values())
     values = [schema.read(cells[i]) for i in schema.numbers.values()] if len(cells) >= least else [None]
-    known = [v for v in values if v is not None]
-    return known if len(known) == len(values) else None
+    numbers = [v for v in values if v is not None]
+    return numbers if len(numbers) == len(values) else None

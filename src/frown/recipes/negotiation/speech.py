@@ -1,4 +1,4 @@
-"""What a negotiator says in one turn: what is known before it, the prompt, and speakers by rule.
+"""Speech of a negotiator in one turn: the moment before it, its prompt, and speakers by rule.
 
 The prompt is for any chat model. The speakers speak a small language of whole sentences (an opening in some tone, the
 offer, perhaps a reason), which a model of the lab's size can learn; one does as it is told, and one is of mixed skill,
@@ -38,7 +38,7 @@ _THEIRS = {"first": "I want {}.", "moved": "I can do {}.", "stayed": "I stay at 
 
 
 class Moment(NamedTuple):
-    """What is known before one turn. Offers are in the scenario's unit, as they were heard."""
+    """The state before one turn. Offers are in the scenario's unit, as they were heard."""
 
     unit: Unit
     ours: tuple[float, ...]
@@ -49,9 +49,9 @@ class Moment(NamedTuple):
     """The one to make now, in whole units."""
     card: Card | None
     """The emotion to show; None: nothing is said of emotions."""
-    said: str
+    own_text: str
     """What we said last; "" before the first turn."""
-    heard: str
+    partner_text: str
     """What they said last."""
 
 
@@ -73,20 +73,20 @@ def messages(moment: Moment) -> tuple[Message, ...]:
     less = moment.ours[0] < moment.theirs[0]
     what = {"clock": ("an earlier time", "a later one")}.get(moment.unit, ("less", "more"))
     ours, theirs = what if less else what[::-1]
-    said = [
+    own_text = [
         f"You want {ours}, they want {theirs}.",
         f"Your target: {amount(moment.ours[0], moment.unit)}.",
         f"Your last offer: {amount(moment.ours[-1], moment.unit)}.",
-        f'You said: "{moment.said}"' if moment.said else "You have said nothing yet.",
-        f'They said: "{moment.heard}"',
+        f'You said: "{moment.own_text}"' if moment.own_text else "You have said nothing yet.",
+        f'They said: "{moment.partner_text}"',
         *([prompt(moment.card)] if moment.card is not None else []),
         f"Make this offer now: {amount(moment.offer, moment.unit)}.",
     ]
-    return (Message(role="system", content=SYSTEM), Message(role="user", content=" ".join(said)))
+    return (Message(role="system", content=SYSTEM), Message(role="user", content=" ".join(own_text)))
 
 
-def their_line(value: float, before: float | None, unit: Unit) -> str:
-    """What a rule-based partner says with its offer; `before`: the offer before it, None at first."""
+def partner_line(value: float, before: float | None, unit: Unit) -> str:
+    """The words of a rule-based partner with its offer; `before`: the offer before it, None at first."""
     kind = "first" if before is None else "stayed" if value == before else "moved"
     return _THEIRS[kind].format(amount(value, unit))
 
@@ -97,8 +97,8 @@ def perfect(moments: Sequence[Moment], seed: int) -> list[str]:
     rng = np.random.default_rng(seed)
     out = []
     for moment in moments:
-        text = moment.said
-        while text == moment.said:
+        text = moment.own_text
+        while text == moment.own_text:
             text = _sentences(
                 moment, moment.card.name if moment.card is not None else "neutral", moment.offer, False, rng
             )
@@ -124,8 +124,8 @@ def _mixed(moment: Moment, rng: np.random.Generator) -> str:
         tone = moment.card.name if luck[0] < 0.5 else str(rng.choice(others)) if luck[0] < 0.8 else "neutral"
     kinds = (moment.offer, None, moment.ours[-1], moment.theirs[-1])
     kind = int(rng.choice(len(kinds), p=(0.6, 0.15, 0.15, 0.1)))
-    if moment.said and luck[1] < 0.07:
-        return moment.said
+    if moment.own_text and luck[1] < 0.07:
+        return moment.own_text
     text = _sentences(moment, tone, kinds[kind], kind == len(kinds) - 1, rng)
     return f"{rng.choice(INSULTS)} {text}".strip() if luck[2] < 0.1 else text
 
@@ -138,28 +138,28 @@ def _sentences(moment: Moment, tone: str, offer: float | None, giving_in: bool, 
     return " ".join(part for part in (opening, middle, reason) if part) or "Let us see."
 
 
-class Parsed(NamedTuple):
+class ParsedUtterance(NamedTuple):
     """An utterance of this language, taken apart by its grammar: the openings' emotions, and the amounts it offers."""
 
     emotions: frozenset[str]
     amounts: tuple[str, ...]
 
 
-def parse(text: str) -> Parsed | None:
+def parse(text: str) -> ParsedUtterance | None:
     """An utterance by its grammar, None where it is not of this language. Neither `listener` nor `offers` is asked."""
     emotions: set[str] = set()
     amounts: list[str] = []
     rest = text
     while rest:
         for pattern, emotion in _GRAMMAR:
-            if found := pattern.match(rest):
+            if match := pattern.match(rest):
                 emotions |= {emotion} - {""}
-                amounts += [a for a in found.groups() if a is not None]
-                rest = rest[found.end() :].lstrip(" ")
+                amounts += [a for a in match.groups() if a is not None]
+                rest = rest[match.end() :].lstrip(" ")
                 break
         else:
             return None
-    return Parsed(frozenset(emotions), tuple(amounts))
+    return ParsedUtterance(frozenset(emotions), tuple(amounts))
 
 
 def sentences() -> Iterator[str]:

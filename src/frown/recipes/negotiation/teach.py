@@ -17,16 +17,16 @@ from pydantic import Field
 from frown.config import Config
 from frown.errors import FrownError
 from frown.losses.preference import dpo_loss, judge_advantages, judge_policy_loss
-from frown.recipes.negotiation import expresser
-from frown.recipes.negotiation.expresser import (
+from frown.recipes.negotiation import speaker_model
+from frown.recipes.negotiation.speaker_model import (
     Line,
     Objective,
-    distance,
-    imitate,
-    learn,
+    kl_distance,
     log_probabilities,
-    padded,
-    sampled,
+    objective_step,
+    pad,
+    sample_utterances,
+    supervised_step,
 )
 from frown.recipes.negotiation.speech import Moment
 
@@ -39,42 +39,42 @@ LEAST_IN_GROUP = 4
 """Judged turns of a scenario, fewer of which say nothing of each other."""
 
 
-class TeachSettings(Config):
-    """How the speaker learns; in brackets what EmoDistill used (on a model of seven billion) where it differs."""
+class TeachConfig(Config):
+    """Settings of the speaker's training; in brackets those of EmoDistill (7 billion parameters) where they differ."""
 
-    best: float = Field(default=0.1, gt=0, le=1)
+    sft_share: float = Field(default=0.1, gt=0, le=1)
     """Share of the turns that SFT learns from."""
-    sft_rate: float = Field(default=3e-3, gt=0)
+    sft_lr: float = Field(default=3e-3, gt=0)
     """Learning rate of SFT. [1e-4]"""
     sft_epochs: int = Field(default=3, ge=1)
     """[1]"""
-    rate: float = Field(default=1e-3, gt=0)
+    jpo_lr: float = Field(default=1e-3, gt=0)
     """Learning rate of JPO. [5e-6]"""
-    dpo_rate: float = Field(default=5e-4, gt=0)
+    dpo_lr: float = Field(default=5e-4, gt=0)
     """Learning rate of DPO, which moves faster."""
     epochs: int = Field(default=2, ge=1)
     """Of JPO and DPO. [1]"""
-    batch: int = Field(default=32, ge=1)
+    batch_size: int = Field(default=32, ge=1)
     """Turns a step; of DPO, pairs. [16]"""
     clip: float = Field(default=0.2, gt=0)
-    kl: float = Field(default=0.04, ge=0)
+    kl_weight: float = Field(default=0.04, ge=0)
     """Weight of the K3 distance to the model after SFT."""
-    negative: float = Field(default=1.0, ge=0, le=1)
+    negative_factor: float = Field(default=1.0, ge=0, le=1)
     """Factor of negative advantages: 1 is JPO, 0 learns from good turns alone."""
     beta: float = Field(default=0.1, gt=0)
     """Of DPO."""
-    pairs: int = Field(default=15, ge=1)
+    max_pairs: int = Field(default=15, ge=1)
     """Of DPO: a scenario's best so many turns, each with one of its worst so many."""
-    least_gap: float = Field(default=0.5, ge=0)
+    min_gap: float = Field(default=0.5, ge=0)
     """Of DPO: a pair's scores differ by this at least (the judge's points)."""
     kl_bound: float = Field(default=0.1, gt=0)
     """Most distance to the model after SFT, nats a token."""
-    watch: int = Field(default=10, ge=1)
+    check_every: int = Field(default=10, ge=1)
     """Steps of JPO and DPO between two looks at the distance."""
 
 
-class Taught(NamedTuple):
-    """What became of a training: steps taken, whether the KL bound stopped it, and the objective at each step."""
+class TrainingResult(NamedTuple):
+    """The course of a training: steps taken, whether the KL bound stopped it, and the objective at each step."""
 
     steps: int
     stopped: bool
@@ -90,7 +90,7 @@ def best_turns(rewards: ArrayLike, returns: ArrayLike, share: float) -> NDArray[
     return np.argsort(-worth, kind="stable")[: max(1, round(share * len(worth)))]
 
 
-def by_group(groups: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
+def group_advantages(groups: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
     """The advantage of each of N judged turns in its group (scenario), [N]: `losses.preference.judge_advantages`."""
     names, place = np.unique(np.asarray(groups), return_inverse=True)
     order = np.argsort(place, kind="stable")
@@ -101,8 +101,8 @@ def by_group(groups: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
     return judge_advantages(table, LEAST_IN_GROUP)[place, column]
 
 
-def pairs_of(
-    groups: ArrayLike, scores: ArrayLike, most: int, least_gap: float, rng: np.random.Generator
+def preference_pairs(
+    groups: ArrayLike, scores: ArrayLike, most: int, min_gap: float, rng: np.random.Generator
 ) -> list[tuple[int, int]]:
     """(better, worse) turns of the same group: its best `most` turns, each with one of its worst `most`.
 
@@ -117,37 +117,37 @@ def pairs_of(
         count = min(most, len(ranked) // 2)
         for better, worse in zip(ranked[:count], ranked[::-1][:count], strict=True):
             gap = worth[better] - worth[worse]
-            if gap > 0 and gap >= least_gap:
+            if gap > 0 and gap >= min_gap:
                 out.append((int(better), int(worse)))
     if not out:
         raise FrownError(
-            f"no two turns of one scenario were judged {least_gap:g} points apart: make more dialogues "
+            f"no two turns of one scenario were judged {min_gap:g} points apart: make more dialogues "
             "(dialogues=...), or lower learning.least_gap"
         )
     return out
 
 
-def steps_of(count: int, batch: int, epochs: int) -> int:
+def count_steps(count: int, batch: int, epochs: int) -> int:
     """Optimiser steps in so many epochs over so many turns."""
     return epochs * -(-count // batch)
 
 
-def sft(learner: Learner, said: Sequence[Line], settings: TeachSettings, seed: int) -> Taught:
+def sft(learner: Learner, lines: Sequence[Line], settings: TeachConfig, seed: int) -> TrainingResult:
     """Supervised learning on some turns."""
     rng, losses = np.random.default_rng(seed), []
-    for some in _batches(len(said), settings.batch, settings.sft_epochs, rng):
-        losses.append(imitate(learner, [said[i] for i in some]))
-    return Taught(len(losses), False, losses)
+    for batch in _batches(len(lines), settings.batch_size, settings.sft_epochs, rng):
+        losses.append(supervised_step(learner, [lines[i] for i in batch]))
+    return TrainingResult(len(losses), False, losses)
 
 
 def jpo(
     learner: Learner,
-    said: Sequence[Line],
+    lines: Sequence[Line],
     advantages: NDArray[np.float64],
-    settings: TeachSettings,
-    watched: Sequence[Moment],
+    settings: TeachConfig,
+    watched_moments: Sequence[Moment],
     seed: int,
-) -> Taught:
+) -> TrainingResult:
     """Judge Policy Optimization from the model as it is. `watched`: moments at which the distance is taken.
 
     Raises FrownError where no turn has an advantage.
@@ -159,64 +159,73 @@ def jpo(
             f"no scenario has {LEAST_IN_GROUP} judged turns with different scores, so there is nothing to prefer: make "
             "more dialogues (dialogues=...)"
         )
-    reference = log_probabilities(learner.policy, said)
+    reference = log_probabilities(learner.policy, lines)
     weight = torch.from_numpy(advantages)
 
-    def objective(logp: Tensor, mask: Tensor, which: Sequence[int]) -> Tensor:
-        before = padded([reference[i] for i in which])[0]
+    def objective(logp: Tensor, mask: Tensor, rows: Sequence[int]) -> Tensor:
+        before = pad([reference[i] for i in rows])[0]
         return judge_policy_loss(
-            logp, before, mask, weight[which], clip=settings.clip, kl=settings.kl, negative=settings.negative
+            logp,
+            before,
+            mask,
+            weight[rows],
+            clip=settings.clip,
+            kl=settings.kl_weight,
+            negative=settings.negative_factor,
         )
 
     rng = np.random.default_rng(seed)
-    batches = _batches(len(said), settings.batch, settings.epochs, rng)
-    return _descend(learner, said, batches, objective, settings, watched, seed)
+    batches = _batches(len(lines), settings.batch_size, settings.epochs, rng)
+    return _train(learner, lines, batches, objective, settings, watched_moments, seed)
 
 
 def dpo(
     learner: Learner,
-    said: Sequence[Line],
+    lines: Sequence[Line],
     pairs: Sequence[tuple[int, int]],
-    settings: TeachSettings,
-    watched: Sequence[Moment],
+    settings: TeachConfig,
+    watched_moments: Sequence[Moment],
     seed: int,
-) -> Taught:
+) -> TrainingResult:
     """Direct preference optimisation from the model as it is, on pairs of `pairs_of`."""
-    reference = [float(r.sum()) for r in log_probabilities(learner.policy, said)]
+    reference = [float(r.sum()) for r in log_probabilities(learner.policy, lines)]
 
-    def objective(logp: Tensor, mask: Tensor, which: Sequence[int]) -> Tensor:
-        now, before = (logp * mask).sum(dim=1), logp.new_tensor([reference[i] for i in which])
-        half = len(which) // 2
+    def objective(logp: Tensor, mask: Tensor, rows: Sequence[int]) -> Tensor:
+        now, before = (logp * mask).sum(dim=1), logp.new_tensor([reference[i] for i in rows])
+        half = len(rows) // 2
         return dpo_loss(now[:half], now[half:], before[:half], before[half:], settings.beta)
 
     rng = np.random.default_rng(seed)
     batches = [
-        [pairs[i][side] for side in (0, 1) for i in some]
-        for some in _batches(len(pairs), settings.batch, settings.epochs, rng)
+        [pairs[i][side] for side in (0, 1) for i in batch]
+        for batch in _batches(len(pairs), settings.batch_size, settings.epochs, rng)
     ]
-    return _descend(learner, said, batches, objective, settings, watched, seed)
+    return _train(learner, lines, batches, objective, settings, watched_moments, seed)
 
 
-def _descend(
+def _train(
     learner: Learner,
-    said: Sequence[Line],
+    lines: Sequence[Line],
     batches: Sequence[Sequence[int]],
     objective: Objective,
-    settings: TeachSettings,
-    watched: Sequence[Moment],
+    settings: TeachConfig,
+    watched_moments: Sequence[Moment],
     seed: int,
-) -> Taught:
+) -> TrainingResult:
     """Step after step on batches of lines, until the KL bound is passed."""
-    start = inside = expresser.weights(learner)
+    start = last_inside = speaker_model.copy_weights(learner)
     losses: list[float] = []
-    for step, which in enumerate(batches, start=1):
-        losses.append(learn(learner, [said[i] for i in which], which, objective))
-        if step % settings.watch == 0 or step == len(batches):
-            if distance(learner, start, sampled(learner.policy, watched, seed + step)).mean() > settings.kl_bound:
-                expresser.put(learner, inside)
-                return Taught(step, True, losses)
-            inside = expresser.weights(learner)
-    return Taught(len(losses), False, losses)
+    for step, rows in enumerate(batches, start=1):
+        losses.append(objective_step(learner, [lines[i] for i in rows], rows, objective))
+        if step % settings.check_every == 0 or step == len(batches):
+            if (
+                kl_distance(learner, start, sample_utterances(learner.policy, watched_moments, seed + step)).mean()
+                > settings.kl_bound
+            ):
+                speaker_model.load_weights(learner, last_inside)
+                return TrainingResult(step, True, losses)
+            last_inside = speaker_model.copy_weights(learner)
+    return TrainingResult(len(losses), False, losses)
 
 
 def _batches(count: int, size: int, epochs: int, rng: np.random.Generator) -> list[list[int]]:

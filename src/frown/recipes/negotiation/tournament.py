@@ -15,16 +15,16 @@ import numpy as np
 from frown.evals.stats import Interval, draws, percentile
 from frown.recipes.negotiation.game import (
     DEAL,
+    Dialogues,
     Floats,
-    Talks,
-    begin,
-    conceded,
     exchange,
-    mirrored,
-    stalled,
+    mirror,
+    open_dialogues,
+    stall_count,
+    their_concession,
     utility,
 )
-from frown.recipes.negotiation.partner import LEVELS, STEPS, Replies
+from frown.recipes.negotiation.partner import LEVELS, STEPS, ReplyModel
 from frown.recipes.negotiation.play import Policy, World
 
 
@@ -57,29 +57,31 @@ def duel(first: Policy, second: Policy, where: World, seed: int, repeats: int) -
     rows = np.repeat(np.arange(len(where.scenarios)), repeats)
     targets = np.array([(s.ours, s.theirs) for s in where.scenarios])[rows]
     luck = np.random.default_rng(seed).random((6, len(rows), where.rules.exchanges))
-    talks = begin(targets[:, 0], targets[:, 1])
-    answers = np.zeros_like(talks.shown)
+    dialogues = open_dialogues(targets[:, 0], targets[:, 1])
+    answers = np.zeros_like(dialogues.shown)
     for t in range(where.rules.exchanges):
-        spoken = _draw(first(talks), luck[0, :, t])
-        theirs, left = _moved(where.partners, rows, talks, spoken, luck[1, :, t], luck[2, :, t])
-        answered = _draw(second(mirrored(talks, answers)), luck[3, :, t])
-        halfway = mirrored(talks, answers)
+        spoken = _draw(first(dialogues), luck[0, :, t])
+        theirs, left = _moved(where.partners, rows, dialogues, spoken, luck[1, :, t], luck[2, :, t])
+        answered = _draw(second(mirror(dialogues, answers)), luck[3, :, t])
+        halfway = mirror(dialogues, answers)
         ours, gone = _moved(where.partners, rows, halfway, answered, luck[4, :, t], luck[5, :, t])
         # Nobody gives more than the other side asks for.
-        k = np.round(conceded(talks)[:, -1] * STEPS)
+        k = np.round(their_concession(dialogues)[:, -1] * STEPS)
         own = np.minimum(ours, STEPS - k)
         to = np.minimum(theirs, STEPS - own)
-        talks = exchange(
-            talks,
+        dialogues = exchange(
+            dialogues,
             spoken,
-            talks.ours[:, 0] - own / STEPS * talks.gap,
-            talks.theirs[:, 0] + to / STEPS * talks.gap,
+            dialogues.ours[:, 0] - own / STEPS * dialogues.gap,
+            dialogues.theirs[:, 0] + to / STEPS * dialogues.gap,
             left | gone,
             where.rules,
         )
-        answers = np.column_stack([answers, np.where(talks.shown[:, -1] >= 0, answered, -1)])
-    mine = utility(talks)
-    return Duels(mine, np.where(talks.status == DEAL, np.clip(1.0 - conceded(talks)[:, -1], 0.0, 1.0), 0.0))
+        answers = np.column_stack([answers, np.where(dialogues.shown[:, -1] >= 0, answered, -1)])
+    mine = utility(dialogues)
+    return Duels(
+        mine, np.where(dialogues.status == DEAL, np.clip(1.0 - their_concession(dialogues)[:, -1], 0.0, 1.0), 0.0)
+    )
 
 
 def tournament(players: Mapping[str, Policy], where: World, seed: int = 0, repeats: int = 2) -> dict[str, Rating]:
@@ -103,14 +105,14 @@ def tournament(players: Mapping[str, Policy], where: World, seed: int = 0, repea
             earned[names[j]].append(theirs)
     point = bradley_terry(won.sum(axis=0))
     using = draws(1, scenarios, 300, seed)
-    again = np.stack([bradley_terry(np.tensordot(counts, won, axes=1)) for counts in using.prompts])
+    resampled = np.stack([bradley_terry(np.tensordot(counts, won, axes=1)) for counts in using.prompts])
     table = won.sum(axis=0)
     out = {}
     for i, name in enumerate(names):
         of_name = np.concatenate(earned[name])
         deals = float(np.mean(of_name > 0))
         share = float(table[i].sum() / (table[i].sum() + table[:, i].sum()))
-        out[name] = Rating(percentile(point[i], again[:, i], scenarios), share, float(of_name.mean()), deals)
+        out[name] = Rating(percentile(point[i], resampled[:, i], scenarios), share, float(of_name.mean()), deals)
     return out
 
 
@@ -153,11 +155,16 @@ def _draw(chance: Floats, luck: Floats) -> np.ndarray:
 
 
 def _moved(
-    partners: tuple[Replies, ...], rows: np.ndarray, talks: Talks, emotion: np.ndarray, luck: Floats, parting: Floats
+    partners: tuple[ReplyModel, ...],
+    rows: np.ndarray,
+    dialogues: Dialogues,
+    emotion: np.ndarray,
+    luck: Floats,
+    parting: Floats,
 ) -> tuple[Floats, np.ndarray]:
-    """The lattice steps at which the other side of `talks` stands after this emotion, and whether it leaves: [B]."""
+    """The lattice steps at which the other side stands after this emotion, and whether it leaves: [B]."""
     steps = np.stack([p.steps for p in partners])[rows].cumsum(axis=-1)
     leave = np.stack([p.leave for p in partners])[rows]
-    level, everyone = np.minimum(stalled(talks), LEVELS - 1), np.arange(len(rows))
+    level, everyone = np.minimum(stall_count(dialogues), LEVELS - 1), np.arange(len(rows))
     drawn = (steps[everyone, level, emotion] < luck[:, None]).sum(axis=1)
-    return np.round(conceded(talks)[:, -1] * STEPS) + drawn, parting < leave[everyone, level, emotion]
+    return np.round(their_concession(dialogues)[:, -1] * STEPS) + drawn, parting < leave[everyone, level, emotion]

@@ -12,20 +12,32 @@ from hypothesis import strategies as st
 
 from frown.recipes.negotiation import belief, optimum, partner, play, scenarios
 from frown.recipes.negotiation.emotions import cards, places
-from frown.recipes.negotiation.game import OPEN, Rules, Talks, begin, conceded, earlier, exchange, stalls, utility
+from frown.recipes.negotiation.game import (
+    OPEN,
+    Dialogues,
+    Rules,
+    exchange,
+    open_dialogues,
+    stall_counts,
+    their_concession,
+    up_to,
+    utility,
+)
 from frown.recipes.negotiation.partner import DRAWS, LEVELS, STEPS, TACTICS
-from frown.recipes.negotiation.state import answers, encode
+from frown.recipes.negotiation.state import encode, response_statistics
 
 RULES = Rules()
 AT = places(cards("ekman7"))
-KINDS = [partner.replies(tactic, AT) for tactic in TACTICS]
+KINDS = [partner.reply_model(tactic, AT) for tactic in TACTICS]
 EVEN = np.full(4, 0.25)
 
 
 def toy(emotions=2, kinds=2, seed=0):
     rng = np.random.default_rng(seed)
     return [
-        partner.Replies(rng.dirichlet(np.ones(DRAWS + 1), (LEVELS, emotions)), rng.uniform(0, 0.3, (LEVELS, emotions)))
+        partner.ReplyModel(
+            rng.dirichlet(np.ones(DRAWS + 1), (LEVELS, emotions)), rng.uniform(0, 0.3, (LEVELS, emotions))
+        )
         for _ in range(kinds)
     ]
 
@@ -40,18 +52,18 @@ def test_bayes_rule_by_hand():
 
 def test_the_belief_of_a_dialogue_by_hand():
     """Joy moves them two steps, then anger none, then sadness (now stuck) one; after the end nothing counts."""
-    talks = begin(np.array([0.0]), np.array([100.0]))
+    dialogues = open_dialogues(np.array([0.0]), np.array([100.0]))
     for emotion, at in ((3, 90.0), (0, 90.0), (4, 85.0)):
-        talks = exchange(talks, np.array([emotion]), np.array([0.0]), np.array([at]), np.array([False]), RULES)
+        dialogues = exchange(dialogues, np.array([emotion]), np.array([0.0]), np.array([at]), np.array([False]), RULES)
     chance = np.array([
         0.25
         * np.prod([(1 - k.leave[s, a]) * k.steps[s, a, n] for s, a, n in ((0, 3, 2), (0, 0, 0), (1, 4, 1))])
         for k in KINDS
     ])  # fmt: skip
-    found = belief.posterior(belief.likelihoods(KINDS), EVEN, talks)
+    found = belief.posterior(belief.likelihoods(KINDS), EVEN, dialogues)
     assert found[0] == pytest.approx(chance / chance.sum())
     over = exchange(
-        replace(talks, status=np.array([2])), np.array([1]), *(np.array([9.0]),) * 2, np.array([False]), RULES
+        replace(dialogues, status=np.array([2])), np.array([1]), *(np.array([9.0]),) * 2, np.array([False]), RULES
     )
     assert np.array_equal(belief.posterior(belief.likelihoods(KINDS), EVEN, over), found)
 
@@ -59,9 +71,9 @@ def test_the_belief_of_a_dialogue_by_hand():
 def test_beliefs_are_calibrated():
     """Of dialogues in which a kind is believed to p, a share of p are with it."""
     where = play.world(scenarios.synthetic().scenarios, TACTICS, AT, RULES)
-    talks = earlier(play.play(play.uniform(7), where, 0, 40).talks, 8)
-    believed = belief.posterior(belief.likelihoods(KINDS), EVEN, talks)[talks.status == OPEN]
-    true = np.eye(4)[np.repeat(np.arange(100) % 4, 40)][talks.status == OPEN]
+    dialogues = up_to(play.play(play.uniform(7), where, 0, 40).dialogues, 8)
+    believed = belief.posterior(belief.likelihoods(KINDS), EVEN, dialogues)[dialogues.status == OPEN]
+    true = np.eye(4)[np.repeat(np.arange(100) % 4, 40)][dialogues.status == OPEN]
     # Dialogues that have ended are left out, of all kinds by chances that the belief knows but for deals.
     for low, high in ((0.0, 0.2), (0.2, 0.5), (0.5, 1.0)):
         at = (believed >= low) & (believed < high)
@@ -150,7 +162,7 @@ def test_one_kind_alone_is_the_optimum_that_is_told():
 
 def test_what_is_played_lies_under_the_bound_and_near_it():
     where = play.world(scenarios.synthetic().scenarios, TACTICS, AT, RULES)
-    earned = utility(play.play(play.untold(where, 20), where, 5, 20).talks)
+    earned = utility(play.play(play.belief_optimal(where, 20), where, 5, 20).dialogues)
     bound = belief.solve(KINDS, partner.our_offers(15), 1, 12).start(EVEN)
     error = earned.std() / np.sqrt(len(earned))
     assert bound - 0.02 - 4 * error < earned.mean() < bound + 4 * error
@@ -163,46 +175,46 @@ def test_what_is_played_lies_under_the_bound_and_near_it():
 
 def test_answers_by_hand():
     """Sadness, they move by .1; joy, they stay; joy again (stuck), they move by .05; then it is over."""
-    talks = begin(np.array([0.0, 0.0]), np.array([100.0, 100.0]))
+    dialogues = open_dialogues(np.array([0.0, 0.0]), np.array([100.0, 100.0]))
     for emotion, at in ((4, 90.0), (3, 90.0), (3, 85.0)):
-        talks = exchange(talks, np.full(2, emotion), np.zeros(2), np.full(2, at), np.zeros(2, bool), RULES)
+        dialogues = exchange(dialogues, np.full(2, emotion), np.zeros(2), np.full(2, at), np.zeros(2, bool), RULES)
     sad, glad = AT[4], AT[3]
     moving = [2, 0.1, *(sad + glad), *(0.1 * sad)]
     stuck = [1, 0.05, *glad, *(0.05 * glad)]
-    assert answers(talks, AT, RULES)[0] == pytest.approx(np.array([*moving, *stuck]) / 15)
-    assert not answers(earlier(talks, 0), AT, RULES).any()
+    assert response_statistics(dialogues, AT, RULES)[0] == pytest.approx(np.array([*moving, *stuck]) / 15)
+    assert not response_statistics(up_to(dialogues, 0), AT, RULES).any()
     over = exchange(
-        replace(talks, status=np.ones(2, int)), np.ones(2, int), *(np.zeros(2),) * 2, np.zeros(2, bool), RULES
+        replace(dialogues, status=np.ones(2, int)), np.ones(2, int), *(np.zeros(2),) * 2, np.zeros(2, bool), RULES
     )
-    assert np.array_equal(answers(over, AT, RULES), answers(talks, AT, RULES))
+    assert np.array_equal(response_statistics(over, AT, RULES), response_statistics(dialogues, AT, RULES))
 
 
 def test_history_is_the_vad_state_and_the_answers_for_any_taxonomy():
     for taxonomy in ("ekman7", "goemotions28"):
         at = places(cards(taxonomy))
         where = play.world(scenarios.synthetic().scenarios, TACTICS, at, RULES)
-        talks = earlier(play.play(play.uniform(len(at)), where, 0).talks, 5)
-        found = encode(talks, at, "history", RULES)
-        assert found.shape == (100, 27) and np.array_equal(found[:, :11], encode(talks, at, "vad", RULES))
+        dialogues = up_to(play.play(play.uniform(len(at)), where, 0).dialogues, 5)
+        found = encode(dialogues, at, "history", RULES)
+        assert found.shape == (100, 27) and np.array_equal(found[:, :11], encode(dialogues, at, "vad", RULES))
 
 
 @given(st.integers(0, 1000), st.integers(0, 15))
 def test_dialogues_do_not_know_of_each_other_and_order_within_a_level_does_not_matter(seed, t):
     rng = np.random.default_rng(seed)
     where = play.world(scenarios.synthetic().scenarios[:6], TACTICS, AT, RULES)
-    talks = earlier(play.play(play.uniform(7), where, seed).talks, t)
+    dialogues = up_to(play.play(play.uniform(7), where, seed).dialogues, t)
     order = rng.permutation(6)
-    mixed = Talks(*(getattr(talks, f)[order] for f in ("ours", "theirs", "shown", "status", "lasted")))
-    assert np.array_equal(encode(mixed, AT, "history", RULES), encode(talks, AT, "history", RULES)[order])
+    mixed = Dialogues(*(getattr(dialogues, f)[order] for f in ("ours", "theirs", "shown", "status", "lasted")))
+    assert np.array_equal(encode(mixed, AT, "history", RULES), encode(dialogues, AT, "history", RULES)[order])
     # The sums once more, exchange by exchange.
-    moves, level = np.diff(conceded(talks), axis=1), stalls(talks)
+    moves, level = np.diff(their_concession(dialogues), axis=1), stall_counts(dialogues)
     by_hand = np.zeros((6, 2, 8))
     for i in range(6):
         for j in rng.permutation(t):
-            if talks.shown[i, j] >= 0:
-                x, y = AT[talks.shown[i, j]], moves[i, j]
+            if dialogues.shown[i, j] >= 0:
+                x, y = AT[dialogues.shown[i, j]], moves[i, j]
                 by_hand[i, int(level[i, j] > 0)] += [1, y, *x, *(x * y)]
-    assert answers(talks, AT, RULES) == pytest.approx(by_hand.reshape(6, 16) / 15, abs=1e-12)
+    assert response_statistics(dialogues, AT, RULES) == pytest.approx(by_hand.reshape(6, 16) / 15, abs=1e-12)
 
 
 def test_what_it_holds_tells_partners_apart():
@@ -210,11 +222,11 @@ def test_what_it_holds_tells_partners_apart():
     from sklearn.linear_model import LogisticRegression
 
     where = play.world(scenarios.synthetic().scenarios, TACTICS, AT, RULES)
-    learnt, tested = (earlier(play.play(play.uniform(7), where, seed, 20).talks, 8) for seed in (0, 1))
+    learnt, tested = (up_to(play.play(play.uniform(7), where, seed, 20).dialogues, 8) for seed in (0, 1))
     kind = np.repeat(np.arange(100) % 4, 20)
     right = {}
     for encoding in ("vad", "history"):
-        x, new = (encode(talks, AT, encoding, RULES)[talks.status == OPEN] for talks in (learnt, tested))
+        x, new = (encode(dialogues, AT, encoding, RULES)[dialogues.status == OPEN] for dialogues in (learnt, tested))
         varies = np.ptp(x, axis=0) > 0
         scale = x[:, varies].std(axis=0)
         reader = LogisticRegression(max_iter=200).fit(x[:, varies] / scale, kind[learnt.status == OPEN])

@@ -55,8 +55,8 @@ def test_commas_that_nobody_quoted_are_mended(tmp_path):
     assert first.facts["Critical_Needs"] == "Water, Blankets"
     assert first.facts["Key_Negotiation_Argument_By_RoboDog"] == "“Hold on, they are near. Breathe, slowly.”"
     assert second.facts["Survivor_Condition"] == "Lost_in_fog"  # a cell of its own that begins with a space
-    assert [out.row for out in table.left_out] == [3, 4]
-    assert "nothing to negotiate" in table.left_out[1].why
+    assert [out.row for out in table.skipped] == [3, 4]
+    assert "nothing to negotiate" in table.skipped[1].why
 
 
 HOSPITAL_HEAD = (
@@ -104,7 +104,7 @@ def test_a_table_of_ones_own_and_one_that_does_not_fit(tmp_path):
 )
 def test_the_four_tables(domain, kept, unnamed):
     table = scenarios.load_scenarios(TABLES / scenarios.FILES[domain], domain, scenarios.SCHEMAS[domain])
-    assert len(table.scenarios) == kept and len(table.left_out) == 100 - kept
+    assert len(table.scenarios) == kept and len(table.skipped) == 100 - kept
     assert sum(not s.facts for s in table.scenarios) == unnamed
     train, test = scenarios.split(table)
     assert len(train) + len(test) == kept and all(int(s.name.split("-")[1]) > 80 for s in test)
@@ -117,18 +117,18 @@ RULES = game.Rules()
 
 
 def play(ours, theirs, offers, rules=RULES, left=None):
-    talks = game.begin(np.array([ours]), np.array([theirs]))
+    dialogues = game.open_dialogues(np.array([ours]), np.array([theirs]))
     for i, (a, b) in enumerate(offers):
         gone = np.array([left == i])
-        talks = game.exchange(talks, np.array([0]), np.array([a]), np.array([b]), gone, rules)
-    return talks
+        dialogues = game.exchange(dialogues, np.array([0]), np.array([a]), np.array([b]), gone, rules)
+    return dialogues
 
 
 def test_offers_that_meet_are_a_deal_at_the_last_word():
-    talks = play(20.0, 120.0, [(20.0, 90.0), (30.0, 60.0), (50.0, 55.0), (0.0, 0.0)])
-    assert talks.status[0] == game.DEAL and talks.lasted[0] == 3
-    assert game.utility(talks)[0] == pytest.approx(0.65)  # (120 - 55) / 100
-    assert talks.theirs[0, -1] == 55.0 and talks.shown[0, -1] == -1  # nothing happens after the end
+    dialogues = play(20.0, 120.0, [(20.0, 90.0), (30.0, 60.0), (50.0, 55.0), (0.0, 0.0)])
+    assert dialogues.status[0] == game.DEAL and dialogues.lasted[0] == 3
+    assert game.utility(dialogues)[0] == pytest.approx(0.65)  # (120 - 55) / 100
+    assert dialogues.theirs[0, -1] == 55.0 and dialogues.shown[0, -1] == -1  # nothing happens after the end
 
 
 def test_no_deal_is_worth_nothing():
@@ -143,16 +143,16 @@ def test_no_deal_is_worth_nothing():
 def test_utility_does_not_care_for_unit_place_or_direction(at, gap, sign, share, more):
     ours, theirs = at, at + sign * gap
     offer = theirs + share * (ours - theirs)
-    talks = play(ours, theirs, [(offer, offer)], game.Rules(tolerance=gap / 1000))
-    assert talks.status[0] == game.DEAL
-    assert game.utility(talks)[0] == pytest.approx(share, abs=1e-9)
-    mirror = game.mirrored(talks, talks.shown)
+    dialogues = play(ours, theirs, [(offer, offer)], game.Rules(tolerance=gap / 1000))
+    assert dialogues.status[0] == game.DEAL
+    assert game.utility(dialogues)[0] == pytest.approx(share, abs=1e-9)
+    mirror = game.mirror(dialogues, dialogues.shown)
     assert game.utility(mirror)[0] == pytest.approx(1.0 - share, abs=1e-9)
 
 
 def test_stalemate_counts_exchanges_without_a_move():
-    talks = play(0.0, 100.0, [(0.0, 90.0), (0.0, 90.0), (0.0, 90.5), (0.0, 80.0), (0.0, 80.0)])
-    assert [int(game.stalled(game.earlier(talks, t))[0]) for t in range(6)] == [0, 0, 1, 2, 0, 1]
+    dialogues = play(0.0, 100.0, [(0.0, 90.0), (0.0, 90.0), (0.0, 90.5), (0.0, 80.0), (0.0, 80.0)])
+    assert [int(game.stall_count(game.up_to(dialogues, t))[0]) for t in range(6)] == [0, 0, 1, 2, 0, 1]
 
 
 # ---- the optimum
@@ -161,26 +161,28 @@ def test_stalemate_counts_exchanges_without_a_move():
 def tiny(emotions=2, seed=0):
     rng = np.random.default_rng(seed)
     steps = rng.dirichlet(np.ones(partner.DRAWS + 1), size=(partner.LEVELS, emotions))
-    return partner.Replies(steps, rng.uniform(0, 0.3, (partner.LEVELS, emotions)))
+    return partner.ReplyModel(steps, rng.uniform(0, 0.3, (partner.LEVELS, emotions)))
 
 
-def expectation(replies, ours, meet, choose, t=0, k=0, s=0):
+def expectation(reply_model, ours, meet, choose, t=0, k=0, s=0):
     """The value of a policy (a function of the state) by walking every branch: no tables, no backward induction."""
     if t == len(ours):
         return 0.0
     a, total = choose(t, k, s), 0.0
-    for n, chance in enumerate(replies.steps[s, a]):
+    for n, chance in enumerate(reply_model.steps[s, a]):
         offer = min(int(ours[t]), partner.STEPS - k)
         to = min(k + n, partner.STEPS - offer)
         if to + offer >= partner.STEPS - meet:
             later = to / partner.STEPS
         else:
-            later = expectation(replies, ours, meet, choose, t + 1, to, 0 if to > k else min(s + 1, partner.LEVELS - 1))
-        total += (1 - replies.leave[s, a]) * chance * later
+            later = expectation(
+                reply_model, ours, meet, choose, t + 1, to, 0 if to > k else min(s + 1, partner.LEVELS - 1)
+            )
+        total += (1 - reply_model.leave[s, a]) * chance * later
     return total
 
 
-def reachable(replies, ours, meet):
+def reachable(reply_model, ours, meet):
     found = {(0, 0, 0)}
     edge = {(0, 0, 0)}
     for t in range(len(ours) - 1):
@@ -199,28 +201,28 @@ def reachable(replies, ours, meet):
 @pytest.mark.parametrize("seed", range(3))
 def test_dynamic_programming_finds_what_enumerating_every_policy_finds(seed):
     """Three exchanges, two emotions: every policy over the states that can be reached, each by walking every branch."""
-    replies, ours, meet = tiny(seed=seed), np.array([15, 16, 17]), 1
-    states = reachable(replies, ours, meet)
+    reply_model, ours, meet = tiny(seed=seed), np.array([15, 16, 17]), 1
+    states = reachable(reply_model, ours, meet)
     policies = [dict(zip(states, chosen, strict=True)) for chosen in product(range(2), repeat=len(states))]
-    best = max(expectation(replies, ours, meet, lambda *state, p=policy: p[state]) for policy in policies)
+    best = max(expectation(reply_model, ours, meet, lambda *state, p=policy: p[state]) for policy in policies)
     assert 8 <= len(states) <= 12
-    assert optimum.solve(replies, ours, meet).start == pytest.approx(best, abs=1e-12)
+    assert optimum.solve(reply_model, ours, meet).start == pytest.approx(best, abs=1e-12)
 
 
 def test_values_under_a_policy_and_the_best_fixed_emotion():
-    replies, ours = tiny(emotions=3), np.array([9, 10, 12, 13])
-    values = [expectation(replies, ours, 2, lambda t, k, s, a=a: a) for a in range(3)]
+    reply_model, ours = tiny(emotions=3), np.array([9, 10, 12, 13])
+    values = [expectation(reply_model, ours, 2, lambda t, k, s, a=a: a) for a in range(3)]
     for a, value in enumerate(values):
-        assert optimum.solve(replies, ours, 2, np.eye(3)[a]).start == pytest.approx(value, abs=1e-12)
-    a, value = optimum.best_fixed(replies, ours, 2)
+        assert optimum.solve(reply_model, ours, 2, np.eye(3)[a]).start == pytest.approx(value, abs=1e-12)
+    a, value = optimum.best_fixed(reply_model, ours, 2)
     assert a == int(np.argmax(values)) and value == pytest.approx(max(values))
 
 
 @pytest.mark.parametrize("tactic", partner.TACTICS)
 def test_the_best_emotion_depends_on_the_state_and_in_the_inert_mode_on_nothing(tactic):
     at, ours = places(cards("ekman7")), partner.our_offers(15)
-    alive = optimum.solve(partner.replies(tactic, at), ours, 1)
+    alive = optimum.solve(partner.reply_model(tactic, at), ours, 1)
     assert alive.q[2, 4, 0].argmax() != alive.q[2, 4, 1].argmax()
-    assert alive.start > 1.03 * optimum.best_fixed(partner.replies(tactic, at), ours, 1)[1]
-    inert = optimum.solve(partner.replies(tactic, at, inert=True), ours, 1)
+    assert alive.start > 1.03 * optimum.best_fixed(partner.reply_model(tactic, at), ours, 1)[1]
+    inert = optimum.solve(partner.reply_model(tactic, at, inert=True), ours, 1)
     assert np.ptp(inert.q, axis=-1).max() == 0.0

@@ -10,13 +10,13 @@ import torch
 from scipy.optimize import minimize
 
 from frown.errors import FrownError
-from frown.recipes.negotiation import iql, learnable, logs, off_policy, play, scenarios, tournament
+from frown.recipes.negotiation import iql, logs, off_policy, play, scenarios, signal_check, tournament
+from frown.recipes.negotiation.behaviour import behaviour_nats, fit_behaviour
 from frown.recipes.negotiation.casino import ACTIONS, load_casino
 from frown.recipes.negotiation.emotions import cards, places
-from frown.recipes.negotiation.game import DEAL, Rules, earlier, given, utility
-from frown.recipes.negotiation.imitate import imitate, nats
+from frown.recipes.negotiation.game import DEAL, Rules, our_concession, up_to, utility
 from frown.recipes.negotiation.partner import TACTICS
-from frown.recipes.negotiation.people import judge
+from frown.recipes.negotiation.people import evaluate_people
 from frown.recipes.negotiation.state import ENCODINGS, encode
 from paths import SHARED
 
@@ -45,23 +45,23 @@ def test_play_earns_what_dynamic_programming_says(tactic):
         (play.fixed(4, 7), play.exact(world, np.eye(7)[4])),
         (play.optimal(world, 20), play.exact(world)),
     ):
-        earned = utility(play.play(policy, world, 3, 20).talks)
+        earned = utility(play.play(policy, world, 3, 20).dialogues)
         assert abs(earned.mean() - exact.mean()) < 4 * earned.std() / np.sqrt(len(earned))
 
 
 def test_the_same_seed_is_the_same_luck():
-    a, b = (play.play(play.uniform(7), where(), 1, 2).talks for _ in range(2))
+    a, b = (play.play(play.uniform(7), where(), 1, 2).dialogues for _ in range(2))
     assert np.array_equal(a.theirs, b.theirs) and np.array_equal(a.shown, b.shown)
-    assert not np.array_equal(a.theirs, play.play(play.uniform(7), where(), 2, 2).talks.theirs)
+    assert not np.array_equal(a.theirs, play.play(play.uniform(7), where(), 2, 2).dialogues.theirs)
     inert = where(inert=True)
-    sad, glad = (play.play(play.fixed(e, 7), inert, 1, 2).talks for e in (4, 3))
+    sad, glad = (play.play(play.fixed(e, 7), inert, 1, 2).dialogues for e in (4, 3))
     assert np.array_equal(sad.theirs, glad.theirs)  # an emotion that does nothing does nothing
 
 
 def test_habits_are_chances():
-    talks = play.play(play.uniform(7), where(), 0).talks
+    dialogues = play.play(play.uniform(7), where(), 0).dialogues
     for t in (0, 3):
-        chance = play.habitual(AT)(earlier(talks, t))
+        chance = play.habitual(AT)(up_to(dialogues, t))
         assert np.allclose(chance.sum(axis=1), 1.0) and chance.min() > 0
 
 
@@ -69,24 +69,24 @@ def test_habits_are_chances():
 
 
 def test_states_have_their_sizes_and_legacy_its_ten_numbers():
-    talks = earlier(play.play(play.uniform(7), where(), 0).talks, 4)
-    assert [encode(talks, AT, e, RULES).shape[1] for e in ENCODINGS] == [15, 11, 10, 27]
-    s = encode(talks, AT, "legacy", RULES)[0]
-    theirs, gap = talks.theirs[0], talks.ours[0, 0] - talks.theirs[0, 0]
+    dialogues = up_to(play.play(play.uniform(7), where(), 0).dialogues, 4)
+    assert [encode(dialogues, AT, e, RULES).shape[1] for e in ENCODINGS] == [15, 11, 10, 27]
+    s = encode(dialogues, AT, "legacy", RULES)[0]
+    theirs, gap = dialogues.theirs[0], dialogues.ours[0, 0] - dialogues.theirs[0, 0]
     moves = np.diff(theirs) / gap
     assert s[0] == pytest.approx(moves[-1]) and s[5] == pytest.approx(moves[-3:].mean())
-    assert s[1] == pytest.approx(abs(talks.ours[0, -1] - theirs[-1]) / abs(gap))
+    assert s[1] == pytest.approx(abs(dialogues.ours[0, -1] - theirs[-1]) / abs(gap))
     assert s[2] == pytest.approx(4 / 15) and s[3] == pytest.approx(theirs[-1] / theirs[0])
-    assert s[4] == pytest.approx(given(talks)[0, -1]) and tuple(s[7:9]) == (0.5, pytest.approx(0.3))
-    index = encode(talks, AT, "legacy", RULES)[:, 9]
-    assert index == pytest.approx(np.maximum(talks.shown[:, -1], 0) / 6) and index.max() > 0
+    assert s[4] == pytest.approx(our_concession(dialogues)[0, -1]) and tuple(s[7:9]) == (0.5, pytest.approx(0.3))
+    index = encode(dialogues, AT, "legacy", RULES)[:, 9]
+    assert index == pytest.approx(np.maximum(dialogues.shown[:, -1], 0) / 6) and index.max() > 0
 
 
 def test_transitions_are_the_dialogues_step_by_step(tmp_path):
     played = play.play(play.uniform(7), where(), 0, 3)
     found = logs.transitions(played, AT, "vad", RULES, "utility")
-    assert len(found.actions) == played.talks.lasted.sum() and found.dones.sum() == found.episodes == 60
-    assert np.allclose(found.returns(), utility(played.talks))
+    assert len(found.actions) == played.dialogues.lasted.sum() and found.dones.sum() == found.episodes == 60
+    assert np.allclose(found.returns(), utility(played.dialogues))
     assert np.allclose(found.chances, 1 / 7)
     follows = np.flatnonzero(~found.dones)
     assert np.array_equal(found.next_states[follows], found.states[follows + 1])
@@ -96,13 +96,13 @@ def test_transitions_are_the_dialogues_step_by_step(tmp_path):
 
 
 def test_the_papers_reward_by_hand():
-    talks = play.play(play.uniform(7), where(), 0, 3).talks
-    r = logs.paper_rewards(talks, RULES)
+    dialogues = play.play(play.uniform(7), where(), 0, 3).dialogues
+    r = logs.paper_rewards(dialogues, RULES)
     for i in range(5):
-        last = talks.lasted[i] - 1
-        theirs = (talks.theirs[i, 1] - talks.theirs[i, 0]) / talks.gap[i]
-        ours = -(talks.ours[i, 1] - talks.ours[i, 0]) / talks.gap[i]
-        assert r[i, 0] == pytest.approx((theirs - ours) + (last == 0) * (2 if talks.status[i] == DEAL else -2))
+        last = dialogues.lasted[i] - 1
+        theirs = (dialogues.theirs[i, 1] - dialogues.theirs[i, 0]) / dialogues.gap[i]
+        ours = -(dialogues.ours[i, 1] - dialogues.ours[i, 0]) / dialogues.gap[i]
+        assert r[i, 0] == pytest.approx((theirs - ours) + (last == 0) * (2 if dialogues.status[i] == DEAL else -2))
         assert abs(r[i, last]) > 1.0 and np.all(r[i, last + 1 :] == 0.0)
 
 
@@ -143,7 +143,7 @@ def test_a_bandit_is_learnt_and_training_is_deterministic():
     r = (a == np.where(s[:, 0] > 0, 2, 1)).astype(float)
     n = np.arange(600)
     made = logs.Logs(s, a, r, s, np.ones(600, bool), n, np.zeros(600, int), np.full(600, 1 / 3))
-    few = iql.IqlSettings(steps=150, hidden=16, batch=64, polyak=0.1)
+    few = iql.IqlConfig(steps=150, hidden=16, batch_size=64, polyak=0.1)
     one, two = (iql.train(made, 3, few, seed=1) for _ in range(2))
     both = np.array([[0.0], [1.0]], dtype=np.float32)
     assert one.chances(both).argmax(axis=1).tolist() == [1, 2]
@@ -155,14 +155,14 @@ def test_a_bandit_is_learnt_and_training_is_deterministic():
 @pytest.fixture(scope="module")
 def trained():
     made = logged(where(TRAIN), repeats=20)
-    return iql.train(made, 7, iql.IqlSettings(steps=500, hidden=32, batch=128, lr=2e-3, polyak=0.05)), made
+    return iql.train(made, 7, iql.IqlConfig(steps=500, hidden=32, batch_size=128, lr=2e-3, polyak=0.05)), made
 
 
 def test_selection_beats_its_teacher_and_every_fixed_emotion(trained):
     """A short training; the whole one is in experiments/negotiation.py."""
     selector, _ = trained
     world = where()
-    earned = utility(play.play(iql.selects(selector, AT, "vad", RULES), world, 99, 20).talks).mean()
+    earned = utility(play.play(iql.greedy_policy(selector, AT, "vad", RULES), world, 99, 20).dialogues).mean()
     fixed = play.exact(world, np.eye(7)[play.best_fixed(where(TRAIN))]).mean()
     assert earned > fixed + 0.1 > play.exact(world, np.full(7, 1 / 7)).mean() + 0.1
     assert earned < play.exact(world).mean() + 0.02
@@ -206,7 +206,7 @@ def sure(states):
 
 def test_estimates_agree_with_the_truth_where_it_is_known():
     made = toy(400, 0)
-    found = off_policy.estimates(made, sure, off_policy.fit_q(toy(400, 1), sure))
+    found = off_policy.estimate_policy(made, sure, off_policy.fit_q(toy(400, 1), sure))
     truth = 0.9 * 1.5
     for name in ("wis", "dr", "fqe"):
         e = found[name]
@@ -220,7 +220,7 @@ def test_weights_by_hand():
     """wis, its effective size, and dr with q = 0, which is importance sampling step by step."""
     made = toy(50, 3)
     none = np.zeros(2 * off_policy.features(made.states).shape[1])
-    found = off_policy.estimates(made, sure, none)
+    found = off_policy.estimate_policy(made, sure, none)
     a, r = made.actions.reshape(-1, 2), made.rewards.reshape(-1, 2)
     ratio = np.where(a == 1, 0.9, 0.1) / 0.5
     w = ratio.prod(axis=1)
@@ -232,7 +232,7 @@ def test_weights_by_hand():
 def test_the_behaviour_itself_gains_nothing():
     made = toy(100, 5)
     same = lambda s: np.full((len(s), 2), 0.5)  # noqa: E731
-    found = off_policy.estimates(made, same, off_policy.fit_q(toy(100, 6), same))
+    found = off_policy.estimate_policy(made, same, off_policy.fit_q(toy(100, 6), same))
     assert found["wis"].effective == pytest.approx(100) and found["wis"].gain.mean == pytest.approx(0.0)
     assert not found["dr"].gain.excludes_zero and not found["fqe"].gain.excludes_zero
 
@@ -246,7 +246,7 @@ def test_clusters_are_resampled_together():
     double = logs.Logs(**fields)
     q = off_policy.fit_q(toy(60, 8), sure)
     single, together, apart = (
-        off_policy.estimates(x, sure, q, c)["dr"].value
+        off_policy.estimate_policy(x, sure, q, c)["dr"].value
         for x, c in ((one, None), (double, np.tile(np.arange(60), 2)), (double, None))
     )
     width = lambda i: i.high - i.low  # noqa: E731
@@ -258,16 +258,19 @@ def test_clusters_are_resampled_together():
 
 def test_the_check_finds_what_is_there():
     for tactic in TACTICS:
-        found = learnable.learnable(play.play(play.uniform(7), where(TRAIN, (tactic,)), 0, 5).talks)
-        assert "replies" in found.found and found.verdict != "no signal here"
-    mixed = play.play(play.fixed(3, 7), where(), 0).talks
-    assert learnable.learnable(mixed).verdict == "no signal here"  # one emotion alone tells nothing
+        found = signal_check.check_signal(play.play(play.uniform(7), where(TRAIN, (tactic,)), 0, 5).dialogues)
+        assert "replies" in found.significant and found.verdict != "no signal here"
+    mixed = play.play(play.fixed(3, 7), where(), 0).dialogues
+    assert signal_check.check_signal(mixed).verdict == "no signal here"  # one emotion alone tells nothing
 
 
 def test_the_check_cries_wolf_no_more_often_than_it_says():
     """40 inert logs at a level of .05: 6 and more false alarms would happen once in 70 such tests."""
     world = where(inert=True)
-    alarms = sum(bool(learnable.learnable(play.play(play.uniform(7), world, s, 2).talks, s).found) for s in range(40))
+    alarms = sum(
+        bool(signal_check.check_signal(play.play(play.uniform(7), world, s, 2).dialogues, s).significant)
+        for s in range(40)
+    )
     assert alarms <= 6
 
 
@@ -276,8 +279,8 @@ def test_strata_keep_a_confounder_from_passing_for_a_signal():
     strata = rng.integers(0, 2, 2000)
     groups = np.where(rng.random(2000) < 0.8, strata, 1 - strata)  # who is stuck shows another emotion
     values = strata + rng.normal(0, 1, 2000)
-    assert learnable.explains(groups, values, np.zeros(2000, int), rng).p == 1 / (1 + learnable.DEALS)
-    assert learnable.explains(groups, values, strata, rng).p > 0.01
+    assert signal_check.permutation_test(groups, values, np.zeros(2000, int), rng).p == 1 / (1 + signal_check.DEALS)
+    assert signal_check.permutation_test(groups, values, strata, rng).p > 0.01
 
 
 def test_emotions_are_dealt_within_strata():
@@ -286,13 +289,13 @@ def test_emotions_are_dealt_within_strata():
     strata = np.repeat([0, 1], [1000, 60])
     groups = np.where(strata == 0, 0, np.arange(1060) % 2)
     values = np.where(strata == 0, rng.normal(0, 10, 1060), groups + rng.normal(0, 0.5, 1060))
-    assert learnable.explains(groups, values, strata, rng).p == 1 / (1 + learnable.DEALS)
+    assert signal_check.permutation_test(groups, values, strata, rng).p == 1 / (1 + signal_check.DEALS)
 
 
 def test_holm():
-    assert learnable.holm({"a": 0.01, "b": 0.04, "c": 0.03}) == ("a",)
-    assert learnable.holm({"a": 0.01, "b": 0.02, "c": 0.03}) == ("a", "b", "c")
-    assert learnable.holm({"a": 0.02, "b": 0.02, "c": 0.03}) == ()
+    assert signal_check.holm({"a": 0.01, "b": 0.04, "c": 0.03}) == ("a",)
+    assert signal_check.holm({"a": 0.01, "b": 0.02, "c": 0.03}) == ("a", "b", "c")
+    assert signal_check.holm({"a": 0.02, "b": 0.02, "c": 0.03}) == ()
 
 
 # ---- tournaments
@@ -381,7 +384,7 @@ def test_selection_is_judged_on_other_people(tmp_path):
             words = [(i % 2, "ok " + str(rng.choice(["", "\U0001f642", "\u2639", "\U0001f62e"]))) for i in range(8)]
             rows.append(dialogue(*words, points=tuple(rng.integers(5, 30, 2).tolist())))
         (tmp_path / f"{name}.json").write_text(json.dumps(rows), encoding="utf-8")
-    found = judge(tmp_path, "points", iql.IqlSettings(steps=2))
+    found = evaluate_people(tmp_path, "points", iql.IqlConfig(steps=2))
     assert found["people"] == {"train": 24, "test": 24} and sum(found["shown"].values()) == pytest.approx(1, abs=1e-5)
     habit = found["policies"]["people's habit"]["wis"]
     assert habit["gain"]["mean"] == 0.0 and habit["effective"] == pytest.approx(24)
@@ -396,11 +399,11 @@ def test_habits_are_fitted_as_scikit_learn_fits_them():
     a = (s[:, 0] + rng.normal(size=500) > 0).astype(int) + (s[:, 1] > 1)
     n = np.arange(500)
     made = logs.Logs(s, a, s[:, 0].astype(float), s, np.ones(500, bool), n, n * 0, np.ones(500))
-    habit = imitate(made, 3)
+    habit = fit_behaviour(made, 3)
     x = (s - s.mean(axis=0)) / s.std(axis=0)
     theirs = LogisticRegression(C=0.5, tol=1e-10, max_iter=1000).fit(x, a).predict_proba(x)
     assert np.allclose(habit.chances(s), theirs, atol=2e-3)
-    assert nats(made, habit) < -np.log(np.bincount(a) / 500)[a].mean()
+    assert behaviour_nats(made, habit) < -np.log(np.bincount(a) / 500)[a].mean()
 
 
 @pytest.mark.skipif(not CASINO.is_dir(), reason="CaSiNo is not here")
@@ -443,9 +446,9 @@ def test_two_steps_of_the_whole_recipe_from_the_command_line(tmp_path, capsys):
     assert "vanilla" not in json.loads(capsys.readouterr().out)["arms"]  # Izard has no neutral
     mixed = ['tactics=["victim","threat"]', "encoding=history", "held_out=0", "seeds=[0]"]
     main(["recipe", "negotiation", "select", "--out", str(tmp_path / "run"), *small, *mixed])
-    assert "Of the optimum that is not told the tactic" in capsys.readouterr().out
+    assert "Of the optimum with the tactic hidden" in capsys.readouterr().out
     arms = json.loads((tmp_path / "run" / "results.json").read_text())["arms"]
-    assert arms["best fixed"]["utility"]["mean"] < arms["optimum, not told"]["utility"]["mean"]
+    assert arms["best fixed"]["utility"]["mean"] < arms["optimum, tactic hidden"]["utility"]["mean"]
 
 
 @pytest.mark.parametrize(

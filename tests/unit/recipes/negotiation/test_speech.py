@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frown.recipes.negotiation import listener, measure, play, scenarios, speech, spoken
+from frown.recipes.negotiation import listener, play, scenarios, speaker_scores, speech, spoken
 from frown.recipes.negotiation.emotions import cards, places, prompt
-from frown.recipes.negotiation.game import DEAL, NO_DEAL, OPEN, Rules, begin, utility
+from frown.recipes.negotiation.game import DEAL, NO_DEAL, OPEN, Rules, open_dialogues, utility
 from frown.recipes.negotiation.judge import BEST, judge
 from frown.recipes.negotiation.offers import read_offer
 from frown.recipes.negotiation.scenarios import Scenario
@@ -61,7 +61,7 @@ def test_who_does_as_told_is_understood_by_grammar_listener_and_judge(seed, card
     known = moment(card.name, unit)
     [text] = speech.perfect([known], seed)
     asked = {card.name} - {"neutral"}
-    assert speech.parse(text) == speech.Parsed(frozenset(asked), (speech.amount(45.0, unit),))
+    assert speech.parse(text) == speech.ParsedUtterance(frozenset(asked), (speech.amount(45.0, unit),))
     heard = listener.hear(text, unit)
     assert heard.offer == 45.0 and heard.emotions == asked and np.array_equal(heard.place, card.vad[:3])
     assert judge(known, text) == BEST
@@ -71,7 +71,7 @@ def test_speakers_of_mixed_skill_have_the_flaws_that_are_said():
     known = [moment(c.name, said="I can do 30 days. It is fair.") for c in EMOTIONS[:6]] * 1000
     texts = speech.mixed(known, 0)
     parsed = [speech.parse(t) for t in texts]
-    repeats = np.array([t == k.said for t, k in zip(texts, known, strict=True)])
+    repeats = np.array([t == k.own_text for t, k in zip(texts, known, strict=True)])
     fresh = [(k, p) for k, p, r in zip(known, parsed, repeats, strict=True) if not r]
     told = np.mean([p.amounts == ("45 days",) for _, p in fresh])
     silent = np.mean([p.amounts == () for _, p in fresh])
@@ -129,9 +129,9 @@ def test_with_a_speaker_without_flaws_it_is_the_game_of_labels(tactics, inert):
         labels = play.play(policy, play.world(TEST, tactics, AT, Rules(), inert=inert), 3, 3)
         words = spoken.play(speech.perfect, policy, stage(tactics=tactics, inert=inert), 3, 3)
         for name in ("ours", "theirs", "shown", "status", "lasted"):
-            assert np.array_equal(getattr(labels.talks, name), getattr(words.played.talks, name))
-        assert np.array_equal(labels.chance, words.played.chance)
-        assert len(words.turns) == labels.talks.lasted.sum()
+            assert np.array_equal(getattr(labels.dialogues, name), getattr(words.episodes.dialogues, name))
+        assert np.array_equal(labels.chance, words.episodes.chance)
+        assert len(words.turns) == labels.dialogues.lasted.sum()
 
 
 def says(text):
@@ -142,7 +142,7 @@ ONE = Scenario("one-1", "days", 20.0, 120.0, {})
 
 
 def test_who_makes_no_offer_is_made_none():
-    held = spoken.play(says("It is fair."), play.uniform(7), stage([ONE]), 0, 50).played.talks
+    held = spoken.play(says("It is fair."), play.uniform(7), stage([ONE]), 0, 50).episodes.dialogues
     assert (held.status == NO_DEAL).all() and (held.theirs == 120.0).all() and (held.ours == 20.0).all()
     assert held.lasted.mean() < 15  # a stalemate, in which some leave
 
@@ -153,7 +153,7 @@ def test_who_gives_in_pays_for_it_and_who_gives_more_pays_no_more():
         ("I can do 100 days.", 100.0),
         ("I can do 500 days.", 120.0),
     ):
-        held = spoken.play(says(text), play.fixed(6, 7), stage([ONE]), 0, 20).played.talks
+        held = spoken.play(says(text), play.fixed(6, 7), stage([ONE]), 0, 20).episodes.dialogues
         deal = held.status == DEAL
         assert deal.mean() > 0.5 and held.lasted[deal].max() <= 15
         assert (held.theirs[deal, 1:].max(axis=1) <= 120.0).all()
@@ -167,15 +167,15 @@ def test_another_tone_moves_them_as_that_emotion_does():
     def glad(moments, seed):
         return speech.perfect([m._replace(card=EMOTIONS[3]) for m in moments], seed)
 
-    heard = spoken.play(glad, play.fixed(0, 7), stage(), 5, 2).played.talks
-    joyful = play.play(play.fixed(3, 7), play.world(TEST, ["victim"], AT, Rules()), 5, 2).talks
+    heard = spoken.play(glad, play.fixed(0, 7), stage(), 5, 2).episodes.dialogues
+    joyful = play.play(play.fixed(3, 7), play.world(TEST, ["victim"], AT, Rules()), 5, 2).dialogues
     assert np.array_equal(heard.theirs, joyful.theirs) and np.array_equal(heard.status, joyful.status)
     assert set(heard.shown[:, 0]) == {0}
 
 
 def test_cards_are_withheld_where_the_stage_says_so():
     turns = spoken.play(speech.perfect, play.uniform(7), stage(cards=False), 0, 1).turns
-    assert {t.moment.card for t in turns} == {None} and not any(t.heard.place.any() for t in turns)
+    assert {t.moment.card for t in turns} == {None} and not any(t.perception.place.any() for t in turns)
 
 
 @pytest.mark.skipif(not TABLES.is_dir(), reason="the four scenario tables are not here")
@@ -184,18 +184,18 @@ def test_the_four_tables_can_be_spoken_of(domain):
     """Their lattices are not whole: offers are told to the unit, and dialogues end as they do without words."""
     path = TABLES / scenarios.FILES[domain]
     scenes = scenarios.split(scenarios.load_scenarios(path, domain, scenarios.SCHEMAS[domain]))[1]
-    labels = play.play(play.uniform(7), play.world(scenes, ["victim"], AT, Rules()), 0, 2).talks
+    labels = play.play(play.uniform(7), play.world(scenes, ["victim"], AT, Rules()), 0, 2).dialogues
     words = spoken.play(speech.perfect, play.uniform(7), stage(scenes), 0, 2)
-    assert np.abs(labels.theirs - words.played.talks.theirs).max() <= 0.5 + 1e-9
-    assert np.array_equal(labels.status, words.played.talks.status)
-    assert all(t.heard.offer == t.moment.offer for t in words.turns)
+    assert np.abs(labels.theirs - words.episodes.dialogues.theirs).max() <= 0.5 + 1e-9
+    assert np.array_equal(labels.status, words.episodes.dialogues.status)
+    assert all(t.perception.offer == t.moment.offer for t in words.turns)
 
 
 def test_held_out_moments_are_different_turns():
-    moments = measure.held_out(speech.mixed, stage(TEST), 10, 0)
-    each = [moments[i : i + measure.JUDGED] for i in range(0, len(moments), measure.JUDGED)]
+    moments = speaker_scores.held_out_moments(speech.mixed, stage(TEST), 10, 0)
+    each = [moments[i : i + speaker_scores.JUDGED] for i in range(0, len(moments), speaker_scores.JUDGED)]
     assert len(each) == len(TEST)
-    assert all(len({id(m) for m in of}) == measure.JUDGED for of in each)
+    assert all(len({id(m) for m in of}) == speaker_scores.JUDGED for of in each)
 
 
 def test_scenarios_are_varied_and_whole():
@@ -207,4 +207,4 @@ def test_scenarios_are_varied_and_whole():
     with pytest.raises(ValueError, match="192"):
         scenarios.varied(193)
     assert {abs(s.gap) for s in table.scenarios} == {100.0, 200.0} and any(s.ours > s.theirs for s in table.scenarios)
-    assert begin(np.array([1.0]), np.array([2.0])).status[0] == OPEN
+    assert open_dialogues(np.array([1.0]), np.array([2.0])).status[0] == OPEN

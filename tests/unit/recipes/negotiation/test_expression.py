@@ -14,9 +14,18 @@ from hypothesis import strategies as st
 from frown.config import LoraConfig
 from frown.errors import FrownError
 from frown.losses.preference import dpo_loss, judge_policy_loss
-from frown.recipes.negotiation import express, expresser, language, measure, recipe, scenarios, speech, teach
+from frown.recipes.negotiation import (
+    expression,
+    language,
+    scenarios,
+    selection,
+    speaker_model,
+    speaker_scores,
+    speech,
+    teach,
+)
 from frown.recipes.negotiation.emotions import cards
-from frown.recipes.negotiation.express import PLAYED
+from frown.recipes.negotiation.expression import PLAYED_WITH
 from frown.recipes.negotiation.game import Rules
 from tiny import byte_model
 
@@ -31,7 +40,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def learner(folder):
-    return expresser.learner_of(str(folder), LoraConfig(rank=4), 1e-2, 20, 0, most_tokens=6)
+    return speaker_model.make_learner(str(folder), LoraConfig(rank=4), 1e-2, 20, 0, max_new_tokens=6)
 
 
 def turns(count=6, seed=0):
@@ -40,7 +49,7 @@ def turns(count=6, seed=0):
 
 
 def told(learner, count=6, seed=0):
-    return expresser.lines(learner.policy, *turns(count, seed))
+    return speaker_model.encode_lines(learner.policy, *turns(count, seed))
 
 
 # ---- one step
@@ -53,7 +62,7 @@ def plain_logp(model, lines):
         ids = torch.tensor([*line.prompt, *line.answer])[None]
         logits = model(input_ids=ids).logits[0, len(line.prompt) - 1 : -1]
         rows.append(logits.log_softmax(-1).gather(1, torch.from_numpy(line.answer)[:, None])[:, 0])
-    return expresser.padded(rows)
+    return speaker_model.pad(rows)
 
 
 def jpo_objective(logp, mask, which):
@@ -72,7 +81,7 @@ def test_a_step_has_the_gradient_that_autograd_finds(folder, learner, objective,
     lines = told(learner)
     monkeypatch.setattr(learner, "step", lambda: 0.0)
     learner.optimiser.zero_grad(set_to_none=True)
-    value = expresser.learn(learner, lines, range(6), objective)
+    value = speaker_model.objective_step(learner, lines, range(6), objective)
     found = [p.grad.clone() for p in learner.parameters]
     learner.optimiser.zero_grad(set_to_none=True)
     logp, mask = plain_logp(learner.policy.model, lines)
@@ -87,34 +96,44 @@ def test_a_step_has_the_gradient_that_autograd_finds(folder, learner, objective,
 
 
 def test_a_snapshot_is_given_back_and_its_distance_is_zero(learner):
-    start, (known, texts) = expresser.weights(learner), turns(8)
-    assert np.abs(expresser.distance(learner, start, expresser.sampled(learner.policy, known, 0))).max() < 1e-6
+    start, (known, texts) = speaker_model.copy_weights(learner), turns(8)
+    assert (
+        np.abs(
+            speaker_model.kl_distance(learner, start, speaker_model.sample_utterances(learner.policy, known, 0))
+        ).max()
+        < 1e-6
+    )
     for _ in range(3):
-        expresser.imitate(learner, expresser.lines(learner.policy, known, texts))
-    moved = expresser.weights(learner)
-    away = expresser.distance(learner, start, expresser.sampled(learner.policy, known, 0))
+        speaker_model.supervised_step(learner, speaker_model.encode_lines(learner.policy, known, texts))
+    moved = speaker_model.copy_weights(learner)
+    away = speaker_model.kl_distance(learner, start, speaker_model.sample_utterances(learner.policy, known, 0))
     assert away.shape == (8,) and away.mean() > 1e-4 and (away >= 0).all()
-    assert all(torch.equal(a, b) for a, b in zip(expresser.weights(learner), moved, strict=True))
-    expresser.put(learner, start)
-    assert np.abs(expresser.distance(learner, start, expresser.sampled(learner.policy, known, 0))).max() < 1e-6
+    assert all(torch.equal(a, b) for a, b in zip(speaker_model.copy_weights(learner), moved, strict=True))
+    speaker_model.load_weights(learner, start)
+    assert (
+        np.abs(
+            speaker_model.kl_distance(learner, start, speaker_model.sample_utterances(learner.policy, known, 0))
+        ).max()
+        < 1e-6
+    )
 
 
 def test_the_distance_is_the_divergence(learner):
     """On average over many samples of one token it is KL(model || snapshot), computed here over the vocabulary."""
-    start, (known, _) = expresser.weights(learner), turns(1)
+    start, (known, _) = speaker_model.copy_weights(learner), turns(1)
     for p in learner.parameters:
         p.data.add_(0.05 * torch.randn(p.shape, generator=torch.Generator().manual_seed(0)))
     ids = torch.from_numpy(learner.policy.prompt(speech.messages(known[0])))[None]
     with torch.no_grad():
         now = learner.policy.model(input_ids=ids).logits[0, -1].double().log_softmax(-1)
-        with expresser.as_before(learner, start):
+        with speaker_model.temporary_weights(learner, start):
             before = learner.policy.model(input_ids=ids).logits[0, -1].double().log_softmax(-1)
     exact = float((now.exp() * (now - before)).sum())
     first = learner.policy.sample([_task(known[0])], 4000, seed=1, temperature=1.0)
     d = np.array([float(before[r.ids[0]]) - r.logp[0] for r in first])
     found = np.expm1(d) - d
     assert exact > 1e-3 and found.mean() == pytest.approx(exact, abs=4 * float(found.std()) / 4000**0.5)
-    expresser.put(learner, start)
+    speaker_model.load_weights(learner, start)
 
 
 def _task(moment):
@@ -129,7 +148,7 @@ def _task(moment):
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 10)), min_size=1, max_size=40))
 def test_advantages_are_z_scores_of_each_scenario(rows):
     groups, scores = (np.array(c) for c in zip(*rows, strict=True))
-    found = teach.by_group(groups, scores)
+    found = teach.group_advantages(groups, scores)
     for g in set(groups.tolist()):
         mine = scores[groups == g].astype(float)
         flat = len(mine) < teach.LEAST_IN_GROUP or mine.min() == mine.max()
@@ -146,9 +165,9 @@ def test_pairs_are_of_one_scenario_and_the_better_is_better(rows, most, gap):
     groups, scores = (np.array(c) for c in zip(*rows, strict=True))
     if all(np.ptp(scores[groups == g]) < max(gap, 1) for g in set(groups.tolist())):
         with pytest.raises(FrownError, match="no two turns of one scenario were judged"):
-            teach.pairs_of(groups, scores, most, gap, np.random.default_rng(0))
+            teach.preference_pairs(groups, scores, most, gap, np.random.default_rng(0))
         return
-    pairs = teach.pairs_of(groups, scores, most, gap, np.random.default_rng(0))
+    pairs = teach.preference_pairs(groups, scores, most, gap, np.random.default_rng(0))
     used = [i for pair in pairs for i in pair]
     assert len(used) == len(set(used))
     assert all(groups[a] == groups[b] and scores[a] - scores[b] >= max(gap, 1) for a, b in pairs)
@@ -171,60 +190,63 @@ def test_preferred_lines_become_likelier_within_the_bound(folder):
     known, _ = turns(12)
     good, bad = ["I am glad."] * 6, ["You are a fool."] * 6
     groups, scores = np.arange(12) % 2, np.array([9.0] * 6 + [2.0] * 6)
-    how = teach.TeachSettings(batch=4, epochs=4, watch=2, kl_bound=100.0, clip=10.0)
+    how = teach.TeachConfig(batch_size=4, epochs=4, check_every=2, kl_bound=100.0, clip=10.0)
     for kind in ("jpo", "dpo"):
-        learner = expresser.learner_of(str(folder), LoraConfig(rank=4), 5e-3, 12, 0, most_tokens=6)
-        lines = expresser.lines(learner.policy, known, good + bad)
-        before = [float(x.mean()) for x in expresser.log_probabilities(learner.policy, lines)]
+        learner = speaker_model.make_learner(str(folder), LoraConfig(rank=4), 5e-3, 12, 0, max_new_tokens=6)
+        lines = speaker_model.encode_lines(learner.policy, known, good + bad)
+        before = [float(x.mean()) for x in speaker_model.log_probabilities(learner.policy, lines)]
         if kind == "jpo":
-            taught = teach.jpo(learner, lines, teach.by_group(groups, scores), how, known, 0)
+            taught = teach.jpo(learner, lines, teach.group_advantages(groups, scores), how, known, 0)
         else:
-            pairs = teach.pairs_of(groups, scores, 15, 0.5, np.random.default_rng(0))
+            pairs = teach.preference_pairs(groups, scores, 15, 0.5, np.random.default_rng(0))
             taught = teach.dpo(learner, lines, pairs, how, known, 0)
-        after = [float(x.mean()) for x in expresser.log_probabilities(learner.policy, lines)]
+        after = [float(x.mean()) for x in speaker_model.log_probabilities(learner.policy, lines)]
         gain = np.array(after) - np.array(before)
         assert not taught.stopped and gain[:6].mean() > gain[6:].mean() + 0.05, kind
 
 
 def test_a_training_that_leaves_the_bound_keeps_the_last_weights_inside_it(folder):
     known, texts = turns(12)
-    learner = expresser.learner_of(str(folder), LoraConfig(rank=4), 5e-2, 12, 0, most_tokens=6)
-    start = expresser.weights(learner)
-    how = teach.TeachSettings(batch=4, epochs=8, watch=1, kl_bound=1e-3, clip=10.0)
-    lines = expresser.lines(learner.policy, known, texts)
+    learner = speaker_model.make_learner(str(folder), LoraConfig(rank=4), 5e-2, 12, 0, max_new_tokens=6)
+    start = speaker_model.copy_weights(learner)
+    how = teach.TeachConfig(batch_size=4, epochs=8, check_every=1, kl_bound=1e-3, clip=10.0)
+    lines = speaker_model.encode_lines(learner.policy, known, texts)
     taught = teach.jpo(learner, lines, np.linspace(-1.0, 1.0, 12), how, known, 0)
     assert taught.stopped and taught.steps < 24 and len(taught.losses) == taught.steps
-    assert expresser.distance(learner, start, expresser.sampled(learner.policy, known, 99)).mean() < 2e-3
+    assert (
+        speaker_model.kl_distance(learner, start, speaker_model.sample_utterances(learner.policy, known, 99)).mean()
+        < 2e-3
+    )
 
 
 def test_a_good_turn_alone_teaches_where_negative_advantages_weigh_nothing(folder):
     known, texts = turns(4)
-    learner = expresser.learner_of(str(folder), LoraConfig(rank=4), 1e-3, 1, 0, most_tokens=6)
-    lines = expresser.lines(learner.policy, known, texts)
-    start = expresser.weights(learner)
-    how = teach.TeachSettings(batch=4, epochs=1, negative=0.0)
+    learner = speaker_model.make_learner(str(folder), LoraConfig(rank=4), 1e-3, 1, 0, max_new_tokens=6)
+    lines = speaker_model.encode_lines(learner.policy, known, texts)
+    start = speaker_model.copy_weights(learner)
+    how = teach.TeachConfig(batch_size=4, epochs=1, negative_factor=0.0)
     teach.jpo(learner, lines, np.array([-1.0, -1.0, -2.0, -0.5]), how, known, 0)
-    assert all(torch.equal(a, b) for a, b in zip(start, expresser.weights(learner), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(start, speaker_model.copy_weights(learner), strict=True))
 
 
 def test_scores_that_say_nothing_are_one_line(learner):
     lines = told(learner, 4)
     with pytest.raises(FrownError, match="nothing to prefer"):
-        teach.jpo(learner, lines, np.zeros(4), teach.TeachSettings(), [], 0)
+        teach.jpo(learner, lines, np.zeros(4), teach.TeachConfig(), [], 0)
 
 
 def test_what_was_cut_off_is_learnt_without_an_end_and_thoughts_are_not_heard(learner):
     known, _ = turns(16)
-    said = expresser.sampled(learner.policy, known, 0)
+    said = speaker_model.sample_utterances(learner.policy, known, 0)
     assert "length" in {r.stop for r in said}
     for r in said:
-        line = expresser.as_said(r)
+        line = speaker_model.as_line(r)
         assert line.answer.tolist() == r.ids.tolist() and line.prompt.tolist() == r.prompt_ids.tolist()
         assert (line.answer[-1] == learner.tokenizer.eos_token_id) == (r.stop == "eos")
-    assert expresser.aloud(
+    assert speaker_model.spoken_text(
         replace(said[0], text="<think>They want 90 days. I am furious.</think> I can do 30 days.")
     ) == ("I can do 30 days.")
-    assert expresser.aloud(replace(said[0], text="<think>I was told to offer 90 days")) == ""
+    assert speaker_model.spoken_text(replace(said[0], text="<think>I was told to offer 90 days")) == ""
 
 
 # ---- the lab's language
@@ -246,7 +268,7 @@ def test_moments_of_the_first_training_look_like_those_of_the_game():
         up = m.theirs[0] > m.ours[0]
         path = [m.ours[0], m.ours[-1], m.offer, m.theirs[-1], m.theirs[0]]
         assert path == sorted(path, reverse=not up)
-    assert {m.card.name for m in known} == {c.name for c in EMOTIONS} and any(not m.said for m in known)
+    assert {m.card.name for m in known} == {c.name for c in EMOTIONS} and any(not m.own_text for m in known)
     assert {m.card for m in language.moments(TABLE.scenarios, None, 20, 2)} == {None}
 
 
@@ -260,10 +282,10 @@ def test_two_steps_of_everything_from_the_command_line(tmp_path, capsys, monkeyp
 
     from frown.cli.app import main
 
-    monkeypatch.setattr(express, "RULES", Rules(turns=12))
-    small = ["first=2", "dialogues=80", "repeats=1", "seeds=[0]", "most_tokens=5", "selector.steps=2"]
+    monkeypatch.setattr(expression, "RULES", Rules(turns=12))
+    small = ["base_steps=2", "dialogues=80", "repeats=1", "seeds=[0]", "max_new_tokens=5", "selector.steps=2"]
     arms = ["jpo, scores shuffled", "jpo", "dpo", "sft on random turns", "emotion-free"]
-    taught = ["learning.sft_epochs=1", "learning.epochs=1", "learning.kl_bound=5", "learning.batch=256"]
+    taught = ["learning.sft_epochs=1", "learning.epochs=1", "learning.kl_bound=5", "learning.batch_size=256"]
     main(
         [
             "recipe",
@@ -279,8 +301,8 @@ def test_two_steps_of_everything_from_the_command_line(tmp_path, capsys, monkeyp
     printed = capsys.readouterr().out
     assert "no flaw" in printed and "Judged score of JPO less SFT" in printed
     found = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert found["judged"]["no flaw"]["score"]["mean"] == 10.0 and found["sweep"]["turns"] >= 80
-    assert set(found["judged"]) == {
+    assert found["speakers"]["no flaw"]["score"]["mean"] == 10.0 and found["sweep"]["turns"] >= 80
+    assert set(found["speakers"]) == {
         "no flaw",
         "first model",
         "sft",
@@ -289,23 +311,23 @@ def test_two_steps_of_everything_from_the_command_line(tmp_path, capsys, monkeyp
         "jpo, emotion-free",
     }
     assert found["trainings"]["sft"][0]["steps"] >= 1
-    assert {f"{n}, {arm}" for arm in ("jpo", "dpo") for n in PLAYED[arm]} < set(found["play"])
+    assert {f"{n}, {arm}" for arm in ("jpo", "dpo") for n in PLAYED_WITH[arm]} < set(found["play"])
 
     run = tmp_path / "run" / "seed-0"
     tokenizer = AutoTokenizer.from_pretrained(run / "jpo")
     plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(run / "first"), run / "jpo").eval()
     known, texts = turns(3)
-    merged = expresser.learner_of(str(run / "jpo"), None, 1e-3, 1, 0)
-    lines = expresser.lines(merged, known, texts)
+    merged = speaker_model.make_learner(str(run / "jpo"), None, 1e-3, 1, 0)
+    lines = speaker_model.encode_lines(merged, known, texts)
     with torch.no_grad():
         theirs = plain_logp(plain, lines)[0].double()
         with plain.disable_adapter():
             first = plain_logp(plain, lines)[0].double()
-    ours, _ = expresser.padded(expresser.log_probabilities(merged, lines))
+    ours, _ = speaker_model.pad(speaker_model.log_probabilities(merged, lines))
     assert torch.allclose(theirs, ours, atol=1e-4) and (first - ours).abs().max() > 1e-3 and tokenizer.chat_template
 
     # What is done is not done again, and not mixed with other settings.
-    monkeypatch.setattr(express, "once", None)
+    monkeypatch.setattr(expression, "run_seed", None)
     main(
         [
             "recipe",
@@ -335,8 +357,8 @@ def test_a_difference_whose_interval_holds_zero_is_said_to_be_none():
         "gain_in_utility_over": {"random, jpo": {"random, sft": shown, "random, first model": not_shown}},
     }
     none = ": no difference that these seeds could show"
-    assert [line.endswith(f"{none}.") for line in measure.sentences(found)] == [True, False, True]
-    assert recipe.gap(shown) == "+0.200 [+0.100, +0.300]" and recipe.gap(not_shown).endswith(none)
+    assert [line.endswith(f"{none}.") for line in speaker_scores.sentences(found)] == [True, False, True]
+    assert selection.gap(shown) == "+0.200 [+0.100, +0.300]" and selection.gap(not_shown).endswith(none)
 
 
 @pytest.mark.parametrize(

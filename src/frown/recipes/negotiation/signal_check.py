@@ -1,4 +1,4 @@
-"""Is there anything to learn? Asked of the logs, before anyone trains.
+"""A check of the logs for a signal, before anything is trained.
 
 EmoDistill's check holds one emotion fixed in each dialogue and looks for a spread of success above .20, a ratio of
 variances between and within above 2, and a spread of first concessions above .15. Fixed thresholds say "signal" of
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from frown.recipes.negotiation.game import Floats, Ints, Talks, conceded, stalls, utility
+from frown.recipes.negotiation.game import Dialogues, Floats, Ints, stall_counts, their_concession, utility
 
 LEVEL = 0.05
 DEALS = 199
@@ -32,49 +32,51 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Learnable:
-    """The answers by name, those that hold after correction, and the verdict in words."""
+class SignalCheck:
+    """The tests by name, those significant after correction, and the verdict in words."""
 
     questions: dict[str, Question]
-    found: tuple[str, ...]
+    significant: tuple[str, ...]
 
     @property
     def verdict(self) -> str:
         """strong: every question; some: at least one; no signal here: none."""
-        if not self.found:
+        if not self.significant:
             return "no signal here"
-        return "strong signal" if len(self.found) == len(self.questions) else "some signal"
+        return "strong signal" if len(self.significant) == len(self.questions) else "some signal"
 
 
-def learnable(talks: Talks, seed: int = 0) -> Learnable:
-    """Whether the emotion shown goes with what they then do.
+def check_signal(dialogues: Dialogues, seed: int = 0) -> SignalCheck:
+    """Test whether the emotion shown goes with what the partner then does.
 
     first reply: their concession in the first exchange. replies: their concession in any exchange, among exchanges that
     are alike (how long they have been stuck, which third of the time). partings: whether they left in it. outcomes:
     the utility of dialogues that showed one emotion throughout (asked where there are at least 20).
     """
     rng = np.random.default_rng(seed)
-    moves = np.diff(conceded(talks), axis=1)
-    horizon = talks.exchanges
+    moves = np.diff(their_concession(dialogues), axis=1)
+    horizon = dialogues.exchanges
     step = np.arange(horizon)
-    dialogue, t = np.nonzero(step < talks.lasted[:, None])
-    stuck = np.minimum(stalls(talks), 2)
+    dialogue, t = np.nonzero(step < dialogues.lasted[:, None])
+    stuck = np.minimum(stall_counts(dialogues), 2)
     strata = 3 * stuck[dialogue, t] + 3 * t // horizon
-    shown = talks.shown[dialogue, t]
-    left = (t == talks.lasted[dialogue] - 1) & (talks.status[dialogue] == 2) & (t < horizon - 1)
-    nothing = np.zeros(len(talks.status), dtype=np.int64)
+    shown = dialogues.shown[dialogue, t]
+    left = (t == dialogues.lasted[dialogue] - 1) & (dialogues.status[dialogue] == 2) & (t < horizon - 1)
+    nothing = np.zeros(len(dialogues.status), dtype=np.int64)
     questions = {
-        "first reply": explains(talks.shown[:, 0], moves[:, 0], nothing, rng),
-        "replies": explains(shown, moves[dialogue, t], strata, rng),
-        "partings": explains(shown, left.astype(np.float64), strata, rng),
+        "first reply": permutation_test(dialogues.shown[:, 0], moves[:, 0], nothing, rng),
+        "replies": permutation_test(shown, moves[dialogue, t], strata, rng),
+        "partings": permutation_test(shown, left.astype(np.float64), strata, rng),
     }
-    whole = ((talks.shown == talks.shown[:, :1]) | (talks.shown < 0)).all(axis=1) & (talks.lasted > 1)
+    whole = ((dialogues.shown == dialogues.shown[:, :1]) | (dialogues.shown < 0)).all(axis=1) & (dialogues.lasted > 1)
     if whole.sum() >= 20:
-        questions["outcomes"] = explains(talks.shown[whole, 0], utility(talks)[whole], nothing[whole], rng)
-    return Learnable(questions, holm({name: q.p for name, q in questions.items()}))
+        questions["outcomes"] = permutation_test(
+            dialogues.shown[whole, 0], utility(dialogues)[whole], nothing[whole], rng
+        )
+    return SignalCheck(questions, holm({name: q.p for name, q in questions.items()}))
 
 
-def explains(groups: Ints, values: Floats, strata: Ints, rng: np.random.Generator) -> Question:
+def permutation_test(groups: Ints, values: Floats, strata: Ints, rng: np.random.Generator) -> Question:
     """Do `values` [N] differ between `groups` [N] within `strata` [N]? By permutation of groups within strata.
 
     The statistic is the sum of squares between the groups of each stratum; p = (1 + deals at least as large) /
@@ -94,18 +96,18 @@ def explains(groups: Ints, values: Floats, strata: Ints, rng: np.random.Generato
         count = np.bincount(cell, minlength=1)
         return float((np.bincount(cell, weights=rest) ** 2 / np.maximum(count, 1)).sum())
 
-    found = between(groups)
+    observed = between(groups)
     # Sorting by stratum and then by chance shuffles within strata.
     deals = (between(groups[np.lexsort((rng.random(len(groups)), strata))]) for _ in range(DEALS))
-    larger = sum(b >= found - 1e-12 * total for b in deals)
-    return Question((1 + larger) / (1 + DEALS), found / total, len(values))
+    larger = sum(b >= observed - 1e-12 * total for b in deals)
+    return Question((1 + larger) / (1 + DEALS), observed / total, len(values))
 
 
 def holm(p: dict[str, float], level: float = LEVEL) -> tuple[str, ...]:
-    """Which hypotheses are rejected by Holm's step-down procedure (1979)."""
-    kept: list[str] = []
+    """The hypotheses that are rejected by Holm's step-down procedure (1979)."""
+    rejected: list[str] = []
     for i, name in enumerate(sorted(p, key=lambda name: p[name])):
         if p[name] > level / (len(p) - i):
             break
-        kept.append(name)
-    return tuple(kept)
+        rejected.append(name)
+    return tuple(rejected)

@@ -1,4 +1,4 @@
-"""The chances of what people did, where nobody logged them: softmax regression on what they knew."""
+"""A model of people's behaviour, where nobody logged its chances: softmax regression on the state."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Habit:
         return odds / odds.sum(axis=1, keepdims=True)
 
 
-def imitate(logs: Logs, actions: int) -> Habit:
+def fit_behaviour(logs: Logs, actions: int) -> Habit:
     """Fitted by maximum likelihood with a little ridge; deterministic."""
     import torch
 
@@ -44,8 +44,8 @@ def imitate(logs: Logs, actions: int) -> Habit:
 
     def loss() -> torch.Tensor:
         optimiser.zero_grad()
-        nats = torch.nn.functional.cross_entropy(x @ weights + bias, a, reduction="sum")
-        out = (nats + _RIDGE * (weights**2).sum()) / len(a)
+        behaviour_nats = torch.nn.functional.cross_entropy(x @ weights + bias, a, reduction="sum")
+        out = (behaviour_nats + _RIDGE * (weights**2).sum()) / len(a)
         out.backward()
         return out
 
@@ -53,11 +53,11 @@ def imitate(logs: Logs, actions: int) -> Habit:
     return Habit(mean, scale, weights.detach().numpy(), bias.detach().numpy())
 
 
-def with_chances(logs: Logs, habit: Habit) -> Logs:
+def with_behaviour_chances(logs: Logs, habit: Habit) -> Logs:
     """The logs with the habit's chances of what was done."""
     return replace(logs, chances=habit.chances(logs.states)[np.arange(len(logs.actions)), logs.actions])
 
 
-def nats(logs: Logs, habit: Habit) -> float:
+def behaviour_nats(logs: Logs, habit: Habit) -> float:
     """Mean surprisal of what was done, nats a transition: below that of the base rates, or the habit knows nothing."""
-    return float(-np.log(with_chances(logs, habit).chances).mean())
+    return float(-np.log(with_behaviour_chances(logs, habit).chances).mean())
