@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cyclopts import App, CycloptsError
 
@@ -35,7 +35,7 @@ app = App(
     suppress_keyboard_interrupt=False,  # `main` says where things stand
 )
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "compare": compare,
     "eval": evaluate,
