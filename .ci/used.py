@@ -30,6 +30,10 @@ toned
 grammar
 recommended_by
 
+# The import system calls these of a module (PEP 562).
+__getattr__
+__dir__
+
 # Names that a base class of another library calls or reads.
 on_train_begin  # transformers.TrainerCallback
 on_step_end

@@ -1,4 +1,4 @@
-"""`frown empathy train` and `eval`: anybody's model with a person by rules, and with one behind a real endpoint."""
+"""`frown recipe empathy train` and `eval`: any model with a person by rules, and with one behind a real endpoint."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def spoken(url, how, *more):
 
 
 def evaluated(folder, model, *more):
-    main(["empathy", "eval", *more, "--model", model, "model.device=cpu", "sampling.max_new_tokens=4",
+    main(["recipe", "empathy", "eval", *more, "--model", model, "model.device=cpu", "sampling.max_new_tokens=4",
           "eval.prompts=2", "eval.samples=2", "--out", str(folder)])  # fmt: skip
     return json.loads((folder / "results.json").read_text())
 
@@ -139,7 +139,7 @@ def test_a_model_that_knows_none_of_the_words_is_refused(tmp_path, capsys):
     base_model(tmp_path / "model", profiles(None, "train", 4), SOOTHABLE, RLVER, 1, 0)
     for command in ("train", "eval"):
         with pytest.raises(SystemExit):
-            main(["empathy", command, "--model", str(tmp_path / "model"), "model.device=cpu", "--out",
+            main(["recipe", "empathy", command, "--model", str(tmp_path / "model"), "model.device=cpu", "--out",
                   str(tmp_path / command)])  # fmt: skip
         assert "use --wording lab" in capsys.readouterr().err
 
@@ -147,8 +147,8 @@ def test_a_model_that_knows_none_of_the_words_is_refused(tmp_path, capsys):
 def test_training_with_nobody_to_talk_to_stops_at_once_and_says_why(tmp_path, model, capsys):
     out = tmp_path / "run"
     with pytest.raises(SystemExit):
-        main(["empathy", "train", "--model", model, *spoken("http://127.0.0.1:9/v1", "train"), "model.device=cpu",
-              "sampling.max_new_tokens=4", "eval.prompts=2", "eval.samples=1", "--out", str(out)])  # fmt: skip
+        main(["recipe", "empathy", "train", "--model", model, *spoken("http://127.0.0.1:9/v1", "train"),
+              "model.device=cpu", "sampling.max_new_tokens=4", "eval.prompts=2", "eval.samples=1", "--out", str(out)])  # fmt: skip
     said = capsys.readouterr().err
     assert "the partner answered in none of 2 conversations" in said and KEY not in said
     assert json.loads((out / "status.json").read_text())["status"] == "failed"
@@ -159,7 +159,7 @@ def test_training_against_an_endpoint_keeps_statistics_and_no_key(tmp_path, url,
     out = tmp_path / "run"
     more = ["model.device=cpu", "sampling.max_new_tokens=4", "sampling.prompts_per_step=1", "optimiser.steps=1",
             "sampling.responses_per_prompt=2", "eval.prompts=2", "eval.samples=1"]  # fmt: skip
-    main(["empathy", "train", "--model", model, *spoken(url, "train"), *more, "--out", str(out)])
+    main(["recipe", "empathy", "train", "--model", model, *spoken(url, "train"), *more, "--out", str(out)])
     said = capsys.readouterr()
     assert "reward 0.700 before, 0.700 after" in said.out and "the person's model: asked" in said.err
     [kept] = json.loads((out / "partner.json").read_text())
@@ -168,7 +168,7 @@ def test_training_against_an_endpoint_keeps_statistics_and_no_key(tmp_path, url,
     assert config["task"]["kind"] == "conversation"
     assert config["conversation"]["partner"]["model"]["endpoint"]["base_url"] == url
     assert not holds_key(tmp_path)
-    main(["empathy", "train", "--model", model, *spoken(url, "train"), *more, "--out", str(out), "--resume"])
+    main(["recipe", "empathy", "train", "--model", model, *spoken(url, "train"), *more, "--out", str(out), "--resume"])
     assert len(json.loads((out / "partner.json").read_text())) == 1  # it was finished: nobody was asked
     rows = pq.read_table(out / "rollouts").to_pylist()
     assert len(rows) == 2 and all(not all(r["sampled"]) and r["step_reward"] == [5.0] * RLVER.turns for r in rows)
@@ -195,7 +195,7 @@ def test_any_model_is_trained_with_a_person_by_rules_and_the_run_goes_on(tmp_pat
     """A run directory like any other; a finished one is left alone, and another person is another run."""
 
     def trained(folder, steps, *more):
-        main(["empathy", "train", "--model", model, "--person", "soothable", "model.device=cpu", *more,
+        main(["recipe", "empathy", "train", "--model", model, "--person", "soothable", "model.device=cpu", *more,
               "sampling.max_new_tokens=6", "sampling.prompts_per_step=2", "sampling.responses_per_prompt=2",
               f"optimiser.steps={steps}", "eval.every=1", "eval.prompts=2", "eval.samples=1", "--out",
               str(folder)])  # fmt: skip
@@ -207,7 +207,7 @@ def test_any_model_is_trained_with_a_person_by_rules_and_the_run_goes_on(tmp_pat
     shown = page(index, 0)
     assert "I feel awful." in "".join(shown["tokens"]) and shown["heard"]
     with pytest.raises(SystemExit):  # the person is part of the run
-        main(["empathy", "train", "--model", model, "--person", "plain", "model.device=cpu", "--resume",
+        main(["recipe", "empathy", "train", "--model", model, "--person", "plain", "model.device=cpu", "--resume",
               "--out", str(tmp_path / "whole")])  # fmt: skip
 
 
@@ -259,14 +259,15 @@ def test_the_settings_kept_with_a_run_are_the_same_run(given, tmp_path, model):
 )
 def test_what_does_not_go_together_is_one_line(given, said, model, capsys):
     with pytest.raises(SystemExit):
-        main(["empathy", "train", *(["--model", model] if given else []), *given])
+        main(["recipe", "empathy", "train", *(["--model", model] if given else []), *given])
     err = capsys.readouterr().err
     assert said in err.replace("\n", " ") and "Traceback" not in err
 
 
 def test_a_task_is_mixed_into_the_reward_by_weight(tmp_path, model):
     """With weight 1 the score is the share of turns on topic, and so it is 1 for a model that names no topic at all."""
-    main(["empathy", "train", "--model", model, "--task-weight", "1", "model.device=cpu", "sampling.max_new_tokens=2",
+    main(["recipe", "empathy", "train", "--model", model, "--task-weight", "1",
+          "model.device=cpu", "sampling.max_new_tokens=2",
           "sampling.prompts_per_step=1", "sampling.responses_per_prompt=2", "optimiser.steps=1", "eval.prompts=2",
           "eval.samples=1", "--out", str(tmp_path / "run")])  # fmt: skip
     rows = pq.read_table(tmp_path / "run" / "rollouts").to_pylist()

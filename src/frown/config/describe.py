@@ -33,8 +33,6 @@ class OtherDefault:
     """The setting under which it holds, as it is written in TOML."""
     type: str = ""
     """The type of the setting's own table that has this default."""
-    recommended_by: str = ""
-    """The method that recommends it."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +160,7 @@ def _recommended(kind: type[Config], installed: bool) -> dict[str, list[OtherDef
         for type_, member in _members(union, installed).items():
             for key, value in flat(getattr(member, "settings", {})).items():
                 when = f"{name}.type = {toml(type_)}"
-                out.setdefault(key, []).append(OtherDefault(toml(value), when, recommended_by=type_))
+                out.setdefault(key, []).append(OtherDefault(toml(value), when))
     return out
 
 

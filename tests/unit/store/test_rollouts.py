@@ -162,7 +162,9 @@ def test_the_comparison_knows_every_field_and_sees_a_difference():
         assert {f.name for f in dataclasses.fields(noun)} == set(names.split()), f"{noun.__name__}: draw it above"
 
 
-@pytest.mark.parametrize("unknown", [{"ids"}, {"logp", "temperature"}, set(get_args(Unknown))], ids=lambda names: "+".join(sorted(names)))
+@pytest.mark.parametrize(
+    "unknown", [{"ids"}, {"logp", "temperature"}, set(get_args(Unknown))], ids=lambda names: "+".join(sorted(names))
+)
 def test_what_a_log_does_not_say_stays_unknown(tmp_path, unknown):
     bare = {"ids", "logp"} <= unknown
     n = 0 if bare else 2

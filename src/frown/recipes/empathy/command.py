@@ -1,4 +1,4 @@
-"""`frown empathy`: the experiments of this recipe. Nothing heavy is imported before one of them runs."""
+"""`frown recipe empathy`: the experiments of this recipe. Nothing heavy is imported before one of them runs."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def acts(
     from frown.recipes.empathy.profile import profiles as load
     from frown.runtime.processes import refuse_several
 
-    refuse_several("empathy")
+    refuse_several("recipe empathy")
     kinds, on = _kinds(reward), _simulators(simulators)
     begun: list[Start] = [_start(name) for name in _names(starts)]
     _at_least_one({"--seeds": seeds, "--turns": turns})
@@ -129,7 +129,7 @@ def model(
     from frown.recipes.empathy.profile import profiles as load
     from frown.runtime.processes import refuse_several
 
-    refuse_several("empathy model")
+    refuse_several("recipe empathy model")
     kinds, on = _kinds(reward), _simulators(simulators)
     weights = _weights(task_weights)
     _at_least_one({"--seeds": seeds, "--turns": turns})
@@ -196,7 +196,7 @@ def train(
     from frown.store.run_directory import RunDirectory
     from frown.training.run import train as execute
 
-    refuse_several("empathy train")
+    refuse_several("recipe empathy train")
     flags = {**_flags(preset, profiles, wording, history), "partner.task_weight": task_weight}
     config = talks.settings(person, overrides, model, flags)
     assert config.conversation is not None
@@ -266,7 +266,7 @@ def eval_(
     from frown.runtime.processes import refuse_several
     from frown.store.files import write_text
 
-    refuse_several("empathy eval")
+    refuse_several("recipe empathy eval")
     flags = _flags(preset, profiles, wording, history)
     report = talks.evaluate(talks.settings(person, overrides, model, flags), out, against)
     text = json.dumps({"command": _command(), **report}, indent=1, allow_nan=False)
@@ -299,7 +299,7 @@ def fit(
     from frown.runtime.processes import refuse_several
     from frown.store.files import write_text
 
-    refuse_several("empathy fit")
+    refuse_several("recipe empathy fit")
     results = leave_one_out(files)
     text = json.dumps({"command": _command(), "models": results}, indent=1, allow_nan=False)
     if out is not None:

@@ -86,7 +86,7 @@ class PersonConfig(PartnerConfig):
             test=self._tasks("test"),
             turns=PRESETS[self.preset].turns,
             judge=self._judge if self.task_weight else None,
-            unknown_words='with a model that `frown empathy model` made, use --wording lab (wording = "lab")',
+            unknown_words='with a model that `frown recipe empathy model` made, use --wording lab (wording = "lab")',
         )
 
     def _tasks(self, split: Literal["train", "test"]) -> list[Task]:

@@ -1,4 +1,4 @@
-"""`frown empathy train` and `eval`: anybody's model in conversation with a person.
+"""`frown recipe empathy train` and `eval`: anybody's model in conversation with a person.
 
 The settings of a run with `task.kind = "conversation"` whose partner is a person (`frown.recipes.empathy.person`), as
 its flags name them; and conversations that are held to say what became of them.
@@ -68,7 +68,7 @@ def settings(name: str, overrides: Iterable[str], model: str | None, flags: Mapp
         )
     if model is None and not any(o.startswith(("model=", "model.path=")) for o in given):
         raise FrownError(
-            "give a model: --model FOLDER with a chat template (a small one is made by `frown empathy model`: "
+            "give a model: --model FOLDER with a chat template (a small one is made by `frown recipe empathy model`: "
             "OUT/first-soothable, to be used with --wording lab)"
         )
     if (name == SPOKEN) != any(o.startswith(by_model) for o in given):

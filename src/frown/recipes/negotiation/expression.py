@@ -32,8 +32,8 @@ from frown.recipes.negotiation.speaker_scores import (
 )
 from frown.recipes.negotiation.speech import Moment, Speaker
 from frown.recipes.negotiation.sweep import Sweep, make_sweep, summarise_sweep
-from frown.store.results import load_or_make
 from frown.store.files import write_text
+from frown.store.results import load_or_make
 
 if TYPE_CHECKING:
     from frown.learner.learner import Learner
