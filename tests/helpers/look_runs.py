@@ -150,7 +150,7 @@ def _without_utf8(path: Path) -> None:
     raw = pa.array([b"\xed\xa0\x80 lone", b"cut \xf0\x9f"], pa.binary())
     text = pa.StringArray.from_buffers(len(raw), raw.buffers()[1], raw.buffers()[2])
     tokens = pa.ListArray.from_arrays(pa.array([0, 1, 2], pa.int32()), text)
-    write_rollouts(path, [record("one"), record("two")])
+    write_rollouts(path, [record(t, ["x"], steps=(), doubt=(), right=None, score=None) for t in ("one", "two")])
     table = pq.read_table(path)
     for name, column in {"task": text, "question": text, "text": text, "tokens": tokens}.items():
         table = table.set_column(table.column_names.index(name), table.schema.field(name), column)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from frown.errors import FrownError
 from frown.store.record import Origin, RolloutRecord, TeacherReading, Unknown
-from frown.store.rollouts import ROW_GROUP, VERSION, RolloutFile, read_rollouts, write_rollouts
+from frown.store.rollouts import ROW_GROUP, VERSION, RolloutFile, read_rollouts, schema, write_rollouts
 from frown.types import Appraisal, Feedback, Kind, Label, Part, Rollout, Signals, Span, Step, Task, Verdict
 
 TEXT = st.text(max_size=12)
@@ -249,3 +250,10 @@ def test_what_is_no_parquet_is_one_line(tmp_path, content):
     pq.write_table(pa.table({"a": [1]}), tmp_path / "y.parquet")
     with pytest.raises(FrownError, match="holds no rollouts of frown"):
         RolloutFile(tmp_path / "y.parquet")
+
+
+def test_every_column_is_in_the_documentation():
+    columns = (
+        (Path(__file__).parents[3] / "docs" / "look.md").read_text(encoding="utf-8").partition("## The columns")[2]
+    )
+    assert [name for name in schema().names if f"`{name}`" not in columns] == []
