@@ -148,7 +148,8 @@ def test_training_with_nobody_to_talk_to_stops_at_once_and_says_why(tmp_path, mo
     out = tmp_path / "run"
     with pytest.raises(SystemExit):
         main(["recipe", "empathy", "train", "--model", model, *spoken("http://127.0.0.1:9/v1", "train"),
-              "model.device=cpu", "sampling.max_new_tokens=4", "eval.prompts=2", "eval.samples=1", "--out", str(out)])  # fmt: skip
+              "model.device=cpu", "sampling.max_new_tokens=4", "eval.prompts=2", "eval.samples=1",
+              "--out", str(out)])  # fmt: skip
     said = capsys.readouterr().err
     assert "the partner answered in none of 2 conversations" in said and KEY not in said
     assert json.loads((out / "status.json").read_text())["status"] == "failed"
