@@ -24,15 +24,14 @@ retried
 reasked
 cache_faults
 contradicted
+tone_correct
 mean_probability
 explained
 toned
 grammar
 recommended_by
-
-# The import system calls these of a module (PEP 562).
-__getattr__
-__dir__
+sections
+quadrants
 
 # Names that a base class of another library calls or reads.
 on_train_begin  # transformers.TrainerCallback

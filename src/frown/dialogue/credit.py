@@ -37,16 +37,6 @@ def returns(rewards: ArrayLike, gamma: float = 1.0) -> NDArray[np.float64]:
     return out
 
 
-def outcome_advantages(outcomes: Sequence[float], groups: Sequence[int], lengths: Sequence[int], std: bool) -> Turns:
-    """One outcome a conversation, the same advantage to all its turns (GRPO; RLVER). NaN outcomes get 0."""
-    out: Turns = [np.zeros(n) for n in lengths]
-    for members in _groups(groups):
-        advantages = group_advantages(np.asarray([[outcomes[i] for i in members]]), std=std)[0]
-        for i, a in zip(members, advantages, strict=True):
-            out[i] = np.full(lengths[i], a)
-    return out
-
-
 def turn_advantages(values: Sequence[Sequence[float]], groups: Sequence[int], std: bool) -> Turns:
     """One value a turn (a return, or a forward-sampled one), compared with the same turn of the group's others.
 

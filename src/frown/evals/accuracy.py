@@ -80,11 +80,6 @@ def vote_of_prompts(codes: NDArray[np.int64], right: NDArray[Any]) -> Array:
     return np.where(scored, np.where(winners.any(axis=1), share, 0.0), np.nan)
 
 
-def majority_at_k(codes: NDArray[np.int64], right: NDArray[Any], weights: Array | None = None) -> Array:
-    """maj@k: the share of prompts whose most common answer is right."""
-    return mean_of_prompts(vote_of_prompts(codes, right), weights)
-
-
 def share(flag: NDArray[Any], among: NDArray[np.bool_], weights: Array | None = None) -> Array:
     """Share of samples with `flag`, among the samples of `among` (pooled over prompts)."""
     return mean_of_samples(np.where(among, flag.astype(np.float64), np.nan), weights)

@@ -141,9 +141,3 @@ def follow(state: Difficulty, success: float, doubt: float, flow: Flow) -> Diffi
     change = {"boredom": flow.change, "flow": 0.0, "anxiety": -flow.change}[mood(now, flow)]
     level = min(max(now.level + change, flow.least), flow.most)
     return now if level == now.level else Difficulty(level)
-
-
-def draw_levels(level: float, n: int, rng: np.random.Generator) -> list[int]:
-    """n whole difficulties with this mean: 4.3 is 4 in 70 % of the draws and 5 in 30 %."""
-    floor = int(np.floor(level))
-    return [floor + int(u < level - floor) for u in rng.random(n)]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 LIGHT = ("#1c1c1c", "#03568e", "#d94f1e", "#03775d", "#770368", "#b98904", "#022083")
 DARK = ("#ececea", "#51b5fe", "#f97034", "#04d8c4", "#b55fdd", "#ffcf73", "#7a5cdc")
-PAGES = {"light": "#ffffff", "dark": "#16171a"}
 
 
 def variables(colours: tuple[str, ...]) -> str:

@@ -109,30 +109,3 @@ def first_tasks(name: str, tests: dict[str, tuple[Task, ...]], split: str, n: in
         hint = "; set eval.heldout_prompts = 0" if split == "heldout" else ""
         raise FrownError(f"{name} has no split {split!r}, only {', '.join(tests)}{hint}")
     return list(tests[split][:n])
-
-
-class _Checked(Protocol):
-    """The part of an environment that `validate` needs."""
-
-    name: str
-
-    def test_tasks(self, split: str, n: int) -> list[Task]: ...
-
-    def verify(self, tasks: Sequence[Task], texts: Sequence[str]) -> list[Verdict]: ...
-
-
-def validate(environment: _Checked, tasks: Sequence[Task] | None = None, n: int = 20) -> int:
-    """Check that the reference answer of each task scores 1.0; by default of the first n test tasks.
-
-    Returns how many were checked. Raises FrownError that names the first task whose own answer fails.
-    """
-    checked = environment.test_tasks("test", n) if tasks is None else list(tasks)
-    for task, verdict in zip(checked, environment.verify(checked, [t.answer for t in checked]), strict=True):
-        if not verdict.right:
-            place = f" ({task.data['file']}, line {task.data['line']})" if "line" in task.data else ""
-            got = f"scores {verdict.score:g}" if verdict.scored else "cannot be scored"
-            raise FrownError(
-                f"{environment.name}: the reference answer {task.answer[:60]!r} of {task.id}{place} {got}"
-                + (f": {verdict.message}" if verdict.message else "")
-            )
-    return len(checked)

@@ -168,11 +168,6 @@ class WorkerPool:
             raise errors[0]
         return results
 
-    def pids(self) -> list[int]:
-        """Process ids of the workers that run now."""
-        with self._lock:
-            return [w.pid for w in self._live if w.alive]
-
     def close(self) -> None:
         """End every worker. Safe to call twice."""
         self._closed = True

@@ -16,7 +16,7 @@ from frown.affect.normalise import Normaliser
 from frown.affect.reward import affect_reward
 from frown.config import parse
 from frown.dialogue.conversation import affect, as_rollout, as_turns
-from frown.dialogue.credit import on_tokens, outcome_advantages, potential_changes, returns, turn_advantages
+from frown.dialogue.credit import on_tokens, potential_changes, returns, turn_advantages
 from frown.dialogue.environment import Conversations
 from frown.dialogue.partner import Hearing, Reply
 from frown.dialogue.play import go_on, play
@@ -257,9 +257,6 @@ def test_changes_of_a_potential_add_up_to_its_ends(potential):
 
 
 def test_turns_are_compared_with_the_same_turn_of_the_group():
-    assert [a.tolist() for a in outcome_advantages([1, 0, 5, np.nan], [0, 0, 1, 1], [2, 1, 3, 1], False)] == [
-        [0.5, 0.5], [-0.5], [0, 0, 0], [0]
-    ]  # fmt: skip
     found = turn_advantages([[1, 4, 9], [3, 2], [7, 7]], [0, 0, 1], False)
     assert [a.tolist() for a in found] == [[-1, 1, 0], [1, -1], [0, 0]]
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frown.practice.difficulty import Candidate, Difficulty, Flow, choose_prompts, draw_levels, follow, mood, worth
+from frown.practice.difficulty import Candidate, Difficulty, Flow, choose_prompts, follow, mood, worth
 
 CANDIDATES = st.lists(
     st.builds(lambda n, r, d: Candidate(min(n, r), n, d), st.integers(0, 8), st.integers(0, 8), st.floats(0, 9)),
@@ -87,12 +87,6 @@ def test_a_learner_is_led_to_where_it_flows_and_stays_there(skill):
         seen.append(p)
     late = np.array(seen[40:])
     assert ((late > 0.1) & (late < 0.9)).all() and abs(late.mean() - 0.5) < 0.25
-
-
-def test_levels_are_drawn_around_their_mean():
-    drawn = draw_levels(4.3, 4000, rng())
-    assert set(drawn) == {4, 5} and np.mean(drawn) == pytest.approx(4.3, abs=5 * np.sqrt(0.21 / 4000))
-    assert draw_levels(3.0, 5, rng()) == [3] * 5
 
 
 def test_bad_bands_are_refused():

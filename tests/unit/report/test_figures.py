@@ -6,12 +6,12 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from colours import PAGES, contrast
 from frown.evals import stats
 from frown.evals.calibration import aurc, ece
 from frown.evals.diagrams import reliability, risk_coverage
 from frown.report.flow import BECAME, flow_chart
-from frown.report.palette import DARK, LIGHT, PAGES
-from frown.viewer.palette import contrast
+from frown.report.palette import DARK, LIGHT
 
 # Machado, Oliveira and Fernandes 2009 (doi 10.1109/TVCG.2009.113), severity 1, on linear RGB.
 BLIND = {

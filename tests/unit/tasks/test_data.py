@@ -9,7 +9,6 @@ import pytest
 from frown.config import TaskConfig
 from frown.errors import FrownError
 from frown.tasks.data import read_tasks, share, split_tasks, task_id
-from frown.tasks.environment import validate
 from frown.tasks.load import load_environment
 from frown.tasks.rows import read_rows
 from paths import SHARED
@@ -202,15 +201,15 @@ def test_options_are_for_gyms_and_too_few_rows_are_refused(tmp_path):
         load_environment(TaskConfig(kind="exact", data=path))
 
 
-def test_validate_names_the_row_whose_answer_fails(tmp_path):
+def rights(env, n):
+    tasks = env.test_tasks("test", n)
+    return [v.right for v in env.verify(tasks, [t.answer for t in tasks])]
+
+
+def test_reference_answers_are_right_by_their_own_grader(tmp_path):
     rows = [{"question": f"{i} + 1 = ?", "answer": f"work\n#### {i + 1}"} for i in range(12)]
     env = load_environment(TaskConfig(kind="math", test_data=write(tmp_path / "good.jsonl", *rows)))
-    assert validate(env, n=12) == 12
-    env.close()
-    rows.append({"question": "Which day?", "answer": "Tuesday"})
-    env = load_environment(TaskConfig(kind="math", test_data=write(tmp_path / "bad.jsonl", *rows)))
-    with pytest.raises(FrownError, match=r"'Tuesday' of \w+ \(bad.jsonl, line 13\) cannot be scored"):
-        validate(env)
+    assert rights(env, 12) == [True] * 12
     env.close()
 
 
@@ -224,7 +223,7 @@ def test_sciknoweval_loads_with_its_own_columns():
     )
     env = load_environment(config)
     assert [r.rows for r in env.reports] == [720, 80]
-    assert validate(env, n=80) == 80
+    assert rights(env, 80) == [True] * 80
     assert env.test_tasks("test", 1)[0].messages[0]["role"] == "system"
 
 

@@ -7,7 +7,6 @@ import pytest
 
 from frown.config import TaskConfig
 from frown.errors import FrownError
-from frown.tasks.environment import validate
 from frown.tasks.gym import GymEnvironment
 from frown.tasks.load import load_environment
 
@@ -26,7 +25,7 @@ def environment(request):
 @pytest.mark.parametrize("environment", NAMES, indirect=True)
 def test_own_answers_score_one_and_others_do_not(environment):
     tasks = environment.test_tasks("test", 8)
-    assert validate(environment, tasks) == 8
+    assert all(v.right for v in environment.verify(tasks, [t.answer for t in tasks]))
     tagged = environment.verify(tasks, [f"so\n<answer>{t.answer}</answer>" for t in tasks])
     assert all(v.right and v.well_formed for v in tagged)
     wrong = environment.verify(tasks, ["<answer>banana</answer>"] * 8)

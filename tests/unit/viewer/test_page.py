@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from colours import contrast
 from frown.errors import FrownError
 from frown.store.rollouts import write_rollouts
 from frown.viewer.file import choose, document, write_file
 from frown.viewer.index import read_index
 from frown.viewer.page import as_json, fragments, packed, page
-from frown.viewer.palette import contrast, palette
+from frown.viewer.palette import palette
 from frown.viewer.scales import SCALES, in_order, level, scale, span_of
 from frown.viewer.text import render
 from look_runs import TAGS, comparison, conversation, hostile, record

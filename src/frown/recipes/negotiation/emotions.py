@@ -7,7 +7,7 @@ hand between them. They are not measurements, and no lexicon was copied.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from frown.affect.rules import Vad
 
 Taxonomy = Literal["ekman7", "izard10", "goemotions28"]
-TAXONOMIES: tuple[Taxonomy, ...] = get_args(Taxonomy)
 
 
 class Card(NamedTuple):

@@ -11,7 +11,6 @@ from __future__ import annotations
 from frown.recipes.negotiation.listener import hear
 from frown.recipes.negotiation.speech import Moment
 
-BEST = 10
 _NEAR = 0.5
 """Units. Offers are told in whole ones."""
 

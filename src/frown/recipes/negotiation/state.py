@@ -12,7 +12,7 @@ Those three forget which emotion was shown before the last one, so partners who 
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,6 @@ from frown.recipes.negotiation.game import (
 )
 
 Encoding = Literal["onehot", "vad", "legacy", "history"]
-ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)
 _DEAL_PROBABILITY, _BREAKDOWN_RISK = 0.5, 0.3
 
 

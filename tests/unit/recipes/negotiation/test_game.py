@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from frown.errors import FrownError
 from frown.recipes.negotiation import game, optimum, partner, scenarios
-from frown.recipes.negotiation.emotions import CARDS, TAXONOMIES, cards, places, prompt
+from frown.recipes.negotiation.emotions import CARDS, Taxonomy, cards, places, prompt
 from paths import SHARED
 
 TABLES = SHARED / "data" / "negotiation"
@@ -21,7 +22,7 @@ TABLES = SHARED / "data" / "negotiation"
 
 
 def test_taxonomies_have_their_sizes_and_one_template():
-    assert [len(cards(t)) for t in TAXONOMIES] == [7, 10, 28]
+    assert [len(cards(t)) for t in get_args(Taxonomy)] == [7, 10, 28]
     prompts = [prompt(card) for card in CARDS.values()]
     assert len(set(prompts)) == len(CARDS) and len({card.vad[:3] for card in CARDS.values()}) == len(CARDS)
     assert {p.count(".") for p in prompts} == {3}

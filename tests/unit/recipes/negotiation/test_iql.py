@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from frown.recipes.negotiation.emotions import cards, places
 from frown.recipes.negotiation.game import DEAL, Rules, our_concession, up_to, utility
 from frown.recipes.negotiation.partner import TACTICS
 from frown.recipes.negotiation.people import evaluate_people
-from frown.recipes.negotiation.state import ENCODINGS, encode
+from frown.recipes.negotiation.state import Encoding, encode
 from paths import SHARED
 
 RULES = Rules()
@@ -70,7 +71,7 @@ def test_habits_are_chances():
 
 def test_states_have_their_sizes_and_legacy_its_ten_numbers():
     dialogues = up_to(play.play(play.uniform(7), where(), 0).dialogues, 4)
-    assert [encode(dialogues, AT, e, RULES).shape[1] for e in ENCODINGS] == [15, 11, 10, 27]
+    assert [encode(dialogues, AT, e, RULES).shape[1] for e in get_args(Encoding)] == [15, 11, 10, 27]
     s = encode(dialogues, AT, "legacy", RULES)[0]
     theirs, gap = dialogues.theirs[0], dialogues.ours[0, 0] - dialogues.theirs[0, 0]
     moves = np.diff(theirs) / gap

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from frown.recipes.negotiation import listener, play, scenarios, speaker_scores, speech, spoken
 from frown.recipes.negotiation.emotions import cards, places, prompt
 from frown.recipes.negotiation.game import DEAL, NO_DEAL, OPEN, Rules, open_dialogues, utility
-from frown.recipes.negotiation.judge import BEST, judge
+from frown.recipes.negotiation.judge import judge
 from frown.recipes.negotiation.offers import read_offer
 from frown.recipes.negotiation.scenarios import Scenario
 from paths import SHARED
@@ -64,7 +64,7 @@ def test_who_does_as_told_is_understood_by_grammar_listener_and_judge(seed, card
     assert speech.parse(text) == speech.ParsedUtterance(frozenset(asked), (speech.amount(45.0, unit),))
     heard = listener.hear(text, unit)
     assert heard.offer == 45.0 and heard.emotions == asked and np.array_equal(heard.place, card.vad[:3])
-    assert judge(known, text) == BEST
+    assert judge(known, text) == 10
 
 
 def test_speakers_of_mixed_skill_have_the_flaws_that_are_said():
