@@ -320,8 +320,8 @@ def test_what_ranks_tokens_ranks_the_policys_own(learner):
     assert curriculum._candidate([r]).doubt == pytest.approx(-float(r.logp[r.own].mean()))
     spans = appraise(r).spans
     assert all(r.own[s.start : s.end].all() for s in spans)
-    held = Normaliser().update([r.signals]).sketches["entropy"]
-    assert sum(sketch.seen for place in held for sketch in place) == r.own.sum()
+    sketches = Normaliser().update([r.signals]).sketches["entropy"]
+    assert sum(sketch.total for place in sketches for sketch in place) == r.own.sum()
 
 
 def test_the_distance_from_the_start_is_that_of_the_policys_own_tokens(learner):
