@@ -91,8 +91,10 @@ def growth(quick: bool) -> dict[str, Any]:
                     continue
                 points[path].append({"at": at, **in_fresh_process(measured, path, cell)})
         fits = {
-            path: {what: exponent([p["at"] for p in found], [p[what] for p in found]) for what in ("seconds", "mib")}
-            for path, found in points.items()
+            path: {
+                what: exponent([p["at"] for p in of_path], [p[what] for p in of_path]) for what in ("seconds", "mib")
+            }
+            for path, of_path in points.items()
         }
         sweeps[axis] = {"points": points, "exponents": fits, "peer_left_out_at": left_out, "else": cells[0]._asdict()}
     fits = sweeps["length"]["exponents"]
@@ -121,10 +123,10 @@ def draw(result: dict[str, Any], file: Path) -> None:
         for row, (what, unit) in enumerate((("seconds", "CPU-seconds"), ("mib", "peak memory, MiB"))):
             at = axes[row][column]
             for path, (name, colour, style) in looks.items():
-                found = sweep["points"][path]
+                of_path = sweep["points"][path]
                 at.loglog(
-                    [p["at"] for p in found],
-                    [p[what] for p in found],
+                    [p["at"] for p in of_path],
+                    [p[what] for p in of_path],
                     style,
                     color=colour,
                     label=f"{name}, exponent {sweep['exponents'][path][what]:.2f}",

@@ -16,7 +16,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from frown.training.lesson import prepare
 
 from benchmarks import peer
 from benchmarks.measuring import cpu_seconds
@@ -27,10 +26,11 @@ from frown.lab import words
 from frown.lab.environment import LabEnvironment
 from frown.lab.text import CONTEXT_MARK
 from frown.learner.learner import Learner
+from frown.methods.base import Classroom
 from frown.policy.load import Loaded, load
 from frown.policy.policy import policy_of
+from frown.runtime.randomness import seed_of
 from frown.tasks.rollouts import judge
-from frown.training.loop import advantages, seed_of
 from frown.types import Task
 
 PROMPTS, GROUP, MAX_NEW_TOKENS, RATE = 16, 8, 96, 1e-4
@@ -40,7 +40,7 @@ def configuration() -> RunConfig:
     """frown's defaults, the trainer's ones made equal to them; the rate is small, so that answers keep their length."""
     values = {
         "sampling": {"prompts_per_step": PROMPTS, "responses_per_prompt": GROUP, "max_new_tokens": MAX_NEW_TOKENS},
-        "feedback": {"parts": ["sibling"]},
+        "method": {"type": "sdpo", "feedback": ["sibling"]},
         "optimiser": {"lr": RATE},
         "teacher": {"weights": "ema", "ema_rate": 0.05},
     }
@@ -59,22 +59,20 @@ class OwnSteps:
         self.tokens: list[int] = []
 
     def step(self, number: int, tasks: list[Task]) -> float:
-        """CPU-seconds of one step on some prompts; see `frown.training.loop.train`."""
+        """CPU-seconds of one step on some prompts; see `frown.training.step.train_step`."""
         began = time.process_time()
-        config, learner, policy = self.config, self.learner, self.learner.policy
+        config, learner, policy, method = self.config, self.learner, self.learner.policy, self.config.method
         with self._timed("sample"):
             seed = seed_of(config.seed, number)
             answers = policy.sample(tasks, GROUP, seed=seed, temperature=config.sampling.temperature)
-        with self._timed("judge and prepare"):
+        with self._timed("judge and teach"):
             rollouts = judge(answers, self.environment, policy)
             self.normaliser = self.normaliser.update([r.signals for r in rollouts if r.signals is not None])
-            lesson = prepare(
-                rollouts, config, self.environment, policy, self.rng, critic=None, normaliser=self.normaliser
-            )
-            scores = np.array([r.verdict.score if r.verdict else np.nan for r in rollouts])
-            reward = advantages(rollouts, lesson.appraisals, scores, config, self.rng)
+            room = Classroom(config, self.environment, policy, self.rng, normaliser=self.normaliser)
+            lesson = method.teach(rollouts, room)
+            credit = method.credit(rollouts, lesson, room)
         with self._timed("forward and backward"):
-            learner.backward(rollouts, lesson.views, reward, distillation=config.objective.distillation)
+            learner.backward(rollouts, lesson.views, credit, distillation=method.share)
         with self._timed("step"):
             learner.step()
         self.tokens.append(sum(len(r.ids) for r in rollouts))

@@ -148,10 +148,10 @@ def exact(at: Layer) -> tuple[Tensor, Tensor]:
 
 def against_exact(at: Layer, path: Callable[[Layer], Result]) -> dict[str, float]:
     """How far a path is from float64."""
-    found = path(at)
+    result = path(at)
     per_token, by_hidden = exact(at)
     return {
-        "divergence": relative_error(found.divergence, per_token),
+        "divergence": relative_error(result.divergence, per_token),
         "gradient_of_hidden": relative_error(at.hidden.grad, by_hidden),
     }
 
@@ -296,5 +296,5 @@ def bf16_error(quick: bool) -> dict[str, Any]:
     }
 
 
-def _median_error(found: Tensor, truth: Tensor) -> float:
-    return float(((found.double() - truth).abs() / truth).median())
+def _median_error(values: Tensor, truth: Tensor) -> float:
+    return float(((values.double() - truth).abs() / truth).median())

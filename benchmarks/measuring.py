@@ -97,8 +97,8 @@ def _high_water_mib() -> float:
 def _status_mib(key: str) -> float | None:
     if not _STATUS.is_file():
         return None
-    found = [line.split()[1] for line in _STATUS.read_text().splitlines() if line.startswith(f"{key}:")]
-    return int(found[0]) / 1024 if found else None
+    values = [line.split()[1] for line in _STATUS.read_text().splitlines() if line.startswith(f"{key}:")]
+    return int(values[0]) / 1024 if values else None
 
 
 def _maximum_mib() -> float:
@@ -119,11 +119,11 @@ def relative_error(a: Any, b: Any) -> float:
     return float((a - b).norm() / b.norm().clamp_min(1e-300))
 
 
-def agree(found: Mapping[str, float], most: float) -> dict[str, float]:
+def agree(differences: Mapping[str, float], most: float) -> dict[str, float]:
     """The differences as given, each at most `most`; else the two paths do not do the same work and nothing is timed.
 
     Raises AssertionError.
     """
-    for name, difference in found.items():
+    for name, difference in differences.items():
         assert difference <= most, f"the two paths disagree: {name} differs by {difference:.1e}, more than {most:.0e}"
-    return dict(found)
+    return dict(differences)

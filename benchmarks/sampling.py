@@ -88,7 +88,7 @@ def generated(at: Bench, prompts: list[Ints], seed: int) -> tuple[int, int]:
 
 def greedy_difference(at: Bench, prompts: list[Ints]) -> float:
     """Share of answers that differ between `generate` without sampling and `sample` as the temperature goes to 0."""
-    found = sample(at.model, prompts, 1, at.decoding(1e-5), seed=0, tokens_at_once=1 << 16)
+    answers = sample(at.model, prompts, 1, at.decoding(1e-5), seed=0, tokens_at_once=1 << 16)
     ids, mask = left_pad(prompts, at.tokenizer.pad_token_id, "cpu")
     with torch.no_grad():
         out = at.model.generate(
@@ -100,7 +100,7 @@ def greedy_difference(at: Bench, prompts: list[Ints]) -> float:
             pad_token_id=at.tokenizer.pad_token_id,
         )
     answers = [
-        (s.ids.tolist(), row[: len(s.ids)].tolist()) for [s], row in zip(found, out[:, ids.shape[1] :], strict=True)
+        (s.ids.tolist(), row[: len(s.ids)].tolist()) for [s], row in zip(answers, out[:, ids.shape[1] :], strict=True)
     ]
     return float(np.mean([one != other for one, other in answers]))
 
@@ -108,21 +108,21 @@ def greedy_difference(at: Bench, prompts: list[Ints]) -> float:
 def compared(at: Bench, tasks: list[Task], rounds: int) -> dict[str, float]:
     """CPU-microseconds a useful token, both ways."""
     prompts = [prompt_ids(at.tokenizer, t.messages) for t in tasks]
-    seen: dict[str, list[tuple[int, int]]] = {"ours": [], "peer": []}
+    sampled: dict[str, list[tuple[int, int]]] = {"ours": [], "peer": []}
     seeds = {"ours": iter(range(10_000)), "peer": iter(range(10_000))}
     seconds = interleaved(
         {
-            "ours": lambda: seen["ours"].append(ours(at, prompts, next(seeds["ours"]))),
-            "peer": lambda: seen["peer"].append(generated(at, prompts, next(seeds["peer"]))),
+            "ours": lambda: sampled["ours"].append(ours(at, prompts, next(seeds["ours"]))),
+            "peer": lambda: sampled["peer"].append(generated(at, prompts, next(seeds["peer"]))),
         },
         rounds,
     )
     micro = {
-        name: float(np.median([1e6 * s / tokens for s, (tokens, _) in zip(values, seen[name][1:], strict=True)]))
+        name: float(np.median([1e6 * s / tokens for s, (tokens, _) in zip(values, sampled[name][1:], strict=True)]))
         for name, values in seconds.items()
     }
-    mean = float(np.mean([tokens for tokens, _ in seen["peer"][1:]])) / (len(prompts) * GROUP)
-    longest = float(np.mean([most for _, most in seen["peer"][1:]]))
+    mean = float(np.mean([tokens for tokens, _ in sampled["peer"][1:]])) / (len(prompts) * GROUP)
+    longest = float(np.mean([most for _, most in sampled["peer"][1:]]))
     return {**micro, "ratio": micro["peer"] / micro["ours"], "mean_length": mean, "longest_over_mean": longest / mean}
 
 

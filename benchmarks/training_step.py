@@ -240,7 +240,7 @@ def step_forward_backward(quick: bool) -> dict[str, Any]:
     """Eight answers a prompt, one and four prompts, several draws of lengths."""
     peer.required()
     shape, draws, scale = (Shape(512, 64, 2), 1, 0.1) if quick else (Shape(), 3, 1.0)
-    found: dict[str, dict[str, Any]] = {}
+    by_prompts: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = save_model(Path(name), shape)
         own, padded = Own(folder), Padded(folder)
@@ -250,11 +250,11 @@ def step_forward_backward(quick: bool) -> dict[str, Any]:
                 compared(own, padded, realistic(seed, prompts, shape.vocabulary, scale)) for seed in range(draws)
             ]
             middle = {key: median(r[key] for r in results) for key in ("ours", "peer", "ratio", "token_ratio")}
-            found[str(prompts)] = {"draws": results, **middle}
+            by_prompts[str(prompts)] = {"draws": results, **middle}
     return {
-        **{key: found["4"][key] for key in ("ours", "peer", "ratio")},
+        **{key: by_prompts["4"][key] for key in ("ours", "peer", "ratio")},
         "unit": "CPU-seconds",
         "peer_name": "TRL SDPOTrainer's padded path, its full-logits loss and helpers, 8 rows a pass",
         "model": {**shape._asdict(), "answers_a_prompt": GROUP},
-        "prompts": found,
+        "prompts": by_prompts,
     }

@@ -14,10 +14,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from frown.training.lesson import COPIES, step_scores
 
 from frown.config import RunConfig, parse
 from frown.evals.signal_quality import signal_quality
+from frown.feedback.aim import external_scores
 from frown.policy.policy import Policy, policy_of
 from frown.tasks.load import load_environment
 from frown.tasks.rollouts import judge
@@ -29,6 +29,8 @@ NAMES = (
 )
 FIXED = np.log(2.0)
 """The preset's threshold of doubt, nats."""
+COPIES = 4
+"""Copies with noisy weights from which the variance of a prediction is read."""
 
 
 @torch.no_grad()
@@ -41,15 +43,15 @@ def fresh_draws(policy: Policy, rollout: Rollout, generator: torch.Generator) ->
     return -logp.gather(1, drawn)[:, 0].numpy()
 
 
-def read(policy: Policy, environment, config: RunConfig, temperature: float) -> list[Rollout]:
+def read(policy: Policy, environment, temperature: float) -> list[Rollout]:
     """Judged answers with every signal in them."""
     tasks = environment.test_tasks("test", 100)
     rollouts = judge(policy.sample(tasks, 8, seed=7, temperature=temperature), environment, policy)
-    scores_by_signal = step_scores(rollouts, config.feedback.critique, policy, np.random.default_rng(0))
+    disagreement = external_scores(rollouts)["disagreement"]
     variance = policy.prediction_variance(rollouts, copies=COPIES, seed=0)
     generator = torch.Generator().manual_seed(0)
     out = []
-    for r, contested, spread in zip(rollouts, scores_by_signal["disagreement"], variance, strict=True):
+    for r, contested, spread in zip(rollouts, disagreement, variance, strict=True):
         by_token = np.full(len(r.ids), np.nan, np.float32)
         for (a, b), share in zip(r.steps, contested or (), strict=contested is not None):
             by_token[a:b] = share
@@ -79,7 +81,7 @@ def main(family: str, paths: list[str]) -> None:
                 "this experiment",
             )
             environment = load_environment(config.task)
-            rollouts = read(policy_of(config), environment, config, temperature)
+            rollouts = read(policy_of(config), environment, temperature)
             quality = signal_quality(rollouts)
             steps = [float(r.signals["surprisal"][a:b].max()) for r in rollouts for a, b in r.steps]
             print(f"\n**{path}**, temperature {temperature}: {figure(quality['steps']['prevalence'])} of the steps are")

@@ -19,4 +19,4 @@ if __name__ == "__main__":
     with joined(next(iter(runs.values()))) as ranks:
         run.joined = lambda config: nullcontext(ranks)  # processes meet once, which takes longer than these runs
         for name, config in runs.items():
-            run.execute(config, folder / name, resume=True)
+            run.train(config, folder / name, resume=True)

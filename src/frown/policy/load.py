@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -82,21 +82,26 @@ def load(config: ModelConfig) -> Loaded:
         raise
     except Exception as error:  # whatever a broken folder makes the libraries raise
         raise FrownError(f"cannot load model {config.path}: {first_line(error)}") from error
-    absent = sorted({*loading["missing_keys"], *(str(key[0]) for key in loading["mismatched_keys"])})
-    if absent:
-        raise FrownError(
-            f"model {config.path}: {len(absent)} tensors are missing from its weights or have another shape than its "
-            f"config.json says, {absent[0]} among them; is the checkpoint whole?"
-        )
-    if not tokenizer.chat_template:
-        raise FrownError(f"model {config.path} has no chat template; add chat_template.jinja to the folder")
-    if tokenizer.eos_token_id is None:
-        raise FrownError(f"model {config.path}: its tokenizer has no end-of-sequence token; set eos_token")
+    _refuse_incomplete(config.path, loading, tokenizer)
     if config.gradient_checkpointing:
         _mark_for_recomputation(model)
     if config.lora is not None:
         model = adapted(model, config)
     return Loaded(model.to(device), tokenizer, device)
+
+
+def _refuse_incomplete(path: str, loading: Mapping[str, Any], tokenizer: Any) -> None:
+    """Raise FrownError for a model without all of its weights, a chat template or an end of sequence."""
+    absent = sorted({*loading["missing_keys"], *(str(key[0]) for key in loading["mismatched_keys"])})
+    if absent:
+        raise FrownError(
+            f"model {path}: {len(absent)} tensors are missing from its weights or have another shape than its "
+            f"config.json says, {absent[0]} among them; is the checkpoint whole?"
+        )
+    if not tokenizer.chat_template:
+        raise FrownError(f"model {path} has no chat template; add chat_template.jinja to the folder")
+    if tokenizer.eos_token_id is None:
+        raise FrownError(f"model {path}: its tokenizer has no end-of-sequence token; set eos_token")
 
 
 _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}

@@ -132,15 +132,16 @@ def test_a_model_is_planned_from_its_configuration_alone(tmp_path, capsys):
     for file in folder.iterdir():
         if file.name != "config.json":
             file.unlink()
-    words = ["train", "--plan", "--model", str(folder), "--task", "math", "--card", "80", "--processes", "4", "--json"]
-    main([*words, "sampling.prompts_per_step=6"])
+    words = ["train", "--plan", "--model", str(folder), "--task", "math", "--card", "80", "--processes", "4"]
+    words += ["sampling.max_new_tokens=96"]
+    main([*words, "--json", "sampling.prompts_per_step=6"])
     found = json.loads(capsys.readouterr().out)
     assert found["batch"]["processes"] == 4 and "do not divide among 4 processes" in " ".join(found["warnings"])
     assert found["lengths"] == {"prompt": 512, "answer": 96, "context": 608, "measured": False, "row": 704}
     assert found["available"] == 80 << 30 and found["memory"]["peak"] < found["available"]
     assert found["seconds"] is None and found["seconds_per_step"] is None  # of a card that is not here
     assert found["pace"] == f"not known for a card that is not here; {found['work']['flop'] / 1e12:.3g} TFLOP a step"
-    main([*words[:-1], "sampling.prompts_per_step=8"])
+    main([*words, "sampling.prompts_per_step=8"])
     assert "8 prompts x 8 answers = 64 rollouts = 16 rows x 1 micro-batch x 4 processes" in " ".join(
         capsys.readouterr().out.split()
     )
