@@ -327,7 +327,7 @@ def test_two_steps_of_everything_from_the_command_line(tmp_path, capsys, monkeyp
     assert torch.allclose(theirs, ours, atol=1e-4) and (first - ours).abs().max() > 1e-3 and tokenizer.chat_template
 
     # What is done is not done again, and not mixed with other settings.
-    monkeypatch.setattr(expression, "run_seed", None)
+    monkeypatch.setattr(expression, "run_seed", lambda *_: pytest.fail("run again"))
     main(
         [
             "recipe",
