@@ -79,7 +79,7 @@ def dpo_objective(logp, mask, which):
 def test_a_step_has_the_gradient_that_autograd_finds(folder, learner, objective, monkeypatch):
     """The learner's packed, tokenwise pass against plain autograd through the padded whole."""
     lines = told(learner)
-    monkeypatch.setattr(learner, "step", lambda: 0.0)
+    monkeypatch.setattr(learner, "step", lambda lr_factor: 0.0)
     learner.optimiser.zero_grad(set_to_none=True)
     value = speaker_model.objective_step(learner, lines, range(6), objective)
     found = [p.grad.clone() for p in learner.parameters]
@@ -242,7 +242,7 @@ def test_what_was_cut_off_is_learnt_without_an_end_and_thoughts_are_not_heard(le
     for r in said:
         line = speaker_model.as_line(r)
         assert line.answer.tolist() == r.ids.tolist() and line.prompt.tolist() == r.prompt_ids.tolist()
-        assert (line.answer[-1] == learner.tokenizer.eos_token_id) == (r.stop == "eos")
+        assert (line.answer[-1] == learner.policy.tokenizer.eos_token_id) == (r.stop == "eos")
     assert speaker_model.spoken_text(
         replace(said[0], text="<think>They want 90 days. I am furious.</think> I can do 30 days.")
     ) == ("I can do 30 days.")
@@ -317,7 +317,7 @@ def test_two_steps_of_everything_from_the_command_line(tmp_path, capsys, monkeyp
     tokenizer = AutoTokenizer.from_pretrained(run / "jpo")
     plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(run / "first"), run / "jpo").eval()
     known, texts = turns(3)
-    merged = speaker_model.make_learner(str(run / "jpo"), None, 1e-3, 1, 0)
+    merged = speaker_model.make_learner(str(run / "jpo"), None, 1e-3, 1, 0).policy
     lines = speaker_model.encode_lines(merged, known, texts)
     with torch.no_grad():
         theirs = plain_logp(plain, lines)[0].double()
@@ -327,7 +327,7 @@ def test_two_steps_of_everything_from_the_command_line(tmp_path, capsys, monkeyp
     assert torch.allclose(theirs, ours, atol=1e-4) and (first - ours).abs().max() > 1e-3 and tokenizer.chat_template
 
     # What is done is not done again, and not mixed with other settings.
-    monkeypatch.setattr(expression, "run_seed", None)
+    monkeypatch.setattr(expression, "run_seed", lambda *_: pytest.fail("run again"))
     main(
         [
             "recipe",
@@ -352,7 +352,7 @@ def test_a_difference_whose_interval_holds_zero_is_said_to_be_none():
     shown, not_shown = {"mean": 0.2, "ci95": [0.1, 0.3], "p": 0.01}, {"mean": 0.1, "ci95": [-0.1, 0.3], "p": 0.4}
     found = {
         "config": {"learning": {"kl_bound": 0.1}},
-        "judged": {"jpo": {"distance": {"mean": 0.05, "ci95": [0.04, 0.06]}}},
+        "speakers": {"jpo": {"distance": {"mean": 0.05, "ci95": [0.04, 0.06]}}},
         "gain_in_score_over": {"jpo": {"sft": not_shown}},
         "gain_in_utility_over": {"random, jpo": {"random, sft": shown, "random, first model": not_shown}},
     }
@@ -366,7 +366,7 @@ def test_a_difference_whose_interval_holds_zero_is_said_to_be_none():
     [(["--model", "/nowhere/at-all"], "does not exist"), (["--scenario", "credit"], "data=DIR"),
      (["--scenario", "credit", "--data", "/nowhere"], "cannot read the scenarios"),
      (["--data", "/nowhere"], "give --scenario"), (["arms=[]"], "at least 1"), (["seeds=[0,0]"], "are different"),
-     (['arms=["ppo"]'], "arms"), (["learning.kl_bound=0"], "greater than 0"), (["learning.rat=1"], "did you mean")],
+     (['arms=["ppo"]'], "arms"), (["learning.kl_bound=0"], "greater than 0"), (["learning.epoch=1"], "did you mean")],
 )  # fmt: skip
 def test_mistakes_are_one_line(arguments, told_of, capsys, tmp_path):
     from frown.cli.app import main
