@@ -68,7 +68,7 @@ def train(
 def _train(settings: RunConfig, out: Path, resume: bool, as_json: bool) -> None:
     from rich.console import Console
 
-    from frown.cli.output import print_json, warner
+    from frown.cli.output import plain, print_json, warner
     from frown.report.live import LiveView, Watched
     from frown.runtime.processes import is_first
     from frown.training.run import train as train_model
@@ -77,6 +77,8 @@ def _train(settings: RunConfig, out: Path, resume: bool, as_json: bool) -> None:
         train_model(settings, out, resume=resume)
         return
     console = Console(stderr=True)
+    if settings.chosen and not resume:
+        plain(console, f"chosen for this model: {', '.join(settings.chosen)}")
     with LiveView([Watched("train", out, settings.optimiser.steps)], console).in_background():
         train_model(settings, out, warner(console), resume=resume)
     scores = _scores(out)

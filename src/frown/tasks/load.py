@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from frown.config import ConversationConfig, TaskConfig
+from frown.critics.base import Critic
 from frown.errors import FrownError
 from frown.tasks.base import Environment
 from frown.tasks.choice import ChoiceGrader
@@ -78,6 +79,15 @@ def make_grader(kind: str) -> Grader:
     raise unknown_kind(kind, DATA_KINDS)
 
 
+def make_critic(kind: str) -> Critic | None:
+    """The critic that a kind of data has of its own: of math, the calculator, which works out every equation."""
+    if kind != "math":
+        return None
+    from frown.critics.calculator.critic import CalculatorCritic
+
+    return CalculatorCritic()
+
+
 def _from_data(config: TaskConfig, seed: int, splitter: Splitter) -> DataEnvironment:
     if config.data is None and config.test_data is None:
         raise FrownError(f"task.kind = {config.kind!r} needs task.data, rows with questions and answers")
@@ -103,7 +113,9 @@ def _from_data(config: TaskConfig, seed: int, splitter: Splitter) -> DataEnviron
         )
     name = f"{config.kind}:{(config.data or config.test_data or Path()).stem}"
     train, tests = _splits(kept, test_rows, seed)
-    return DataEnvironment(name, train, tests, grader, splitter=splitter, reports=reports)
+    return DataEnvironment(
+        name, train, tests, grader, splitter=splitter, critic=make_critic(config.kind), reports=reports
+    )
 
 
 def _splits(rows: list[Task], test_rows: list[Task], seed: int) -> tuple[list[Task], dict[str, Sequence[Task]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from frown.config import RunConfig
 from frown.config.defaults import learning_rate_warning
@@ -35,7 +35,6 @@ def train(
     signal: SignalFunction | None = None,
     objective: ObjectiveFunction | None = None,
     environment: Environment | None = None,
-    policy: Any = None,
 ) -> None:
     """Load everything, train, and leave a readable directory that says how it ended.
 
@@ -74,7 +73,7 @@ def train(
             if critic is None and ranks.first:
                 critic = ending.enter_context(open_critic(config.critic, environment))
             hooks = Hooks(feedback, signal, objective)
-            _train(config, ranks, environment, critic, run, warn, hooks, policy, resume=resume)
+            _train(config, ranks, environment, critic, run, warn, hooks, resume=resume)
 
 
 def _train(
@@ -85,7 +84,6 @@ def _train(
     run: RunDirectory,
     warn: Warn,
     hooks: Hooks,
-    made: Any,
     *,
     resume: bool,
 ) -> None:
@@ -102,12 +100,11 @@ def _train(
         ranks.from_first(lambda: loop.check(config, critic))
     checkpoint = ranks.from_first(lambda: run.newest_checkpoint(warn)) if resume else None
     torch.manual_seed(config.seed)
-    policy = (made or policy_of)(config, ranks)
+    policy = policy_of(config, ranks)
     session = Session(config, policy, Learner(policy, config), environment, run, critic, hooks, warn)
     if checkpoint is None:
         run.begin(config, threads=str(settle(policy.model)))  # from here on the directory says how the run ended
-        for line in settings_notes(config):
-            warn(line)
+        say_settings(config, run, warn)
     else:
         # As many as before, so that sums are rounded alike.
         torch.set_num_threads(ranks.from_first(lambda: run.threads))
@@ -125,10 +122,13 @@ def _train(
     run.mark("finished")
 
 
-def settings_notes(config: RunConfig) -> list[str]:
-    """What a person should know of the settings before the first step: those that were chosen by what the model is, and
-    a learning rate far from what has worked."""
-    lines = [f"chosen for this model: {', '.join(config.chosen)}"] if config.chosen else []
+def say_settings(config: RunConfig, run: RunDirectory, warn: Warn) -> None:
+    """Write down the settings that were chosen by what the model is, and warn of a learning rate far from what has
+    worked for its size."""
+    if config.chosen:
+        run.log({"step": 0, "note": f"chosen for this model: {', '.join(config.chosen)}"})
     lora = config.model.lora is not None
-    warning = learning_rate_warning(config.optimiser.lr, config.model.path, lora=lora)
-    return lines + ([warning] if warning else [])
+    line = learning_rate_warning(config.optimiser.lr, config.model.path, lora=lora)
+    if line is not None:
+        warn(line)
+        run.log({"step": 0, "warning": line})
