@@ -354,7 +354,13 @@ def test_a_comment_on_the_whole_answer_is_composed_without_a_step(critic):
     erring._critic, erring._rate = critic, 1.0  # there is no opposite of such a comment to tell
     for one in (critic, erring):
         said = compose(
-            [rollout], [["critique"]], requests=asked, notes=[None], critic=one, rng=np.random.default_rng(0)
+            [rollout],
+            [["critique"]],
+            requests=asked,
+            notes=[None],
+            critic=one,
+            rng=np.random.default_rng(0),
+            selected=[0],
         )
         assert said.feedback[0].parts == (Part("critique", "The test passes.", None),) and said.lost == []
         assert said.feedback[0].steps is None
