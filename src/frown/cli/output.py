@@ -34,11 +34,11 @@ def warner(console: Console) -> Callable[[str], None]:
 
 def print_summary(console: Console, summary: dict[str, Any]) -> None:
     """The table of a comparison or an evaluation, its warnings, and a sentence for each pair of arms."""
+    from frown.report.question import answering_pairs
     from frown.report.table import summary_table
 
     console.print(summary_table(summary, console.width))
     for line in summary["warnings"]:
         warner(console)(line)
-    for pair in summary["pairs"]:
-        if pair["metric"] == "avg_at_k":
-            plain(console, f"- {pair['sentence']}")
+    for pair in answering_pairs(summary):
+        plain(console, f"- {pair['sentence']}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -36,6 +36,10 @@ def preset(name: str) -> Path:
     return PRESETS / f"{name}.toml"
 
 
+Figure = Literal["avg_at_k", "auc", "ece", "brier", "suppression"]
+"""What arms are compared in."""
+
+
 class CompareConfig(Config):
     """Arms against each other, at matched rollouts and optimiser steps."""
 
@@ -47,6 +51,12 @@ class CompareConfig(Config):
     """Further comparisons: (arm, other arm)."""
     seeds: Seeds = (0, 1, 2)
     """Each arm is trained once with each of them."""
+    question: str = ""
+    """What the comparison is to answer, for the first screen of its report. "": is an arm better than the baseline?"""
+    answers: tuple[tuple[Figure, str, str], ...] = ()
+    """What answers it, a sentence each: (figure, arm, other arm). Figures: avg_at_k (accuracy), auc (area under the
+    learning curve: convergence), ece, brier (calibration), suppression (doubts that vanished from answers that stayed
+    wrong). Each two arms are a pair, or one of them is the baseline. (): accuracy, for every pair."""
     threshold: float = Field(0.8, gt=0, le=1)
     """Avg@k to be reached, for steps, tokens and seconds to threshold."""
     base: Annotated[dict[str, Any], NestedKeys(RunConfig)] = Field(default_factory=dict)
@@ -54,8 +64,12 @@ class CompareConfig(Config):
 
     @model_validator(mode="after")
     def _arms_are_sound(self) -> CompareConfig:
+        pairs = {*self.pairs, *((arm, self.baseline) for arm in self.arms)}
         for name in {self.baseline, *(n for pair in self.pairs for n in pair)} - set(self.arms):
             raise ValueError(f"no arm is called {name!r}{nearest(name, self.arms)}")
+        for _, arm, other in self.answers:
+            if (arm, other) not in pairs:
+                raise ValueError(f"answers: {arm!r} and {other!r} are not compared: add them to pairs")
         for name in self.arms:
             if not name.replace("-", "").replace("_", "").isalnum():
                 raise ValueError(f"an arm's name is letters, digits, '-' and '_'; got {name!r}")
@@ -81,4 +95,5 @@ def only(config: CompareConfig, arms: Iterable[str]) -> CompareConfig:
     values = config.model_dump()
     values["arms"] = {name: spec for name, spec in config.arms.items() if name in wanted}
     values["pairs"] = [pair for pair in config.pairs if set(pair) <= set(wanted)]
+    values["answers"] = [answer for answer in config.answers if set(answer[1:]) <= set(wanted)]
     return parse(CompareConfig, values, "--arms")

@@ -127,7 +127,8 @@ class CriticConfig(Config):
     """Who comments on single steps of answers, and what that may cost."""
 
     kind: Literal["task", "calculator", "unsafe_subprocess", "model"] = "task"
-    """Who is asked: the task's own critic (the lab has one, of math it is the calculator); a calculator that works out every equation of a solution;
+    """Who is asked: the task's own critic (the lab has one, of math it is the calculator); a calculator that works out
+    every equation of a solution;
     the tests of a programming task, run on the program in the answer; or a language model."""
     model: ModelCriticConfig | None = None
     execution: ExecutionConfig = ExecutionConfig()

@@ -29,6 +29,8 @@ def question(m: Material) -> str:
     """What the reader wants to know."""
     s = m.summary
     others = [n for n in s["arms"] if n != s["baseline"]]
+    if asked := s["config"].get("question"):
+        return str(asked)
     if m.kind == "training run":
         return f"What did training change in {s['baseline']}?"
     if m.kind == "evaluation":
@@ -46,9 +48,9 @@ def question(m: Material) -> str:
 
 
 def answer(m: Material) -> list[Item]:
-    """One sentence for each comparison that was asked for, in accuracy."""
+    """One sentence for each comparison that was asked for, in accuracy unless other figures are named."""
     s = m.summary
-    pairs = [p for p in s["pairs"] if p["metric"] == "avg_at_k"]
+    pairs = answering_pairs(s)
     if pairs:
         return [Item(p["sentence"], p["shown"]) for p in pairs]
     name = s["baseline"]
@@ -60,6 +62,16 @@ def answer(m: Material) -> list[Item]:
         text = f"{name} reaches {metric} {numbers.mean(arm['avg_at_k'])} {numbers.bounds(arm['avg_at_k'])}"
         return [Item(f"{text}, over {s['prompts']} prompts.", None)]
     return [Item(f"Nobody can tell yet: {name} has no figures.", None)]
+
+
+def answering_pairs(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The comparisons that answer the question, in the order they were asked for; where none is named, every pair in
+    accuracy."""
+    pairs = {(p["metric"], p["arm"], p["baseline"]): p for p in summary["pairs"]}
+    named = [tuple(answer) for answer in summary["config"].get("answers") or ()]
+    if not named:
+        return [p for p in summary["pairs"] if p["metric"] == "avg_at_k"]
+    return [pairs[answer] for answer in named if answer in pairs]
 
 
 def changed(name: str, metric: str, gap: Mapping[str, Any], after: Mapping[str, Any], prompts: int) -> Item:
@@ -92,12 +104,16 @@ def table(m: Material) -> Table:
     gaps = {p["arm"]: p for p in s["pairs"] if p["metric"] == "avg_at_k" and p["baseline"] == s["baseline"]}
     k = s["k"] or "k"
     more = () if m.graded else (("pass_at_k", f"pass@{k}", 2), ("maj_at_k", f"maj@{k}", 2), ("ece", "ECE", 3))
-    head = ["", m.measure, *(name for _, name, _ in more), "Unscored"]
+    bought = any(arm["comments"] and arm["comments"]["mean"] for arm in arms.values())
+    head = ["", m.measure, *(["Comments"] if bought else []), *(name for _, name, _ in more), "Unscored"]
     if gaps:
         head.insert(2, f"against {s['baseline']}")
     rows = []
     for name, arm in arms.items():
-        cells = [figure(arm["avg_at_k"]), *(figure(arm[key], digits) for key, _, digits in more)]
+        cells = [figure(arm["avg_at_k"])]
+        if bought:
+            cells.append(Cell(numbers.amount(arm["comments"]["mean"] if arm["comments"] else None)))
+        cells += [figure(arm[key], digits) for key, _, digits in more]
         cells.append(Cell(str(arm["unscored"])))
         if gaps:
             cells.insert(1, difference(gaps[name]["difference"]) if name in gaps else Cell("baseline"))

@@ -82,7 +82,7 @@ def _columns(summary: Mapping[str, Any]) -> list[_Column]:
     return [
         *columns,
         _Column("tokens", [amount(_cost(a["generated_tokens"])) for a in arms], 1),
-        _Column("comments", [amount(_cost(a["comments"])) for a in arms], 6),
+        _Column("comments", [amount(_cost(a["comments"])) for a in arms], 8),
         _Column("time", [duration(_cost(a["seconds"])) for a in arms], 3),
     ]
 
