@@ -9,6 +9,7 @@ import numpy as np
 
 from frown.critics.base import Comment, Request, Review
 from frown.feedback.compose import by_function, compose
+from frown.methods import SDPO
 from frown.teacher.views import views
 from frown.types import Appraisal, Feedback, Part, Rollout, Signals, Step, Task, Verdict
 
@@ -36,7 +37,7 @@ def rollout(text: str, right: bool | None, group: int = 0) -> Rollout:
     )  # fmt: skip
 
 
-def composed(rollouts, kinds, asked=None, notes=None, seed=0, critic=None, **policy):
+def composed(rollouts, kinds, asked=None, notes=None, seed=0, critic=None, to="all", **policy):
     asked = asked or [()] * len(rollouts)
     return compose(
         rollouts,
@@ -45,6 +46,7 @@ def composed(rollouts, kinds, asked=None, notes=None, seed=0, critic=None, **pol
         notes=notes or [None] * len(rollouts),
         critic=critic or Echo(),
         rng=np.random.default_rng(seed),
+        selected=SDPO(to=to).select(rollouts),
         **policy,
     )
 
@@ -157,10 +159,10 @@ def test_a_function_of_ones_own_hears_of_each_rollout_its_group_and_its_appraisa
         right = [g.text for g in group if g.verdict.right]
         return Feedback((Part("sibling", f"{right} {appraisal.step_doubt[0]}"),))
 
-    found = by_function(rollouts, appraisals, said)
+    found = by_function(rollouts, appraisals, said, [0, 1, 2])
     assert [f.parts[0].text for f in found.feedback] == ["['a'] 0.0", "['a'] 1.0", "[] 2.0"] and found.lost == []
     waiting[:] = ["", ""]
-    assert [len(f.parts) for f in by_function(rollouts[:2], appraisals[:2], said, "wrong").feedback] == [0, 1]
+    assert [len(f.parts) for f in by_function(rollouts[:2], appraisals[:2], said, [1]).feedback] == [0, 1]
 
 
 def test_a_function_that_fails_costs_its_own_rollout_the_feedback():
@@ -170,13 +172,13 @@ def test_a_function_that_fails_costs_its_own_rollout_the_feedback():
         return None if r.text == "b" else Feedback((Part("outcome", "x"),))
 
     rollouts = [rollout("a", True), rollout("b", False), rollout("c", False)]
-    found = by_function(rollouts, [Appraisal()] * 3, said)
+    found = by_function(rollouts, [Appraisal()] * 3, said, [0, 1, 2])
     assert [len(f.parts) for f in found.feedback] == [0, 0, 1]
     assert len(found.lost) == 2 and "nobody home" in found.lost[0] and "NoneType, not Feedback" in found.lost[1]
 
 
 def test_a_function_of_ones_own_works_where_an_event_loop_is_running():
     async def notebook():
-        return by_function([rollout("a", True)], [Appraisal()], lambda *_: Feedback((Part("outcome", "x"),)))
+        return by_function([rollout("a", True)], [Appraisal()], lambda *_: Feedback((Part("outcome", "x"),)), [0])
 
     assert len(asyncio.run(notebook()).feedback[0].parts) == 1

@@ -68,6 +68,7 @@ def test_the_same_builder_serves_every_critic():
         notes=[None],
         critic=Marker(),
         rng=None,
+        selected=[0],
         write="scribe",
     )
     [part] = composed.feedback[0].parts

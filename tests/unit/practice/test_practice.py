@@ -65,10 +65,10 @@ def test_success_alone_is_the_control_of_learnable_doubt():
 
 def test_whole_groups_are_learnt_from_and_those_worth_most():
     answers = [rollout(g, float(k < right)) for g, right in enumerate([4, 2, 0, 1]) for k in range(4)]
-    config = PracticeConfig(choose="success", candidates=2)
-    chosen = curriculum.select(answers, 2, config, np.random.default_rng(0))
+    settings = {"sampling": {"prompts_per_step": 2}, "practice": {"choose": "success", "candidates": 2}}
+    chosen = curriculum.select(answers, parse(RunConfig, settings, "test"), np.random.default_rng(0))
     assert [r.group for r in chosen] == [1] * 4 + [3] * 4
-    assert curriculum.select(answers, 4, PracticeConfig(), np.random.default_rng(0)) == answers
+    assert curriculum.select(answers, parse(RunConfig, {}, "test"), np.random.default_rng(0)) == answers
 
 
 # -- how difficult -------------------------------------------------------------------------------------------------

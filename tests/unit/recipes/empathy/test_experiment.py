@@ -264,7 +264,7 @@ def test_the_helper_helps_and_the_soother_soothes():
 
 @pytest.mark.slow
 def test_the_command_writes_its_tables_and_marks_soothing_in_red(tmp_path, capsys):
-    main(["empathy", "--seeds", "1", "--turns", "600", "--reward", "bonus,change", "--starts", "uniform",
+    main(["recipe", "empathy", "--seeds", "1", "--turns", "600", "--reward", "bonus,change", "--starts", "uniform",
           "--simulators", "soothable", "--out", str(tmp_path)])  # fmt: skip
     found = json.loads((tmp_path / "results.json").read_text())["tables"]
     assert (tmp_path / "tables.md").read_text() in capsys.readouterr().out
@@ -278,7 +278,7 @@ def test_the_command_writes_its_tables_and_marks_soothing_in_red(tmp_path, capsy
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1440])
 def test_the_page_fits_and_counts_its_seeds(width, chromium, tmp_path):
-    main(["empathy", "--seeds", "1", "--turns", "64", "--reward", "bonus", "--starts", "uniform",
+    main(["recipe", "empathy", "--seeds", "1", "--turns", "64", "--reward", "bonus", "--starts", "uniform",
           "--simulators", "soothable", "--out", str(tmp_path)])  # fmt: skip
     with opened(chromium, (tmp_path / "report.html").as_uri(), width=width) as shown:
         assert shown.evaluate("document.documentElement.scrollWidth") <= width
@@ -293,7 +293,7 @@ def test_the_page_fits_and_counts_its_seeds(width, chromium, tmp_path):
 )
 def test_what_cannot_be_run_is_one_line(flag, value, said, capsys):
     with pytest.raises(SystemExit):
-        main(["empathy", flag, value])
+        main(["recipe", "empathy", flag, value])
     assert said in capsys.readouterr().err
 
 
@@ -388,7 +388,7 @@ def test_the_learnt_reward_is_judged_on_a_model_and_people_not_seen(tmp_path, ca
     for name, seed in (("a", 0), ("b", 1)):
         files.append(tmp_path / f"{name}.jsonl")
         files[-1].write_text("\n".join(json.dumps(r, ensure_ascii=False) for r in sage_rows(20, seed)), "utf-8")
-    main(["empathy", "fit", *map(str, files), "--out", str(tmp_path / "fit.json")])
+    main(["recipe", "empathy", "fit", *map(str, files), "--out", str(tmp_path / "fit.json")])
     found = json.loads((tmp_path / "fit.json").read_text())["models"]["b"]["predictors"]
     assert found["words"]["accuracy"][0] == found["words"]["auroc"][0] == 1
     assert found["majority"]["auroc"][0] == 0.5 and found["words"]["less_course"]["auroc"][1] > 0.2
@@ -506,5 +506,5 @@ def test_an_arm_is_red_from_where_it_turned():
 @pytest.mark.parametrize("weights", ["1.5", "-0.1", "a", "nan"])
 def test_a_weight_is_a_share(weights, capsys):
     with pytest.raises(SystemExit):
-        main(["empathy", "model", "--task-weights", weights])
+        main(["recipe", "empathy", "model", "--task-weights", weights])
     assert "--task-weights are numbers from 0 to 1" in capsys.readouterr().err
