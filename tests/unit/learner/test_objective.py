@@ -80,7 +80,7 @@ def test_the_mismatch_estimates_the_divergence_of_sampler_and_trainer() -> None:
 
 @pytest.mark.parametrize("cap", [None, 1.3])
 def test_the_correction_multiplies_each_tokens_losses(folder, cap) -> None:
-    e = learner(folder, objective={"distillation": 0.4, "importance_cap": cap}, teacher={"weights": "frozen"})
+    e = learner(folder, loss={"importance_cap": cap}, teacher={"weights": "frozen"})
     rollouts = e.policy.sample(TASKS, 2, seed=0, temperature=1.0)
     # As if another policy had sampled them.
     rng = np.random.default_rng(0)

@@ -543,7 +543,7 @@ def run_config(url, **vllm) -> RunConfig:
         "method": "opsd",
         "task": {"steps": 2},
         "optimiser": {"steps": 2, "lr": 3e-3},
-        "objective": {"importance_cap": 1.05},
+        "loss": {"importance_cap": 1.05},
         "eval": {"every": 2, "prompts": 2, "samples": 2},
     }
     return parse(RunConfig, values, "test")
