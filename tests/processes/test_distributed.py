@@ -219,8 +219,9 @@ def test_sharding_needs_several_processes():
     [
         ("compare", ["--preset", "smoke"]), ("probe", []), ("eval", ["lab:chains-0"]),
         ("recipe negotiation select", ["no=1"]),
-        ("recipe negotiation express", ["no=1"]), ("empathy", ["--turns", "0"]), ("empathy model", ["--turns", "0"]),
-        ("empathy fit", ["none.jsonl"]), ("empathy train", []), ("empathy eval", []),
+        ("recipe negotiation express", ["no=1"]), ("recipe empathy", ["--turns", "0"]),
+        ("recipe empathy model", ["--turns", "0"]),
+        ("recipe empathy fit", ["none.jsonl"]), ("recipe empathy train", []), ("recipe empathy eval", []),
     ],
 )  # fmt: skip
 def test_commands_that_are_one_process_say_so(command, more, monkeypatch, capsys):

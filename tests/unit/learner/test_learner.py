@@ -153,7 +153,7 @@ def test_loss_and_gradient_are_those_of_the_documented_formula(folder, d, alpha,
     e = learner(
         folder,
         teacher={"temperature": sharpened},
-        method={"type": "opsd", "distillation": d},
+        method="opsd",
         loss={"alpha": alpha},
         sampling={"temperature": 0.9},
         micro_batch_tokens=200,  # several micro-batches
