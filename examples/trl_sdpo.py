@@ -12,15 +12,13 @@ import numpy as np
 from datasets import Dataset
 from trl.experimental.sdpo import SDPOConfig
 
-from frown.config import CritiqueConfig, FeedbackConfig
 from frown.lab.base import model_path
 from frown.lab.environment import LabEnvironment
+from frown.methods import Aimed
 from frown.trl import FrownSDPOTrainer, rows_of  # instead of TRL's SDPOTrainer
 
 ENVIRONMENT = LabEnvironment("chains")
-AIMED = FeedbackConfig(  # what is told: a comment on the most doubtful step; where the loss lies: on that step
-    parts=("critique",), critique=CritiqueConfig(ask="doubt", steps_per_rollout=1), loss_on="commented"
-)
+AIMED = Aimed(anchor=0.0)  # the teacher is told a comment on the most doubtful step; the loss lies on that step alone
 
 
 def exact(completions, answer, **rest):
@@ -50,7 +48,7 @@ def train(folder: str, **changes) -> FrownSDPOTrainer:
         reward_funcs=exact,
         args=SDPOConfig(**(settings | changes)),
         train_dataset=Dataset.from_list(rows_of(ENVIRONMENT.train_tasks(np.random.default_rng(0), 32))),
-        feedback=AIMED,  # new
+        method=AIMED,  # new
         environment=ENVIRONMENT,  # new
     )
     trainer.train()

@@ -1,7 +1,7 @@
-"""Every figure of the expression half of docs/results/negotiation.md.
+"""Every figure of the expression half of docs/results/tables/negotiation.md.
 
     python experiments/expression.py run runs/expression [--seeds 3] [--only whole,paper,inert]
-    python experiments/expression.py write runs/expression docs/results/negotiation.md
+    python experiments/expression.py write runs/expression docs/results/tables/negotiation.md
 
 `run` writes one JSON file a part and seed and skips those that are there; models and adapters stand beside them. The
 parts after the first begin with its models.

@@ -1,7 +1,7 @@
-"""Every figure of the selection half of docs/results/negotiation.md.
+"""Every figure of the selection half of docs/results/tables/negotiation.md.
 
     python experiments/negotiation.py run runs/negotiation --tables DIR --casino DIR [--seeds 5] [--only state,inert]
-    python experiments/negotiation.py write runs/negotiation docs/results/negotiation.md
+    python experiments/negotiation.py write runs/negotiation docs/results/tables/negotiation.md
 
 `run` writes one JSON file a part and skips the parts that are there. `write` puts the tables between the marks of the
 page and leaves its words alone.

@@ -1,4 +1,4 @@
-"""The tables of docs/results/negotiation.md, from the parts that experiments/negotiation.py has run."""
+"""The tables of docs/results/tables/negotiation.md, from the parts that experiments/negotiation.py has run."""
 
 from __future__ import annotations
 

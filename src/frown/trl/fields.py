@@ -62,13 +62,20 @@ COMPOSED: dict[str, str] = {
 """Fields that TRL acts on, and frown where it composes the feedback; templates are refused beside an `environment`."""
 
 BY_FEEDBACK: dict[str, str] = {
-    "use_successful_as_teacher": 'with `feedback`, its parts say who is shown a sibling: parts=("sibling",)',
-    "dont_reprompt_on_self_success": "with `feedback`, nobody is ever shown their own answer as a sibling's",
-    "include_environment_feedback": "with `feedback`, a row's privileged_context is in task.data for your function",
-    "environment_feedback_only_without_solution": (
-        'with `feedback`, order says it: parts=("sibling", "critique") is one or the other, "sibling+critique" both'
+    "use_successful_as_teacher": (
+        'where frown composes, the method says who is shown a sibling: method=SDPO(feedback=("sibling",))'
     ),
-    "remove_thinking_from_demonstration": "with `feedback`, use its strip_reasoning (on unless you switch it off)",
+    "dont_reprompt_on_self_success": "where frown composes, nobody is ever shown their own answer as a sibling's",
+    "include_environment_feedback": (
+        "where frown composes, a row's privileged_context is in task.data for your feedback function"
+    ),
+    "environment_feedback_only_without_solution": (
+        'where frown composes, the order of the method\'s feedback says it: ("sibling", "critique") is one or the '
+        'other, ("sibling+critique",) both'
+    ),
+    "remove_thinking_from_demonstration": (
+        "where frown composes, FeedbackConfig.strip_reasoning says it (on unless you switch it off)"
+    ),
 }
 """Fields that TRL acts on, and that are refused where frown composes the feedback: why."""
 
@@ -136,7 +143,7 @@ def table() -> str:
     lines = ["| field | what becomes of it |", "| --- | --- |"]
     lines += [f"| `{name}` | the same: {how} |" for name, how in OURS.items()]
     for name, how in COMPOSED.items():
-        meaning = f"refused with `environment`: {how}" if how == WORDING else f"with `feedback`: {how}"
+        meaning = f"refused with `environment`: {how}" if how == WORDING else f"where frown composes: {how}"
         lines.append(f"| `{name}` | the same; {meaning} |")
     lines += [f"| `{name}` | the same; refused {why} |" for name, why in BY_FEEDBACK.items()]
     lines += [f"| `{name}` | refused: {why} |" for name, why in REFUSED.items()]

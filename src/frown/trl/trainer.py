@@ -50,18 +50,19 @@ class ScoredBatch(NamedTuple):
 
 
 class FrownSDPOTrainer(SDPOTrainer):
-    """TRL's `SDPOTrainer`, same arguments and same `SDPOConfig`, with what frown adds as four keyword arguments.
+    """TRL's `SDPOTrainer`, same arguments and same `SDPOConfig`, with what frown adds as five keyword arguments.
 
-    Without any of the four TRL composes the teacher's context as ever, and the loss and the LoRA teacher are frown's.
+    Without any of the five TRL composes the teacher's context as ever, and the loss and the LoRA teacher are frown's.
 
     Args:
         model: as `SDPOTrainer`'s, and so are all that follow up to `peft_config`.
         reward_funcs: as above; an answer whose reward reaches `success_reward_threshold` is right.
         args: as above; `frown.trl.fields` says what becomes of each field.
         *others: as above.
-        feedback: which feedback each answer's teacher is told, or a function that says so.
-        critic: who judges single steps, for `feedback` with "critique" parts; None: the one that `feedback` names, else
-            the environment's.
+        method: which answers are taught from, which feedback, where the loss lies (`frown.methods`); None: SDPO.
+        feedback: a function that says what each answer's teacher is told, or what it may be told at all.
+        critic: who judges single steps, for a method that asks for critiques, or which one to open; None: the
+            environment's.
         affect: what the policy's own signals mean, and the weights of tokens.
         environment: judges and words everything instead of the reward functions and TRL's templates. Its tasks come to
             a data set by `frown.trl.rows_of`.
