@@ -38,7 +38,7 @@ class Batch:
 
     prompts: int
     answers: int
-    rehearsed: int
+    replayed: int
     """Rows of earlier steps that are learnt from again."""
     rows: int
     """In one micro-batch at most, when all rows are as long as they can be."""
@@ -49,7 +49,7 @@ class Batch:
     @property
     def total(self) -> int:
         """Rows to learn from, all processes together."""
-        return self.prompts * self.answers + self.rehearsed
+        return self.prompts * self.answers + self.replayed
 
     @property
     def faults(self) -> list[str]:
@@ -64,7 +64,7 @@ class Batch:
     @property
     def sentence(self) -> str:
         """The identity, as it is printed."""
-        again = f" + {self.rehearsed} rehearsed" if self.rehearsed else ""
+        again = f" + {self.replayed} replayed" if self.replayed else ""
         room = self.rows * self.accumulation * self.processes
         return (
             f"{self.prompts} prompts x {self.answers} answers{again} = {self.total} rollouts "
@@ -81,8 +81,8 @@ def _many(count: int, name: str, ending: str = "s") -> str:
 def batch_of(config: RunConfig, lengths: Lengths, processes: int) -> Batch:
     """The arithmetic of one optimiser step, for rows as long as they can be."""
     prompts, answers = config.sampling.prompts_per_step, config.sampling.responses_per_prompt
-    rehearsed = config.practice.replay
+    replayed = config.practice.replay
     rows = max(1, config.micro_batch_tokens // lengths.row)
-    each = math.ceil((prompts * answers + rehearsed) / processes)
+    each = math.ceil((prompts * answers + replayed) / processes)
     rows = min(rows, each)
-    return Batch(prompts, answers, rehearsed, rows, math.ceil(each / rows), processes)
+    return Batch(prompts, answers, replayed, rows, math.ceil(each / rows), processes)
