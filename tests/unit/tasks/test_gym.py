@@ -61,7 +61,7 @@ def test_too_few_problems_is_an_error():
     env = GymEnvironment("chain_sum", {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1})
     train = env.train_tasks(np.random.default_rng(0), 2000)  # there are few such sums, most of them test problems
     assert len(train) == 2000 and len({t.id for t in train}) < 100
-    env._held |= {t.id for t in train}
+    env._test_ids |= {t.id for t in train}
     with pytest.raises(FrownError, match="too few different problems"):
         env.train_tasks(np.random.default_rng(0), 500)
 
