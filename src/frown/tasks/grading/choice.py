@@ -70,7 +70,8 @@ _LEAD_WORDS = frozenset(
     "will pick choose "
     "chose select selected go going with option choice answer clearly definitely probably likely surely the "
     "correct right one best "
-    "final my our we leaves leaving only get should and ok okay well good guess hmm pick: choice: selected: chosen "
+    "antwort respuesta réponse resposta final my our we leaves leaving only get should and ok okay well good guess "
+    "hmm pick: choice: selected: chosen "
     "letter you can "
     "conclude conclusion in by elimination which means making meaning us as a most appropriate suitable accurate "
     "statement response "
@@ -83,7 +84,7 @@ _CLAIM = re.compile(
     r"(?:[.):]\s[^.\n]{0,60}?)?\s{1,8}(?:is|are|seems|looks|ist|es|est|must be|would be|has to be)\s{1,8}(?:(?:clearly"
     r"|therefore|thus|obviously|definitely|indeed|to be|probably|likely|then|hence)\s{1,8})*"
     r"(?:the|my|our|a|die|der|la|le)?\s{0,8}(?:(?:only|single|most|final|best|one)\s{1,8})*"
-    r"(?:correct|right|best|true|answer|appropriate|accurate|suitable|richtig|correcte?|correcta|one\b|choice"
+    r"(?:correct|right|best|better|true|answer|appropriate|accurate|suitable|richtig|correcte?|correcta|one\b|choice"
     r"|option|solution)",
     re.MULTILINE,
 )
@@ -264,8 +265,9 @@ def _from_lines(text: str, option: str) -> Choice:
         if listed > 1 and re.match(r"\s*\(?[A-Z][).:]\s*\S", statement.text) and lines[-1] != lines[0]:
             continue  # the options, echoed
         letters = _on_line(statement.text)
-        if not letters and ", " in statement.text:
-            letters = _on_line(statement.text.rpartition(", ")[2])
+        last = statement.text.rpartition(", ")[2]
+        if not letters and re.match(r"(?:so|thus|therefore|hence|it|then|leaving|which leaves)\b", last, re.I):
+            letters = _on_line(last)
         if not letters and _says(option, statement):
             return _as_text(statement)
         if letters:

@@ -21,7 +21,9 @@ _MONTHS = {
 _MONTH = "(" + "|".join(sorted(_MONTHS, key=len, reverse=True)) + r")\b\.?"
 _WEEKDAY = r"(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day,?\s+)?"
 _MERIDIEM = r"(?:\s*([ap])\.?\s?m\b\.?)"
-_TIME = re.compile(rf"(\d{{1,2}})\s?:\s?(\d{{2}})(?:\s?:\s?(\d{{2}}))?(?![\d:]|\s?:\s?\d){_MERIDIEM}?", re.IGNORECASE)
+_TIME = re.compile(
+    rf"(\d{{1,2}})(?:\s:\s|:)(\d{{2}})(?:(?:\s:\s|:)(\d{{2}}))?(?![\d:]|\s?:\s?\d){_MERIDIEM}?", re.IGNORECASE
+)
 _HOUR = re.compile(rf"(\d{{1,2}})(?:{_MERIDIEM}|\s*o'clock\b{_MERIDIEM}?)", re.IGNORECASE)
 _NAMED_HOUR = re.compile(r"(?:12\s*)?(noon|midnight|midday)\b", re.IGNORECASE)
 _ISO = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?![\d-])|(\d{4})/(\d{1,2})/(\d{1,2})(?![\d/])")
@@ -32,7 +34,7 @@ _MONTH_DAY = re.compile(
 _DAY_MONTH = re.compile(
     rf"{_WEEKDAY}(?:the\s+)?(\d{{1,2}})(?:st|nd|rd|th)?\s+(?:of\s+)?{_MONTH}(?:,?\s+(\d{{4}})(?!\d))?", re.IGNORECASE
 )
-_RATIO = re.compile(r"\d+(?:\.\d+)?(?:\s*:\s*\d+(?:\.\d+)?)+(?![\d:])|(?<![\d.])\d+\s+to\s+\d+(?=\s*$)")
+_RATIO = re.compile(r"\d+(?:\.\d+)?(?:(?:\s:\s|:)\d+(?:\.\d+)?)+(?![\d:])")
 _BASE = re.compile(r"(?:\(([0-9A-Za-z]+)\)|([0-9A-Za-z]+))\s*_\s*(?:\{\s*\(?(\d{1,2}|[a-z]+)\)?\s*\}|(\d{1,2}))(?!\w)")
 _BASE_WORDS = re.compile(r"([0-9A-Za-z]+)\s*(?:\(?\s*(?:in\s+)?base\s+(\d{1,2}|[a-z]+)\)?)", re.IGNORECASE)
 _BASE_NAMES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
@@ -183,7 +185,7 @@ def _day(month: int, day: int, year: int | None, end: int) -> Match | None:
 
 def _ratio(text: str, at: int) -> Match | None:
     match = _RATIO.match(text, at)
-    if match is None or len(match[0]) > 100 or " to " in match[0]:
+    if match is None or len(match[0]) > 100:
         return None
     terms = tuple(Fraction(t) for t in re.split(r"\s*:\s*", match[0]))
     return Match(Ratio(terms), match.end())

@@ -48,7 +48,14 @@ def refused_left(s: Words, item: Item) -> str | None:
     if near == "±":
         return SEVERAL
     padded = set(left.split())
-    if re.search(r"\b(?:may|could|might) (?:be|have|get)|\bcan be\b", left) or padded & WORDS["hedge"]:
+    if (
+        re.search(
+            r"\b(?:may|could|might|can) (?:be|have|get|equal)(?: (?:about|exactly|around|the|a|an|as"
+            r"|only))*$\b",
+            left,
+        )
+        or padded & WORDS["hedge"]
+    ):
         return HEDGED
     if DENIED_LEFT.search(left):
         return NEGATED

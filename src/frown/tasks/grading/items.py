@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -65,7 +66,9 @@ def _items(s: Words) -> list[Item]:
             quantity, end = quantity_at(s.statement, s.tokens, at)
             if quantity is None:
                 end = max(end, at + 1)
-                while end < len(s.tokens) and s.tokens[end].kind == "mathematics":
+                while end < len(s.tokens) and (
+                    s.tokens[end].kind == "mathematics" or s.tokens[end].start == s.tokens[end - 1].end
+                ):
                     end += 1
                 items.append(Item(None, text_of(s.statement, s.tokens[at:end]), None, at, end))
             else:
@@ -102,6 +105,7 @@ def _run(s: Words, at: int) -> int:
         stuck = end > at and tokens[end - 1].end == token.start and tokens[end - 1].kind in ("number", "mathematics")
         if token.text == "(" and token.kind == "mark" and (operand or stuck or tokens[end - 1].text == ")"):
             depth += 1
+            operand = True
         elif token.text == ")" and depth:
             depth -= 1
             operand = False
@@ -178,6 +182,15 @@ def _of_run(s: Words, first: int, last: int) -> Item:
 _OPERATOR_WORDS = {"times": "*", "plus": "+", "minus": "-", "equals": "=", "over": "/"}
 
 
+def _ways(n: Token, k: Token) -> int | None:
+    """How many ways there are to choose k of n; None where that is no sensible question."""
+    if n.value is None or k.value is None:
+        return None
+    a, b = n.value.number.value, k.value.number.value
+    sensible = a.denominator == b.denominator == 1 and 0 <= b <= a <= 200
+    return math.comb(int(a), int(b)) if sensible else None
+
+
 def word_operators(tokens: list[Token]) -> list[Token]:
     """The tokens with "times", "plus", "divided by", "squared" between numbers as operators."""
     out: list[Token] = []
@@ -200,6 +213,12 @@ def word_operators(tokens: list[Token]) -> list[Token]:
                 and tokens[i + 2].kind == "number"
             ):
                 out.append(Token("operator", "/" if word == "divided" else "*", token.start, follows.end))
+                i += 2
+                continue
+        if word == "choose" and after_number and follows is not None and follows.kind == "number":
+            ways = _ways(out[-1], follows)
+            if ways is not None:
+                out[-1] = Token("number", "", out[-1].start, follows.end, Value(Number(Fraction(ways))))
                 i += 2
                 continue
         if token.kind == "word" and after_number and word in ("squared", "cubed", "factorial"):

@@ -87,6 +87,12 @@ _INEQUALITY = re.compile(
 )
 
 
+def as_intervals(text: str) -> str | None:
+    """The set that inequalities of one variable say, "x < 1 or x ≥ 3" as a union; None for anything else."""
+    pieces = [as_interval(p) for p in re.split(r"\s*(?:\bor\b|\\lor\b|∨|\\vee\b)\s*", text)]
+    return " \\cup ".join(p or "" for p in pieces) if all(pieces) else None
+
+
 def as_interval(text: str) -> str | None:
     """The interval that an inequality of one variable says, "-2 ≤ x < 7" as "[-2,7)"; None for anything else."""
     match = _INEQUALITY.fullmatch(text.strip())

@@ -48,14 +48,16 @@ _ANSWER = re.compile(
     r"|resposta|"
     r"risposta|ответ|odpowiedź|odpowiedz|cevap|svaret|svar|antwoord|jawaban|vastaus|odpověď|відповідь|απάντηση|đáp "
     r"án)\b"
-    r"|(?:opción|opcion|option|réponse|respuesta|antwort)\s+(?:correcta|correcte|richtige)|(?:正确|最终|正確|最終)?(?:答案"
+    r"|(?:opción|opcion|opção|option|réponse|respuesta|resposta|risposta|antwort)\s+(?:corrett?a|correcta|correcte"
+    r"|richtige)|(?:正确|最终|正確|最終)?(?:答案"
     r"|选项|選項)|正解|答え|答|정답|정답은|उत्तर|الإجابة|الجواب",
     re.IGNORECASE,
 )
 _AFTER_ANSWER = re.compile(
     rf"(?P<gap>(?:[*_`'\")\]}}~]|\\[)\]])*(?:\s*\([^()\n]{{0,30}}\))?(?:\s*,)?(?:\s+(?:to|of|for|in|here|then"
     rf"|therefore|we|you|i|that|which|would|should|must|"
-    rf"will|could|may|might|can|cannot|can't|clearly|again|choice|option|letter|key|now|thus|correcta?|correcte"
+    rf"will|could|may|might|can|cannot|can't|clearly|again|choice|option|letter|key|now|thus|corrett?a|correta"
+    rf"|correcta?|correcte"
     rf"|finale?|richtige|à|a la|a)\b[^.?!\n:=]{{0,90}}?)?)"
     rf"(?:[*_`]*\s*(?P<not>(?:is|are|was|were)n['’]t)|\s*(?P<verb>\b{_VERB}\b(?![-'’]))(?:\s*[*_`\"]*[:=])?"
     rf"|\s*[*_`]*\s*(?P<mark>[:=≈]|->|→|⇒|—)|(?P<cjk>是|为|為|应为|は|은|는|है)\s*:?)",
@@ -379,6 +381,40 @@ _CONFIRMED = re.compile(
     re.IGNORECASE,
 )
 _UNCONFIRMED = re.compile(r"n['’]t\b|\b(?:not|wrong|incorrect|no)\b", re.IGNORECASE)
+
+
+_LOOKS_AGAIN = re.compile(
+    r"(?<=[.!?\n])[\s*]{0,8}(?:hmm+\b|(?:let me|let's|i should|i'll) (?:re|double[- ]?)?(?:check|verify|examine"
+    r"|think))[^\n]{0,400}?[.!?:]\s+"
+    r"(?=(?:so|thus|therefore|hence|then it is|it is|it's|which gives)\b[^.\n]{0,40}\d)",
+    re.IGNORECASE,
+)
+
+
+def second_look(text: str, start: int) -> int | None:
+    """Where a conclusion begins that follows a second look at what was said; None where there is none."""
+    match = _LOOKS_AGAIN.search(text, start, start + 3000)
+    return match.end() if match is not None else None
+
+
+def is_json(text: str) -> bool:
+    """Whether the whole text is one JSON object."""
+    text = text.strip().removeprefix("```json").strip("` \n")
+    if not (text.startswith("{") and text.endswith("}")) or len(text) > 20_000:
+        return False
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def opening(text: str, of: frozenset[str]) -> list[Statement]:
+    """The first sentence of the text where it begins with one of these words and ends or pauses there."""
+    match = re.compile(r"[\W_]{0,6}(\w+)(?=\s*[.,!;:—–\n*]|\s*$)").match(text)
+    if match is None or match[1].casefold() not in of:
+        return []
+    end = sentence_end(text, match.start(1), min(len(text), match.end() + _LONGEST_SENTENCE))
+    return [Statement(text[match.start(1) : end], "last line", match.start(), end)]
 
 
 def retraction(text: str, start: int, *, words: bool = False) -> int | None:

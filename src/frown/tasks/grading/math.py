@@ -28,7 +28,7 @@ from frown.tasks.grading.characters import plain_figures
 from frown.tasks.grading.choice import letters_of
 from frown.tasks.grading.completion import visible_text
 from frown.tasks.grading.gold import Gold, clean, gold_text, list_parts, read_gold, without_calculator
-from frown.tasks.grading.latex import as_interval, as_latex, expression_of
+from frown.tasks.grading.latex import as_intervals, as_latex, expression_of
 from frown.tasks.grading.marks import Statement
 from frown.tasks.grading.numerals import equal
 from frown.tasks.grading.quantity import ASKED, NEGATED, Expression, Quantity, Refusal
@@ -131,6 +131,10 @@ def judge(raw: str, text: str) -> Verdict | _Question:
         if result is None:
             continue
         taken_back = marks.retraction(shown_text, statement.end, words=gold.kind == "words")
+        if taken_back is None and gold.kind == "number":
+            taken_back = marks.second_look(shown_text, statement.end)
+            if taken_back is not None and _correction(shown_text, statement, taken_back, gold) is None:
+                taken_back = None
         if taken_back is None and not (isinstance(result, Verdict) and result.message in (NEGATED, ASKED)):
             return result
         corrected = _correction(shown_text, statement, taken_back, gold)
@@ -144,14 +148,30 @@ def judge(raw: str, text: str) -> Verdict | _Question:
     return refused or Verdict(score=0.0, message="no answer found", well_formed=False)
 
 
+_BESIDE = re.compile(
+    r"[\W_]*(?:confidence|certainty|probability|likelihood|score|word count|words|tokens|time|time taken"
+    r"|difficulty|rating|page|source|"
+    r"reference|ref|steps|total steps)\b(?: level| score)?[\W_]*[:=]",
+    re.IGNORECASE,
+)
+"""What begins a line that says something beside the answer."""
+_BULLET = re.compile(r"\(?\d{1,2}[.)]\s+(?=[A-Za-z])")
+
+
 def _candidates(text: str, gold: Gold) -> Iterator[Statement]:
     """What may be the final answer, the likeliest first."""
     boxes = marks.box_rows(text)
-    found = [*boxes, *marks.answer_tags(text), *marks.json_answers(text), *marks.hash_marks(text)]
+    objects = marks.json_answers(text)
+    found = [*boxes, *marks.answer_tags(text), *objects, *marks.hash_marks(text)]
     found += [p for p in marks.phrases(text) if not any(p.start <= b.start and b.end <= p.end + 1 for b in boxes)]
     found.sort(key=lambda s: (s.end, -s.start), reverse=True)
     yield from found
-    yield from marks.last_lines(text)
+    if not objects and marks.is_json(text):  # an object without an answer
+        return
+    lines = [s for s in marks.last_lines(text) if not _BESIDE.match(s.text)]
+    if gold.kind == "words" and words.normal(gold.text) in words.YES_NO:
+        yield from marks.opening(text, words.YES_NO)
+    yield from lines
 
 
 def _correction(text: str, statement: Statement, start: int | None, gold: Gold) -> Verdict | _Question | None:
@@ -168,7 +188,7 @@ def _read(gold: Gold, statement: Statement) -> Verdict | _Question | None:
     if len(statement.text) > LONGEST_STATEMENT:
         formal = statement.rule in _FORMAL
         return _wrong(statement, None, "the final answer is a text") if formal else None
-    text = clean(statement.text)
+    text = clean(statement.text if statement.marked else _BULLET.sub("", statement.text, count=1))
     if not text:
         return None
     if gold.kind != "number" and _same_text(gold.text, text):
@@ -387,7 +407,7 @@ def _read_expression(gold: Gold, statement: Statement, text: str) -> Verdict | _
             else None
         )
     if _INTERVAL.search(gold.text):
-        expression = as_interval(plain_figures(expression)) or expression
+        expression = as_intervals(plain_figures(expression)) or expression
     if _same_text(gold.text, expression):
         return _right(statement, gold)
     return _question(gold, statement, expression)

@@ -66,7 +66,8 @@ BOUND_LEFT = re.compile(
     r"(?: (?:about|exactly|only|the|a|an|around|just|or equal to|to))*$"
 )
 DENIED_LEFT = re.compile(
-    r"\b(?:anything but|doubt\w*|no longer|far from|nowhere near|impossible|unlikely|hardly|scarcely|wrong"
+    r"\b(?:nobody|no one|nothing|anything but|doubt\w*|no longer|far from|nowhere near|impossible|unlikely|hardly"
+    r"|scarcely|wrong"
     r"|incorrect|false|rejects?|rejected|ruled? out|"
     r"mistake\w*|other than|everything but|all but|refus\w+|avoid\w*|excludes?|fails?)\b[^,;]{0,30}$"
 )
@@ -100,6 +101,7 @@ DENIED_RIGHT = re.compile(
 HEDGED_RIGHT = re.compile(
     r"^[\s,(–—-]*(?:maybe|perhaps|possibly|not sure|unsure|i'm not sure|but i'm not sure|i am not sure|but i am "
     r"not sure|"
-    r"or something|or whatever|if i'm not|but not sure|though not sure|i guess not)\b"
+    r"(?:is|was) (?:just |only |merely )?(?:a |my |an? \w+ )?(?:guess|placeholder|typo|mistake)|or something|or "
+    r"whatever|if i'm not|but not sure|though not sure|i guess not)\b"
 )
 RETRACTION = frozenset("wait no nope actually oops sorry correction rather scratch hmm hm strike".split())

@@ -97,6 +97,8 @@ def unit_after(tokens: list[Token], at: int) -> int:
             and at + 1 < len(tokens)
             and tokens[at + 1].kind == "word"
         ):
+            if tokens[at + 1].text.lower() in UNIT_STOPS:
+                return start
             at += 1
         elif token.kind == "word" and word not in UNIT_STOPS and not word.endswith("n't") and at - start < 5:
             at += 1

@@ -59,6 +59,14 @@ def has_prose(tokens: list[Token]) -> bool:
         word = token.text.lower()
         if word in FUNCTIONS or len(word) == 1:
             continue
+        if (
+            i
+            and tokens[i - 1].kind == "number"
+            and tokens[i - 1].end == token.start
+            and len(word) < 4
+            and word.isascii()
+        ):
+            continue  # a unit, or variables
         if unit_end(tokens, i) > i:
             continue
         return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from frown.tasks.grading.context import contrasted, joined, refused_left, with_right_side
 from frown.tasks.grading.items import Item, Words
 from frown.tasks.grading.phrasing import RETRACTION, WORDS
-from frown.tasks.grading.quantity import NEGATED, UNCLEAR, Reading, Refusal, same_quantity
+from frown.tasks.grading.quantity import HEDGED, NEGATED, UNCLEAR, Reading, Refusal, same_quantity
 
 
 def answer(s: Words) -> Reading | None:
@@ -21,13 +21,18 @@ def answer(s: Words) -> Reading | None:
     chosen = _choose(s, items)
     if isinstance(chosen, Refusal):
         return chosen
+    if _in_condition(s, chosen):
+        return Refusal(HEDGED)
     left = refused_left(s, chosen)
     if left is not None:
         return Refusal(left)
     if chosen.refusal is not None:
         return Refusal(chosen.refusal)
     before = next((i for i in reversed(s.items) if i.last <= chosen.first), None)
-    if before is not None and not contrasted(s, before) and before in items and (before.equals or not chosen.equals):
+    listed = before is not None and before in items and not contrasted(s, before)
+    if before is not None and listed and _is_adjunct(s, before):  # "out of 50 students, 42"; not "between 40 and 42"
+        listed = s.words[before.first - 1] in ("between", "from", "within", "either")
+    if before is not None and listed and (before.equals or not chosen.equals):
         both = joined(s, before, chosen)
         if isinstance(both, Refusal) or (both is not None and both != before.quantity and "of" not in s.words):
             return both
@@ -64,6 +69,13 @@ def _retracts(s: Words, at: int) -> bool:
     return True
 
 
+def _in_condition(s: Words, item: Item) -> bool:
+    """Whether it stands in a condition in front: "if there were 42, it would be too many"."""
+    if item.equals or s.words[0] not in ("if", "suppose", "supposing", "assuming", "unless", "imagine"):
+        return False
+    return not any(w in (",", ";", "then") for w in s.words[: item.first])
+
+
 def _choose(s: Words, items: list[Item]) -> Item | Refusal:
     first = items[0]
     if s.marked and _is_head(s, first):
@@ -74,7 +86,10 @@ def _choose(s: Words, items: list[Item]) -> Item | Refusal:
         return equations[-1]
     if items[0] is first and _is_head(s, first) and not _is_given(s, first):
         stated = [i for i in items if _follows_result(s, i)]
-        return first if len(_distinct(s, [first, *stated])) == 1 else Refusal(UNCLEAR)
+        if len(_distinct(s, [first, *stated])) == 1:
+            return first
+        if first in stated or all(w in _OPENING for w in s.words[: first.first]):
+            return Refusal(UNCLEAR)
     distinct = _distinct(s, items)
     if len(distinct) == 1:
         return items[0] if len(items) == 1 else next((i for i in items if not _is_adjunct(s, i)), items[0])
@@ -116,6 +131,10 @@ def _is_head(s: Words, item: Item) -> bool:
             continue
         return False
     return True
+
+
+_OPENING = WORDS["conclude"] | {",", "and", "well", "ok", "okay", ":", "(", "*"}
+"""Words behind which a number begins its sentence."""
 
 
 def _in_reason(s: Words, item: Item) -> bool:

@@ -199,7 +199,11 @@ def _is_pronoun(text: str, start: int, end: int, before: Token | None) -> bool:
 def is_unit_here(word: str, after: Token, at: int) -> bool:
     """Whether a word that follows a number counts or measures; letters that stand against it or alone are variables."""
     if after.end == at:  # nothing between
-        return word in STUCK or (len(word) >= 3 and word.lower() not in FUNCTIONS and after.value is not None)
+        return (
+            word in STUCK
+            or not word.isascii()
+            or (len(word) >= 3 and word.lower() not in FUNCTIONS and after.value is not None)
+        )
     return len(word) > 1 or word not in "xyznkpquvbceijfor"
 
 

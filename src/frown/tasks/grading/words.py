@@ -14,7 +14,8 @@ LONGEST = 12
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _COMMAND = re.compile(r"\\(?:begin|end)\s*\{[a-z]+\*?\}|\\[A-Za-z]+|[_^]\{?[A-Za-z0-9]+\}?")
 _LEAD = re.compile(
-    r"(?:(?:so|therefore|thus|hence|then|and|ok|okay|well|final answer|answer|in conclusion|clearly|yes|no)\b[,:]?\s+)*"
+    r"(?:(?:probably|likely|definitely|certainly|i'd say|most likely|so|therefore|thus|hence|then|and|ok|okay|well"
+    r"|final answer|answer|in conclusion|clearly|yes|no)\b[,:]?\s+)*"
     r"(?:(?:i (?:think|believe|would say|say|guess)(?: that)?|we (?:get|have|find|conclude)(?: that)?|it follows "
     r"that)\s+)?"
     r"(?:(?:it|this|that|he|she|they|there|the (?:\w+ ){1,3}?|its \w+ )\s?(?:is|are|was|were|will be|would be|must "
@@ -29,6 +30,8 @@ _TAIL = re.compile(
 )
 _OTHER = re.compile(r"\s*[,;(–—/-]*\s*(?:or|and|maybe|perhaps|possibly|but|wait|actually|no|yes|/|&)\b|\s*[/&]|\s*\?")
 _NEGATED = re.compile(r"\b(?:not|never|neither|nor|cannot|maybe|perhaps|possibly|might|could)\b|n't\b")
+_CHANGED = re.compile(r"\b(?:wait|actually|scratch that|on second thought|i mean|correction)\b")
+YES_NO = frozenset(("yes", "no", "true", "false"))
 _EMPTY = frozenset(
     "no solution|no solutions|no real solution|no real solutions|there is no solution|there are no solutions|empty set|"
     "the empty set|empty|∅|\\emptyset|\\varnothing|\\{\\}|\\{ \\}|none exist|no such number|no such numbers|has no "
@@ -94,13 +97,16 @@ def says(gold: str, statement: str) -> bool:
         head = _head(rest, wanted)
         if head is not None:
             before = text[: len(text) - len(rest)]
-            return _NEGATED.search(before) is None and _OTHER.match(rest, head) is None
+            taken_back = _NEGATED.search(before) or _OTHER.match(rest, head) or _CHANGED.search(rest, head)
+            return taken_back is None
     return False
 
 
 def _starts(text: str) -> list[int]:
     lead = _LEAD.match(text)
-    return [0] if lead is None or not lead.end() else [0, lead.end()]
+    starts = [0] if lead is None or not lead.end() else [0, lead.end()]
+    colon = text.rfind(": ")
+    return [colon + 2, *starts] if 0 < colon < 60 else starts
 
 
 def _head(rest: str, wanted: str) -> int | None:
