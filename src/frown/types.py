@@ -67,6 +67,10 @@ class Verdict:
     """The final answer found in the text, in a canonical form in which equal answers are equal strings."""
     well_formed: bool = True
     """Whether the text has the form that was asked for."""
+    rule: str = ""
+    """By which rule the final answer was taken from the text: "box", "answer is", "last line"; "" where none was."""
+    stated: str = ""
+    """The words it was taken from, shortened. Never shown to a teacher: a wrong answer that is shown is taught."""
     step_right: tuple[bool, ...] | None = None
     """For each written-out step, whether it is right given the steps before it; None where nobody can tell."""
     step_state: tuple[str, ...] | None = None
@@ -81,6 +85,11 @@ class Verdict:
     def right(self) -> bool:
         """Scored and fully right."""
         return self.scored and self.score >= 1.0
+
+    @property
+    def strictly_right(self) -> bool:
+        """Right, and in the form that was asked for."""
+        return self.right and self.well_formed
 
     @property
     def process_right(self) -> bool | None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from frown.cli.options import AsJson
 
@@ -13,6 +16,8 @@ def grade(
     task: str,
     columns: str,
     out: Path | None = None,
+    strict: Annotated[bool, Parameter("--strict", negative="--flexible")] = False,
+    explain: bool = False,
     json_: AsJson = False,
 ) -> None:
     """Grade the completions in a file.
@@ -27,12 +32,24 @@ def grade(
         Which column holds what, e.g. completion=response,answer=gold
     out
         Write a scored copy here.
+    strict
+        Count an answer as right only in the form that was asked for (a box, an answer tag, "the answer is").
+        Both accuracies are reported either way.
+    explain
+        Say for each row what was taken for the answer, by which rule, and why it was judged so.
     """
     from frown.cli.output import print_json
-    from frown.inspect.grade import grade_file, parse_columns
+    from frown.inspect.grade import Explanation, explanation_line, grade_file, parse_columns
 
-    counts = grade_file(file, task=task, columns=parse_columns(columns), out=out)
+    rows: list[Explanation] = []
+    counts = grade_file(file, task=task, columns=parse_columns(columns), out=out, strict=strict, explain=rows.append)
     if json_:
-        print_json(counts)
-    else:
-        print(", ".join(f"{count} {name}" for name, count in counts.items()))
+        print_json({**counts, "rows": rows} if explain else counts)
+        return
+    for row in rows if explain else ():
+        print(explanation_line(row))
+    print(", ".join(f"{counts[name]} {name}" for name in ("n", "right", "wrong", "unscored")))
+    scored = counts["n"] - counts["unscored"]
+    if scored:
+        flexible, exact = counts["flexibly_right"] / scored, counts["strictly_right"] / scored
+        print(f"accuracy of the scored: flexible {flexible:.1%}, strict {exact:.1%}")

@@ -72,6 +72,7 @@ def metrics(k: int) -> dict[str, Metric]:
         "right_answer_wrong_step": Metric(accuracy.right_answer_wrong_step, lambda s: (s.right, s.process_right)),
         "entropy": Metric(mean, lambda s: (s.entropy,)),
         "surprisal": Metric(mean, lambda s: (s.surprisal,)),
+        "strict_accuracy": Metric(mean, lambda s: (s.right * s.well_formed,)),
     }
 
 

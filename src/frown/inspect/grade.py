@@ -6,9 +6,10 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from frown.errors import FrownError
 from frown.tasks.load import make_grader
@@ -28,6 +29,27 @@ class Grades(TypedDict):
     """Scored below 1."""
     unscored: int
     """Nobody could judge them: not counted as wrong."""
+    flexibly_right: int
+    """Right in any form."""
+    strictly_right: int
+    """Right and in the form that was asked for (a box, an answer tag, "the answer is")."""
+
+
+class Explanation(TypedDict):
+    """What was taken for the answer in a row, by which rule, and why it was judged so."""
+
+    place: str
+    """Where the row stands: file and line."""
+    judged: Literal["right", "wrong", "unscored"]
+    rule: str
+    stated: str
+    """The words that were taken for the answer, shortened."""
+    answer: str | None
+    """What was read in them, in a canonical form."""
+    reference: str
+    why: str
+    in_form: bool
+    """Whether the completion has the form that was asked for."""
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -46,13 +68,22 @@ def parse_columns(text: str) -> dict[str, str]:
     return columns
 
 
-def grade_file(path: Path, *, task: str, columns: Mapping[str, str] | None = None, out: Path | None = None) -> Grades:
+def grade_file(
+    path: Path,
+    *,
+    task: str,
+    columns: Mapping[str, str] | None = None,
+    out: Path | None = None,
+    strict: bool = False,
+    explain: Callable[[Explanation], None] = lambda explanation: None,
+) -> Grades:
     """Judge each row's completion against its reference answer.
 
     `task`: "math", "choice" or "exact". `columns`: where `completion` and `answer` stand (default: under
     these names). `out`: also write every row, in order, with `score` (null when unscored), `scored`,
     `verdict` (why) and `extracted` (the final answer found) set; the file appears whole or not at all, and
-    must not be the input. Raises FrownError for a mistake in the arguments or the file.
+    must not be the input. `strict`: a right answer that is not in the form that was asked for counts as wrong.
+    `explain` is called for each row, in order. Raises FrownError for a mistake in the arguments or the file.
     """
     names = _column_names(columns or {})
     if out is not None:
@@ -65,15 +96,52 @@ def grade_file(path: Path, *, task: str, columns: Mapping[str, str] | None = Non
         verdicts = grader.grade(golds, texts)
     finally:
         grader.close()
+    grades = count(verdicts, strict=strict)
+    if strict:
+        verdicts = [_strictly(v) for v in verdicts]
+    for row, gold, verdict in zip(rows, golds, verdicts, strict=True):
+        explain(explanation(row.place, gold, verdict))
     if out is not None:
         _write(out, [row.values | _scored(v) for row, v in zip(rows, verdicts, strict=True)])
-    return count(verdicts)
+    return grades
 
 
-def count(verdicts: Sequence[Verdict]) -> Grades:
-    """How many are right, wrong and unscored."""
-    kinds = Counter("unscored" if not v.scored else "right" if v.right else "wrong" for v in verdicts)
-    return Grades(n=len(verdicts), right=kinds["right"], wrong=kinds["wrong"], unscored=kinds["unscored"])
+def count(verdicts: Sequence[Verdict], *, strict: bool = False) -> Grades:
+    """How many are right, wrong and unscored. `strict`: right is what is right in the form that was asked for."""
+    judged = [_strictly(v) for v in verdicts] if strict else verdicts
+    kinds = Counter("unscored" if not v.scored else "right" if v.right else "wrong" for v in judged)
+    return Grades(
+        n=len(verdicts),
+        right=kinds["right"],
+        wrong=kinds["wrong"],
+        unscored=kinds["unscored"],
+        flexibly_right=sum(v.right for v in verdicts),
+        strictly_right=sum(v.strictly_right for v in verdicts),
+    )
+
+
+def explanation(place: str, reference: str, verdict: Verdict) -> Explanation:
+    """What a verdict rests on."""
+    judged: Literal["right", "wrong", "unscored"]
+    judged = "unscored" if not verdict.scored else "right" if verdict.right else "wrong"
+    why = verdict.message or ("equal to the reference" if verdict.right else "")
+    return Explanation(
+        place=place, judged=judged, rule=verdict.rule or "none", stated=verdict.stated, answer=verdict.answer,
+        reference=reference.rpartition("####")[2].strip(), why=why, in_form=verdict.well_formed,
+    )  # fmt: skip
+
+
+def explanation_line(row: Explanation) -> str:
+    """One line on a row, for people."""
+    taken = f"{row['rule']}: {row['stated']!r}" if row["stated"] else "no final answer"
+    read = f", read as {row['answer']}" if row["answer"] is not None else ""
+    return f"{row['place']}: {row['judged']}; {taken}{read}; reference {row['reference'][:80]!r}; {row['why']}"
+
+
+def _strictly(verdict: Verdict) -> Verdict:
+    if not verdict.right or verdict.well_formed:
+        return verdict
+    return replace(verdict, score=0.0, message="right, but not in the form that was asked for")
 
 
 def _column_names(columns: Mapping[str, str]) -> dict[str, str]:

@@ -20,6 +20,7 @@ FIGURES = (
     ("pass_at_k", "pass@{k}", "at least one of {k} right", 2),
     ("maj_at_k", "maj@{k}", "the most common answer right", 2),
     ("well_formed", "Well-formed", "share of answers", 2),
+    ("strict_accuracy", "Right and well-formed", "share of answers; less than right ones: some are in another form", 2),
     ("process_accuracy", "All steps right", "share of answers", 2),
     ("right_answer_wrong_step", "Wrong step, right answer", "share of right answers; lower is better", 3),
     ("suppression", "Suppression", "share of doubtful wrong steps now sure and wrong; lower is better", 2),
@@ -40,6 +41,12 @@ PER_SEED = (
 )
 
 
+def _distinguishes_form(arms: Mapping[str, Any]) -> bool:
+    """Whether some answer of some arm was right in another form than the one asked for."""
+    both = [(a["strict_accuracy"], a["avg_at_k"]) for a in arms.values() if a["strict_accuracy"] and a["avg_at_k"]]
+    return any(strict["mean"] < right["mean"] - 1e-9 for strict, right in both)
+
+
 def finals(m: Material) -> Section:
     """Every figure of the last evaluation, and each seed."""
     s = m.summary
@@ -53,6 +60,7 @@ def finals(m: Material) -> Section:
         )
         for key, name, hint, digits in FIGURES
         if any(a[key] for a in arms.values()) and not (m.graded and key in OF_RIGHT_AND_WRONG)
+        if key != "strict_accuracy" or _distinguishes_form(arms)
     ]
     rows.append(Row("Unscored", [Cell(str(a["unscored"])) for a in arms.values()], "samples left out"))
     per_seed = [x for x in PER_SEED if not (m.graded and x[0] in OF_RIGHT_AND_WRONG)]

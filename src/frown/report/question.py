@@ -20,6 +20,7 @@ SHORT = {
 """Names of figures where there is little room."""
 OF_RIGHT_AND_WRONG = frozenset({
     "pass_at_k", "maj_at_k", "ece", "brier", "ece_min_probability", "brier_min_probability", "right_answer_wrong_step",
+    "strict_accuracy",
 })  # fmt: skip
 """Figures that take every score as right or wrong: where scores are grades, they are left out."""
 MISSING = Cell(numbers.MISSING)

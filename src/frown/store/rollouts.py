@@ -8,8 +8,8 @@ metadata names `VERSION`; a file of another version is refused by one line. What
     group, episode, policy_step, text, stop, temperature, length      of `Rollout`; `length` is T, tokens of the answer
     prompt_ids, ids, logp, sampled, alternative               of `Rollout`, token by token; logp in nats
     steps, step_reward      `Rollout.steps` as [start, end) of tokens, and `Rollout.earned`
-    verdict, score, answer, well_formed, step_right, step_state      `Verdict`; `verdict` is its message, null where
-                            nobody judged; `score` is null where it could not be scored
+    verdict, score, answer, well_formed, rule, stated, step_right, step_state      `Verdict`; `verdict` is its message,
+                            null where nobody judged; `score` is null where it could not be scored
     source, signal_NAME     `Signals`, float32[T] each; `source` is null without any
     spans, step_doubt, unread      `Appraisal`; a span's evidence as JSON
     feedback                `Feedback`: kind, text, steps, verdict and attempt of each part
@@ -36,7 +36,7 @@ from frown.store.files import write_whole
 from frown.store.record import Origin, RolloutRecord, TeacherReading, Unknown
 from frown.types import Appraisal, Feedback, Floats, Ints, Part, Rollout, Signals, Span, Step, Task, Verdict
 
-VERSION = 1
+VERSION = 2
 """Of the schema. It goes up whenever a column changes its meaning, comes or goes."""
 ROW_GROUP = 64
 """Rollouts of a file that are read at a time, at most, so that one among many opens at once."""
@@ -197,7 +197,7 @@ def schema(signals: Sequence[str] = ()) -> Any:
         **{"group": whole, "policy_step": whole, "text": text, "stop": text, "length": whole, "temperature": double},
         **{"prompt": text, "tokens": texts, "prompt_ids": wholes, "ids": wholes, "logp": reals},
         **{"sampled": flags, "alternative": wholes, "steps": pa.list_(wholes), "step_reward": doubles},
-        **{"score": double, "verdict": text, "answer": text, "well_formed": flag},
+        **{"score": double, "verdict": text, "answer": text, "well_formed": flag, "rule": text, "stated": text},
         **{"step_right": flags, "step_state": texts},
         **{"spans": pa.list_(pa.struct(list(span.items()))), "step_doubt": doubles, "unread": texts},
         **{"feedback": pa.list_(pa.struct(list(part.items()))), "advantage": reals},
@@ -320,6 +320,8 @@ def _verdict_row(verdict: Verdict | None) -> dict[str, Any]:
         "verdict": verdict.message,
         "answer": verdict.answer,
         "well_formed": verdict.well_formed,
+        "rule": verdict.rule,
+        "stated": verdict.stated,
         "step_right": verdict.step_right,
         "step_state": verdict.step_state,
     }
@@ -334,6 +336,8 @@ def _verdict(row: Mapping[str, Any]) -> Verdict | None:
         message=row["verdict"],
         answer=row["answer"],
         well_formed=row["well_formed"],
+        rule=row["rule"],
+        stated=row["stated"],
         step_right=_optional_tuple(row["step_right"]),
         step_state=_optional_tuple(row["step_state"]),
     )

@@ -24,7 +24,8 @@ from frown.critics.base import Critic
 from frown.errors import FrownError
 from frown.tasks.data import task_id
 from frown.tasks.environment import first_tasks
-from frown.tasks.extract import after_thinking, answer_tags
+from frown.tasks.grading.completion import visible_text
+from frown.tasks.grading.marks import answer_tags
 from frown.tasks.rollouts import SingleTurn
 from frown.tasks.steps import Splitter, split_steps
 from frown.tasks.wording import English
@@ -107,9 +108,9 @@ class GymEnvironment(SingleTurn):
         asked: list[tuple[int, str, bool]] = []
         payloads = []
         for i, (task, text) in enumerate(zip(tasks, texts, strict=True)):
-            rest = after_thinking(text)
+            rest = visible_text(text)
             tags = answer_tags(rest)
-            answer = tags[-1] if tags else rest.strip()
+            answer = tags[-1].text if tags else rest.strip()
             verdicts.append(None if answer else Verdict(0.0, message="no answer found", well_formed=False))
             if answer:
                 asked.append((i, answer, bool(tags)))

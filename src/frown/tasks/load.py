@@ -11,11 +11,11 @@ from frown.config import ConversationConfig, TaskConfig
 from frown.critics.base import Critic
 from frown.errors import FrownError
 from frown.tasks.base import Environment
-from frown.tasks.choice import ChoiceGrader
 from frown.tasks.data import DataReport, in_order, read_tasks, split_tasks
 from frown.tasks.environment import DataEnvironment, Grader
-from frown.tasks.exact import ExactGrader
-from frown.tasks.math import MathGrader, math_solution
+from frown.tasks.grading.choice import ChoiceGrader
+from frown.tasks.grading.exact import ExactGrader
+from frown.tasks.grading.math import MathGrader, math_solution
 from frown.tasks.steps import Splitter
 from frown.types import Task
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from frown.errors import FrownError
-from frown.inspect.grade import grade_file, parse_columns
+from frown.inspect.grade import explanation_line, grade_file, parse_columns
 
 ROWS = [
     {"id": 1, "out": "<answer>A</answer>", "gold": "A"},
@@ -28,7 +28,9 @@ def test_counts_add_up_and_the_copy_keeps_every_row(path, tmp_path):
     before = path.read_bytes()
     out = tmp_path / "scored.jsonl"
     grades = grade_file(path, task="choice", columns=COLUMNS, out=out)
-    assert grades == {"n": 5, "right": 1, "wrong": 3, "unscored": 1}
+    assert grades == {
+        "n": 5, "right": 1, "wrong": 3, "unscored": 1, "flexibly_right": 1, "strictly_right": 1
+    }  # fmt: skip
     assert grades["right"] + grades["wrong"] + grades["unscored"] == grades["n"]
     scored = [json.loads(line) for line in out.read_text().splitlines()]
     keys = ("score", "scored", "verdict", "extracted")
@@ -50,12 +52,41 @@ def test_math_is_graded(tmp_path):
     rows = [
         {"completion": "#### 1,000", "answer": 1000},
         {"completion": "\\boxed{x+1}", "answer": "$1+x$"},
-        {"completion": "\\boxed{2}", "answer": "two of them"},
+        {"completion": "\\boxed{2}", "answer": "???"},
         {"completion": "", "answer": "2"},
     ]
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(r) + "\n" for r in rows))
-    assert grade_file(path, task="math") == {"n": 4, "right": 2, "wrong": 1, "unscored": 1}
+    counts = {"n": 4, "right": 2, "wrong": 1, "unscored": 1, "flexibly_right": 2, "strictly_right": 2}
+    assert grade_file(path, task="math") == counts
+
+
+def test_both_accuracies_and_why_each_row_was_judged_so(tmp_path):
+    rows = [
+        {"completion": "So we end with 5 pears.", "answer": "5"},
+        {"completion": "The answer is 5.", "answer": "5"},
+        {"completion": "The answer is 5 or 6.", "answer": "5"},
+        {"completion": "\\boxed{5}", "answer": "???"},
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    explained: list = []
+    flexible = grade_file(path, task="math", explain=explained.append)
+    assert flexible == {"n": 4, "right": 2, "wrong": 1, "unscored": 1, "flexibly_right": 2, "strictly_right": 1}
+    assert [(e["judged"], e["rule"], e["answer"], e["in_form"]) for e in explained] == [
+        ("right", "last line", "5", False),
+        ("right", "answer is", "5", True),
+        ("wrong", "answer is", None, False),
+        ("unscored", "none", None, False),
+    ]
+    assert explained[2]["stated"] == "5 or 6" and explained[2]["why"] == "more than one final answer"
+    assert "line 3" in explanation_line(explained[2]) and "more than one" in explanation_line(explained[2])
+    explained.clear()
+    out = tmp_path / "out.jsonl"
+    strict = grade_file(path, task="math", strict=True, explain=explained.append, out=out)
+    assert strict == {"n": 4, "right": 1, "wrong": 2, "unscored": 1, "flexibly_right": 2, "strictly_right": 1}
+    assert explained[0]["judged"] == "wrong" and "not in the form" in explained[0]["why"]
+    assert [json.loads(line)["score"] for line in out.read_text().splitlines()] == [0.0, 1.0, 0.0, None]
 
 
 def test_the_input_is_never_overwritten(path, tmp_path):

@@ -53,6 +53,8 @@ VERDICT_PARTS = {
     "message": TEXT,
     "answer": st.none() | TEXT,
     "well_formed": st.booleans(),
+    "rule": TEXT,
+    "stated": TEXT,
     "step_right": st.none() | tuples(st.booleans()),
     "step_state": st.none() | tuples(TEXT),
 }
@@ -154,7 +156,7 @@ def test_the_comparison_knows_every_field_and_sees_a_difference():
         Task: "id messages answer solution data expert_steps",
         Rollout: "task group prompt_ids ids logp temperature stop text steps signals verdict policy_step alternative "
         "sampled earned episode",
-        Verdict: "score scored message answer well_formed step_right step_state",
+        Verdict: "score scored message answer well_formed rule stated step_right step_state",
         Span: "start end label intensity evidence step valence arousal dominance",
         Appraisal: "spans step_doubt unread",
         RolloutRecord: "rollout appraisal feedback prompt tokens advantage teacher origin unknown",

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frown.tasks.choice import ChoiceGrader, choice_gold, choice_letters
-from frown.tasks.exact import ExactGrader
+from frown.tasks.grading.choice import ChoiceGrader, choice_gold, choice_letters
+from frown.tasks.grading.exact import ExactGrader
 from paths import SHARED
 
 
@@ -62,10 +62,10 @@ def test_every_sciknoweval_answer_in_the_asked_form():
         ("The answer is A/C", "AC", False),
         ("The answer is clearly B", "B", False),
         ("The answer is not A", "", False),
-        ("The answer is not A but B", "", False),
+        ("The answer is not A but B", "B", False),
         ("<answer>(B) 1.69</answer>", "B", False),
         ("<answer>B - a protein</answer>", "B", False),
-        ("<answer>C, a protein</answer>", "", False),
+        ("<answer>C, a protein</answer>", "C", False),
         ("It cannot be A.\n\nD", "D", False),
         ("D", "D", True),
         ("D: 0.45", "D", False),
@@ -87,8 +87,10 @@ def test_two_letters_and_none_are_wrong_and_a_bad_gold_is_unscored():
 
 
 def test_gold_letters():
-    assert [choice_gold(raw) for raw in ("B", " b ", "(C)", "D.")] == ["B", "B", "C", "D"]
-    for raw in ("", "AB", "A: text", "1", "é"):
+    assert [choice_gold(raw)[0] for raw in ("B", " b ", "(C)", "D.", "Option C", "\\text{(D)}")] == list("BBCDCD")
+    assert choice_gold("A: text") == ("A", "text") and choice_gold("(B) Paris") == ("B", "Paris")
+    assert ChoiceGrader().gold("B) Paris") == "B. Paris" and ChoiceGrader().gold("(b)") == "B"
+    for raw in ("", "AB", "1", "é", "A or B", "A cat sat"):
         with pytest.raises(ValueError, match="one letter"):
             choice_gold(raw)
 

@@ -1,20 +1,23 @@
-"""Exact match after normalisation: case folded, runs of white space made one space, none at the ends.
+"""Exact match after normalisation: Unicode in one form, case folded, white space one space, none at the ends.
 
-What is compared is the content of the last `<answer>...</answer>`, else the whole completion (after the last
-`</think>`). Nothing else is removed: punctuation and accents count.
+What is compared is the content of the last `<answer>...</answer>`, else the whole visible text (no thoughts, no byte
+order mark, nothing behind an end token). Nothing else is removed: punctuation, accents and raised figures count.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
-from frown.tasks.extract import after_thinking, answer_tags
+from frown.tasks.grading.characters import plain_characters
+from frown.tasks.grading.completion import visible_text
+from frown.tasks.grading.marks import answer_tags
 from frown.types import Verdict
 
 
 def normalise(text: str) -> str:
-    """Case-folded, with every run of white space one space and none at the ends."""
-    return " ".join(text.casefold().split())
+    """Plain characters, case-folded, with every run of white space one space and none at the ends."""
+    return unicodedata.normalize("NFC", " ".join(plain_characters(text).casefold().split()))
 
 
 class ExactGrader:
@@ -38,9 +41,12 @@ def _judge(gold: str, text: str) -> Verdict:
     expected = normalise(gold)
     if not expected:
         return Verdict.unscored("the reference answer is blank")
-    rest = after_thinking(text)
-    answer = normalise((answer_tags(rest) or [rest])[-1])
+    rest = visible_text(text)
+    tags = answer_tags(rest)
+    rule, stated = (tags[-1].rule, tags[-1].text) if tags else ("whole text", rest)
+    answer = normalise(stated)
+    shown = " ".join(stated.split())[:200]
     if not answer:
         return Verdict(score=0.0, message="no answer found", well_formed=False)
     right = answer == expected
-    return Verdict(score=float(right), message="" if right else "the answer is wrong", answer=answer)
+    return Verdict(float(right), message="" if right else "the answer is wrong", answer=answer, rule=rule, stated=shown)
