@@ -30,6 +30,8 @@ explained
 toned
 grammar
 recommended_by
+flexibly_right
+in_form
 sections
 quadrants
 
