@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -9,6 +10,8 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict
+
+from frown.errors import first_line
 
 AnyClass = type[Any]
 
@@ -55,9 +58,25 @@ class Variant(Config):
         """
         members: dict[str, AnyClass] = dict(cls.builtin())
         for point in _installed(cls.group):
-            if point.name not in members:
-                members[point.name] = point.load()
+            if point.name not in members and (member := _loaded(point, cls)) is not None:
+                members[point.name] = member
         return members
+
+
+@cache
+def _loaded(point: EntryPoint, union: type[Variant]) -> AnyClass | None:
+    """The class that an entry point names. One that cannot be had, or is no member of the union, is left out with a
+    warning: a broken package stops nobody who does not ask for it."""
+    try:
+        member = point.load()
+        if not (isinstance(member, type) and issubclass(member, union)):
+            raise TypeError(f"it is no {union.__name__}")
+        if member.model_fields["type"].default != point.name:
+            raise TypeError(f"its type is {member.model_fields['type'].default!r}; call the entry point so")
+    except Exception as error:
+        warnings.warn(f"{point.group} {point.name!r} ({point.value}) is left out: {first_line(error)}", stacklevel=2)
+        return None
+    return member
 
 
 VariantT = TypeVar("VariantT", bound=Variant)

@@ -56,12 +56,11 @@ def scale_of(parameters: int | None) -> Scale:
     return SCALES[-1] if parameters is None else next(s for s in SCALES if parameters < s.below)
 
 
-def learning_rate_warning(lr: float, model: str, *, lora: bool) -> str | None:
-    """One line where a learning rate is far from what has worked for a model of this size, else None."""
-    size = parameters(model)
+def learning_rate_warning(lr: float, size: int, *, lora: bool) -> str | None:
+    """One line where a learning rate is far from what has worked for a model of so many parameters, else None."""
     scale = scale_of(size)
     usual = scale.lora_lr if lora else scale.lr
-    if size is None or usual / FAR <= lr <= usual * FAR:
+    if usual / FAR <= lr <= usual * FAR:
         return None
     side, end = ("above", "ruin the model") if lr > usual else ("below", "teach it nothing")
     how = "LoRA on" if lora else "full fine-tuning of"

@@ -6,11 +6,10 @@ import html
 import json
 import re
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from frown.config import RunConfig
+from frown.config import RunConfig, flat
 from frown.evals.accuracy import avg_at_k
 from frown.evals.samples import GradedSamples
 from frown.evals.stats import draws, interval
@@ -59,7 +58,7 @@ def model_card(config: RunConfig, run: RunDirectory) -> str:
             "",
             "## Made by",
             "",
-            *_code(shlex.join(["frown", "train", *_overrides(config.model_dump(mode="json", exclude_defaults=True))])),
+            *_code(shlex.join(["frown", "train", *_overrides(config)])),
             "",
             *_code(json.dumps(machine_record()["packages"], indent=2)),
             "",
@@ -95,15 +94,17 @@ def _figure(samples: GradedSamples) -> str:
     return f"{found.mean:.3f} | [{found.low:.3f}, {found.high:.3f}] | {n} x {k}"
 
 
-def _overrides(values: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """What was set as KEY=VALUE words: the same whoever started the run, and however often it was resumed."""
-    found = []
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            found += _overrides(value, f"{prefix}{key}.")
-        elif value is not None:
-            found.append(f"{prefix}{key}={json.dumps(value, ensure_ascii=False)}")
-    return found
+def _overrides(config: RunConfig) -> list[str]:
+    """What differs from a run of this method on this model and task as it comes, as KEY=VALUE words: the same whoever
+    started the run, and however often it was resumed."""
+    values = config.model_dump(mode="json")
+    subject = {key: values[key] for key in ("model", "task", "conversation")}
+    plain = RunConfig.model_validate({"method": config.method.type, **subject}).model_dump(mode="json")
+    bare = flat(RunConfig().model_dump(mode="json"))
+    usual = {key: bare.get(key) if key.partition(".")[0] in subject else value for key, value in flat(plain).items()}
+    usual.pop("method.type")
+    changed = {key: value for key, value in flat(values).items() if usual.get(key) != value and value not in (None, {})}
+    return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in changed.items()]
 
 
 def _text(text: str) -> str:

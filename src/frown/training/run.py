@@ -104,7 +104,7 @@ def _train(
     session = Session(config, policy, Learner(policy, config), environment, run, critic, hooks, warn)
     if checkpoint is None:
         run.begin(config, threads=str(settle(policy.model)))  # from here on the directory says how the run ended
-        say_settings(config, run, warn)
+        say_settings(config, sum(p.numel() for p in policy.model.parameters()), run, warn)
     else:
         # As many as before, so that sums are rounded alike.
         torch.set_num_threads(ranks.from_first(lambda: run.threads))
@@ -122,13 +122,13 @@ def _train(
     run.mark("finished")
 
 
-def say_settings(config: RunConfig, run: RunDirectory, warn: Warn) -> None:
+def say_settings(config: RunConfig, size: int, run: RunDirectory, warn: Warn) -> None:
     """Write down the settings that were chosen by what the model is, and warn of a learning rate far from what has
-    worked for its size."""
+    worked for a model of so many parameters."""
     if config.chosen:
         run.log({"step": 0, "note": f"chosen for this model: {', '.join(config.chosen)}"})
     lora = config.model.lora is not None
-    line = learning_rate_warning(config.optimiser.lr, config.model.path, lora=lora)
+    line = learning_rate_warning(config.optimiser.lr, size, lora=lora)
     if line is not None:
         warn(line)
         run.log({"step": 0, "warning": line})

@@ -39,7 +39,7 @@ from frown.types import Rollout
 
 @dataclass(frozen=True)
 class LoopState:
-    """What the loop knows between two steps. The weights are the engine's, the budget of a critic is the critic's."""
+    """What the loop knows between two steps. The weights are the learner's, the budget of a critic is the critic's."""
 
     step: int
     """Steps done."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from frown.config import RunConfig, load, parse
 from frown.evals.accuracy import row_means
 from frown.store.run_directory import RunDirectory
+from frown.training import model_card as cards
 from frown.training.model_card import _code, _text, model_card
 from frown.training.run import train
 
@@ -91,3 +92,24 @@ def test_a_text_stays_one_line_without_markup(text):
     shown = _text(text)
     assert len(shown.splitlines()) <= 1 and "<" not in shown
     assert all(shown[i - 1] == "\\" for i, c in enumerate(shown) if c in "`*_[]|")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["method=aimed"],
+        [
+            "method.type=aimed",
+            "method.aim=random",
+            "teacher.temperature=1.0",
+            "practice.replay=0",
+            "sampling.responses_per_prompt=4",
+        ],
+        ["method=grpo", "optimiser.lr=1e-6", "model.lora.rank=4"],
+        ["method.type=opsd", "task.kind=lab:columns", "model.path=lab:columns-1", "seed=3", "guard.length=[0.5, 3.0]"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_the_command_of_a_card_makes_the_same_run_again(words):
+    config = load(RunConfig, None, words)
+    assert load(RunConfig, None, cards._overrides(config)) == config
