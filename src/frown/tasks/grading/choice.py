@@ -155,15 +155,6 @@ def choose(text: str, option: str = "") -> Choice:
     return _from_lines(text, option)
 
 
-def choice_letters(text: str) -> tuple[set[str], bool]:
-    """The letters named in the deciding place (none, one, or several), and whether the form is strict.
-
-    The strict form is one capital letter and nothing else between tags or braces, or as the whole text.
-    """
-    choice = choose(text)
-    return set(choice.letters), choice.strict
-
-
 def letters_of(place: str) -> frozenset[str]:
     """The letters that a short statement names ("B", "(b)", "B. Paris", "B or C", "not A but C"); none where none."""
     if len(place) > 2000:  # no statement of a choice

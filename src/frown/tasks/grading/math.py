@@ -124,7 +124,7 @@ def judge(raw: str, text: str) -> Verdict | _Question:
         return Verdict.unscored(f"the reference answer{shown} {why}")
     shown_text = without_calculator(visible_text(text))[-_LONGEST:]
     if not shown_text.strip():
-        return Verdict(score=0.0, message="no answer found", well_formed=False)
+        return Verdict(score=0.0, message="no answer marked", well_formed=False)
     refused: Verdict | None = None
     for statement in _candidates(shown_text, gold):
         result = _read(gold, statement)
@@ -145,7 +145,7 @@ def judge(raw: str, text: str) -> Verdict | _Question:
         refused = refused or (result if isinstance(result, Verdict) else None)
         if statement.marked:
             return result
-    return refused or Verdict(score=0.0, message="no answer found", well_formed=False)
+    return refused or Verdict(score=0.0, message="no answer marked", well_formed=False)
 
 
 _BESIDE = re.compile(
@@ -162,10 +162,10 @@ def _candidates(text: str, gold: Gold) -> Iterator[Statement]:
     """What may be the final answer, the likeliest first."""
     boxes = marks.box_rows(text)
     objects = marks.json_answers(text)
-    found = [*boxes, *marks.answer_tags(text), *objects, *marks.hash_marks(text)]
-    found += [p for p in marks.phrases(text) if not any(p.start <= b.start and b.end <= p.end + 1 for b in boxes)]
-    found.sort(key=lambda s: (s.end, -s.start), reverse=True)
-    yield from found
+    marked = [*boxes, *marks.answer_tags(text), *objects, *marks.hash_marks(text)]
+    marked += [p for p in marks.phrases(text) if not any(p.start <= b.start and b.end <= p.end + 1 for b in boxes)]
+    marked.sort(key=lambda s: (s.end, -s.start), reverse=True)
+    yield from marked
     if not objects and marks.is_json(text):  # an object without an answer
         return
     lines = [s for s in marks.last_lines(text) if not _BESIDE.match(s.text)]

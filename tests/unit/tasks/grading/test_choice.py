@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frown.tasks.grading.choice import ChoiceGrader, choice_gold, choice_letters
+from frown.tasks.grading.choice import ChoiceGrader, choice_gold, choose
 from frown.tasks.grading.exact import ExactGrader
 from paths import SHARED
 
@@ -75,8 +75,8 @@ def test_every_sciknoweval_answer_in_the_asked_form():
     ],
 )
 def test_letters(text, letters, strict):
-    found, is_strict = choice_letters(text)
-    assert ("".join(sorted(found)), is_strict) == (letters, strict)
+    choice = choose(text)
+    assert ("".join(sorted(choice.letters)), choice.strict) == (letters, strict)
 
 
 def test_two_letters_and_none_are_wrong_and_a_bad_gold_is_unscored():
