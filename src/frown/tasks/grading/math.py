@@ -124,7 +124,7 @@ def judge(raw: str, text: str) -> Verdict | _Question:
         return Verdict.unscored(f"the reference answer{shown} {why}")
     shown_text = without_calculator(visible_text(text))[-_LONGEST:]
     if not shown_text.strip():
-        return Verdict(score=0.0, message="no answer marked", well_formed=False)
+        return Verdict(score=0.0, message="no answer found", well_formed=False)
     refused: Verdict | None = None
     for statement in _candidates(shown_text, gold):
         result = _read(gold, statement)
@@ -145,7 +145,7 @@ def judge(raw: str, text: str) -> Verdict | _Question:
         refused = refused or (result if isinstance(result, Verdict) else None)
         if statement.marked:
             return result
-    return refused or Verdict(score=0.0, message="no answer marked", well_formed=False)
+    return refused or Verdict(score=0.0, message="no answer found", well_formed=False)
 
 
 _BESIDE = re.compile(
