@@ -17,6 +17,8 @@ __dir__
 # pydantic, and TypedDict's keys
 model_config
 role
+flexibly_right
+in_form
 
 # Fields of records that are written as they are, by `asdict`, `vars` or `_asdict`.
 cached

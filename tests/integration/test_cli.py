@@ -180,7 +180,9 @@ def test_grade_prints_counts_and_writes_a_scored_copy(capsys, tmp_path):
     gold = write_jsonl(tmp_path / "gold.jsonl", gsm8k_rows(12))
     main(["grade", str(gold), "--task", "math", "--columns", "completion=answer,answer=answer", "--json",
           "--out", str(tmp_path / "scored.jsonl")])  # fmt: skip
-    assert json.loads(capsys.readouterr().out) == {"n": 12, "right": 12, "wrong": 0, "unscored": 0}
+    assert json.loads(capsys.readouterr().out) == {
+        "n": 12, "right": 12, "wrong": 0, "unscored": 0, "flexibly_right": 12, "strictly_right": 12
+    }  # fmt: skip
     scored = [json.loads(line) for line in (tmp_path / "scored.jsonl").read_text().splitlines()]
     assert [r["score"] for r in scored] == [1.0] * 12
 

@@ -135,7 +135,8 @@ def explanation_line(row: Explanation) -> str:
     """One line on a row, for people."""
     taken = f"{row['rule']}: {row['stated']!r}" if row["stated"] else "no final answer"
     read = f", read as {row['answer']}" if row["answer"] is not None else ""
-    return f"{row['place']}: {row['judged']}; {taken}{read}; reference {row['reference'][:80]!r}; {row['why']}"
+    form = "" if row["in_form"] or not row["stated"] else ", not in the form asked for"
+    return f"{row['place']}: {row['judged']}; {taken}{read}{form}; reference {row['reference'][:80]!r}; {row['why']}"
 
 
 def _strictly(verdict: Verdict) -> Verdict:

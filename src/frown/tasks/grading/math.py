@@ -162,10 +162,10 @@ def _candidates(text: str, gold: Gold) -> Iterator[Statement]:
     """What may be the final answer, the likeliest first."""
     boxes = marks.box_rows(text)
     objects = marks.json_answers(text)
-    found = [*boxes, *marks.answer_tags(text), *objects, *marks.hash_marks(text)]
-    found += [p for p in marks.phrases(text) if not any(p.start <= b.start and b.end <= p.end + 1 for b in boxes)]
-    found.sort(key=lambda s: (s.end, -s.start), reverse=True)
-    yield from found
+    marked = [*boxes, *marks.answer_tags(text), *objects, *marks.hash_marks(text)]
+    marked += [p for p in marks.phrases(text) if not any(p.start <= b.start and b.end <= p.end + 1 for b in boxes)]
+    marked.sort(key=lambda s: (s.end, -s.start), reverse=True)
+    yield from marked
     if not objects and marks.is_json(text):  # an object without an answer
         return
     lines = [s for s in marks.last_lines(text) if not _BESIDE.match(s.text)]

@@ -194,23 +194,23 @@ def _repeating(text: str, body: re.Match[str], digits: str) -> Match | None:
         block = re.sub(r"\D", "", overlined[0])
         fixed = digits[: len(digits) - (end - overlined.start())] if overlined.start() < end else digits
         return Match(_repeated(fixed, block), overlined.end())
-    found = _REPEATING.match(text, end)
+    suffix = _REPEATING.match(text, end)
     pointed = "." in body[0] or text[end : end + 1] == "."
-    if found is not None and found["dots"] is None and pointed:
-        block = next(g for g in found.groups() if g is not None)
+    if suffix is not None and suffix["dots"] is None and pointed:
+        block = next(g for g in suffix.groups() if g is not None)
         if "." not in fixed:
             fixed += "."
-        after = found.end()
-        if found[5] is not None:
+        after = suffix.end()
+        if suffix[5] is not None:
             second = _SECOND_DOT.match(text, after)
             if second is not None:
                 block, after = block + second[1] + second[2], second.end()
         return Match(_repeated(fixed, block), after)
     if "." not in digits:
         return None
-    if found is not None and found["dots"] is not None:
+    if suffix is not None and suffix["dots"] is not None:
         period = _period(digits.partition(".")[2])
-        return Match(_repeated(digits, period), found.end()) if period else None
+        return Match(_repeated(digits, period), suffix.end()) if period else None
     word = _REPEATING_WORD.match(text, end)
     if word is not None:
         rest = digits.partition(".")[2]
@@ -307,25 +307,25 @@ def _words(words: list[str]) -> tuple[Fraction | None, int]:
 
 def _whole(words: list[str]) -> tuple[int | None, int]:
     """A whole number: groups of up to three figures with thousand, million and so on behind them."""
-    total, group, used, seen = 0, 0, 0, False
+    total, group, used, started = 0, 0, 0, False
     last = 10**15
     for i, word in enumerate(words):
         if word == "a" and i == 0 and len(words) > 1 and words[1] in (*_LARGE, "hundred", "dozen", *_PARTS):
-            group, seen = 1, True
+            group, started = 1, True
         elif word in _SMALL:
             value = _SMALL[word]
-            if seen and (group % 100 if value >= 10 else (group % 10 or 10 <= group % 100 < 20)):
+            if started and (group % 100 if value >= 10 else (group % 10 or 10 <= group % 100 < 20)):
                 break  # a second number
-            if seen and value == 0:
+            if started and value == 0:
                 break
-            group, seen = group + value, True
-        elif word == "hundred" and seen and 0 < group < 100:
+            group, started = group + value, True
+        elif word == "hundred" and started and 0 < group < 100:
             group *= 100
-        elif word == "dozen" and seen and not total and 0 < group < 100 and used == i:
+        elif word == "dozen" and started and not total and 0 < group < 100 and used == i:
             return group * 12, i + 1
-        elif word in _LARGE and seen and group and _LARGE[word] < last:
+        elif word in _LARGE and started and group and _LARGE[word] < last:
             total, group, last = total + group * _LARGE[word], 0, _LARGE[word]
-        elif word == "and" and seen and (total or group >= 100) and group % 100 == 0 and words[i + 1 : i + 2] != []:
+        elif word == "and" and started and (total or group >= 100) and group % 100 == 0 and words[i + 1 : i + 2] != []:
             if words[i + 1] not in _SMALL:
                 break
             continue
@@ -334,4 +334,4 @@ def _whole(words: list[str]) -> tuple[int | None, int]:
         used = i + 1
     if words[:1] == ["a"] and used == 1:
         return 1, 1
-    return (total + group, used) if seen and used else (None, 0)
+    return (total + group, used) if started and used else (None, 0)

@@ -21,14 +21,14 @@ NOT_NUMBERS = {
 def numeric_datasets(gym) -> dict[str, list[dict]]:
     from reasoning_gym.factory import DATASETS
 
-    found = {}
+    datasets = {}
     for name in sorted(set(DATASETS) - set(NOT_NUMBERS)):
         few = gym.create_dataset(name, seed=1, size=3)
         first = [few[i]["answer"] for i in range(3)]
         if all(a is not None and re.fullmatch(r"[-+]?[\d.,/]*\d(?:e[-+]?\d+)?", str(a).strip()) for a in first):
             whole = gym.create_dataset(name, seed=1, size=ITEMS)
-            found[name] = [(whole, whole[i]) for i in range(ITEMS)]
-    return found
+            datasets[name] = [(whole, whole[i]) for i in range(ITEMS)]
+    return datasets
 
 
 @pytest.mark.slow
