@@ -64,7 +64,7 @@ def test_settings_that_are_wrong(capsys, folder, rows, tmp_path):
     one = ("sampling.responses_per_prompt=1", "--method", "grpo")
     assert "gives GRPO no group" in mistake(capsys, *train(folder, rows, out, *one))
     assert "no config file" in mistake(capsys, "train", "--config", tmp_path / "none.toml")
-    assert "no critic" in mistake(capsys, *train(folder, rows, out, "--method", "critique"))
+    assert "no critic" in mistake(capsys, *train(folder, rows, out, "task.kind=exact", "--method", "critique"))
     assert "did you mean 'critique'?" in mistake(capsys, *train(folder, rows, out, "--method", "critic"))
     assert "It is the setting optimiser.lr=VALUE here." in mistake(capsys, "train", "--learning-rate", "1e-5")
     assert "did you mean" in mistake(capsys, "train", "--task", "mth", "--data", rows, "--model", folder)

@@ -81,7 +81,7 @@ def test_a_template_that_rewrites_turns_is_refused_unless_history_says_what_beco
     ("partner", "said"),
     [
         ('type = "scriptd", openings = ["a"]', "did you mean 'scripted'"),
-        ('type = "scripted", openings = ["a"], line = ["b"]', "did you mean 'lines'"),
+        ('type = "scripted", openings = ["a"], line = ["b"]', "did you mean 'conversation.partner.lines'"),
         ('type = "scripted", openings = ["a"], awaits = "("', "no regular expression"),
         ('openings = ["a"]', "give its type"),
         ('type = "model", openings = ["a"], brief = "b", model = {}', "needs either endpoint"),

@@ -84,8 +84,8 @@ def test_a_scribe_writes_from_a_calculators_verdicts(folder, rows):
 
 def test_programs_are_run_only_when_that_is_asked_for(folder, rows):
     with pytest.raises(FrownError, match="no sandbox"):
-        settings(folder, rows, critic="unsafe_subprocess")
-    config = settings(folder, rows, critic="unsafe_subprocess", execution={"unsafe_subprocess": True})
+        settings(folder, rows, kind="unsafe_subprocess")
+    config = settings(folder, rows, kind="unsafe_subprocess", execution={"unsafe_subprocess": True})
     right, wrong = (f"def double(x):\n    return {e}" for e in ("2 * x", "x * x"))
     made = told(config, [right, wrong])
     assert "`double(5)` gives 25; expected is 10" in made.feedback[1].parts[0].text
@@ -95,7 +95,7 @@ def test_programs_are_run_only_when_that_is_asked_for(folder, rows):
 def test_a_local_model_criticises_in_a_run(folder, rows, tmp_path):
     said = {"steps": [{"step": 1, "reason": "no", "right": False, "correction": "It is 4."}]}
     model = {"local": {"path": str(parrot(tmp_path / "parrot", json.dumps(said))), "dtype": "float32"}}
-    train(settings(folder, rows, critic="model", model=model), tmp_path / "run")
+    train(settings(folder, rows, kind="model", model=model), tmp_path / "run")
     run = RunDirectory(tmp_path / "run")
     seen = [m["critic"] for m in run.metrics() if "loss" in m]
     assert run.status == ("finished", "") and seen[-1]["asked"] > 0 and seen[-1]["calls"] > 0
@@ -111,7 +111,7 @@ def test_an_endpoint_that_is_down_costs_critiques_and_stops_nothing(folder, rows
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
     endpoint = {"base_url": url, "model": "m", "key_variable": "FROWN_TEST_KEY", "retries": 0, "deadline": 2.0}
     said = []
-    train(settings(folder, rows, critic="model", model={"endpoint": endpoint}), tmp_path / "run", said.append)
+    train(settings(folder, rows, kind="model", model={"endpoint": endpoint}), tmp_path / "run", said.append)
     run = RunDirectory(tmp_path / "run")
     last = [m for m in run.metrics() if "loss" in m][-1]
     assert run.status == ("finished", "") and last["critiques_lost"] > 0 and last["views"] > 0  # told the outcome
@@ -124,8 +124,8 @@ def test_an_endpoint_that_is_down_costs_critiques_and_stops_nothing(folder, rows
     ("critique", "says"),
     [
         ({"kind": "model"}, "goes with critic.model"),
-        ({"critic": "calculator", "error_rate": 0.1}, "can err on purpose"),
-        ({"critic": "calculater"}, "calculater"),
+        ({"kind": "calculator", "error_rate": 0.1}, "can err on purpose"),
+        ({"kind": "calculater"}, "calculater"),
     ],
 )
 def test_nonsense_about_critics_is_one_line(folder, rows, critique, says):
@@ -138,5 +138,5 @@ def test_a_missing_key_is_said_before_anything_is_written(folder, rows, tmp_path
     monkeypatch.delenv("FROWN_TEST_KEY", raising=False)
     model = {"endpoint": {"base_url": "http://127.0.0.1:9/v1", "model": "m", "key_variable": "FROWN_TEST_KEY"}}
     with pytest.raises(FrownError, match="FROWN_TEST_KEY"):
-        train(settings(folder, rows, critic="model", model=model), tmp_path / "run")
+        train(settings(folder, rows, kind="model", model=model), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -611,7 +611,7 @@ def test_a_key_in_the_settings_is_refused_without_repeating_it(change):
         ({"endpoint": {"base_url": "http://[::1", "model": "m"}}, "base_url is no URL"),
         ({"endpoint": {"base_url": "http://a:b/v1", "model": "m"}}, "base_url is no URL"),
         ({"endpoint": {"base_url": "http://a/v1", "model": "m", "temperature": -1}}, "temperature"),
-        ({"endpoint": {"base_url": "http://a/v1", "model": "m", "retrys": 1}}, "did you mean 'retries'?"),
+        ({"endpoint": {"base_url": "http://a/v1", "model": "m", "retrys": 1}}, "did you mean 'endpoint.retries'?"),
         ({"local": {"path": "p"}, "sees": ["all"]}, "sees"),
     ],
 )

@@ -77,10 +77,8 @@ def _train(settings: RunConfig, out: Path, resume: bool, as_json: bool) -> None:
         train_model(settings, out, resume=resume)
         return
     console = Console(stderr=True)
-    if settings.chosen and not resume:
-        plain(console, f"chosen for this model: {', '.join(settings.chosen)}")
     with LiveView([Watched("train", out, settings.optimiser.steps)], console).in_background():
-        train_model(settings, out, warner(console), resume=resume)
+        train_model(settings, out, warner(console), resume=resume, note=lambda line: plain(console, line))
     scores = _scores(out)
     if as_json:
         print_json(scores)

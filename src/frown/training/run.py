@@ -30,6 +30,7 @@ def train(
     warn: Warn = lambda line: None,
     *,
     resume: bool = False,
+    note: Warn = lambda line: None,
     feedback: FeedbackFunction | None = None,
     critic: Critic | None = None,
     signal: SignalFunction | None = None,
@@ -44,6 +45,8 @@ def train(
     afterwards is equal, but for seconds. Where there is no checkpoint yet it begins; a finished run is left alone.
 
     Where a launcher started several processes, this is one of them, and all call it alike; the first one alone writes.
+
+    `warn` is told what is wrong, `note` what was chosen for the model, a line each.
 
     Of one's own, each instead of what the configuration names: `feedback`, `signal` and `objective` as of
     `frown.training.session.Hooks`; `critic`, who comments on steps (`frown.critics.base.Critic`); `environment`, which
@@ -73,7 +76,7 @@ def train(
             if critic is None and ranks.first:
                 critic = ending.enter_context(open_critic(config.critic, environment))
             hooks = Hooks(feedback, signal, objective)
-            _train(config, ranks, environment, critic, run, warn, hooks, resume=resume)
+            _train(config, ranks, environment, critic, run, warn, note, hooks, resume=resume)
 
 
 def _train(
@@ -83,6 +86,7 @@ def _train(
     critic: Critic | None,
     run: RunDirectory,
     warn: Warn,
+    note: Warn,
     hooks: Hooks,
     *,
     resume: bool,
@@ -104,7 +108,7 @@ def _train(
     session = Session(config, policy, Learner(policy, config), environment, run, critic, hooks, warn)
     if checkpoint is None:
         run.begin(config, threads=str(settle(policy.model)))  # from here on the directory says how the run ended
-        say_settings(config, sum(p.numel() for p in policy.model.parameters()), run, warn)
+        say_settings(config, sum(p.numel() for p in policy.model.parameters()), run, warn, note)
     else:
         # As many as before, so that sums are rounded alike.
         torch.set_num_threads(ranks.from_first(lambda: run.threads))
@@ -122,13 +126,15 @@ def _train(
     run.mark("finished")
 
 
-def say_settings(config: RunConfig, size: int, run: RunDirectory, warn: Warn) -> None:
+def say_settings(config: RunConfig, size: int, run: RunDirectory, warn: Warn, note: Warn) -> None:
     """Write down the settings that were chosen by what the model is, and warn of a learning rate far from what has
     worked for a model of so many parameters."""
     if config.chosen:
-        run.log({"step": 0, "note": f"chosen for this model: {', '.join(config.chosen)}"})
+        line = f"chosen for this model: {', '.join(config.chosen)}"
+        note(line)
+        run.log({"step": 0, "note": line})
     lora = config.model.lora is not None
-    line = learning_rate_warning(config.optimiser.lr, size, lora=lora)
-    if line is not None:
-        warn(line)
-        run.log({"step": 0, "warning": line})
+    warning = learning_rate_warning(config.optimiser.lr, size, lora=lora)
+    if warning is not None:
+        warn(warning)
+        run.log({"step": 0, "warning": warning})

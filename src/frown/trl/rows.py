@@ -10,7 +10,7 @@ from typing import Any
 from frown.types import Message, Task
 
 TASK_COLUMN = "frown_task"
-"""JSON of a task's id and data, for tasks that an environment drew."""
+"""JSON of a task's id, data and the steps an expert would look at, for tasks that an environment drew."""
 
 
 def rows_of(tasks: Sequence[Task]) -> list[dict[str, Any]]:
@@ -20,7 +20,7 @@ def rows_of(tasks: Sequence[Task]) -> list[dict[str, Any]]:
             "prompt": [dict(m) for m in t.messages],
             "answer": t.answer,
             "solution": t.solution,
-            TASK_COLUMN: json.dumps({"id": t.id, "data": dict(t.data)}),
+            TASK_COLUMN: json.dumps({"id": t.id, "data": dict(t.data), "expert_steps": t.expert_steps}),
         }
         for t in tasks
     ]
@@ -41,4 +41,12 @@ def task_of(row: Mapping[str, Any]) -> Task:
         digest = hashlib.sha256(json.dumps(messages).encode()).hexdigest()[:16]
         rest = {k: v for k, v in row.items() if k not in ("prompt", "answer", "solution", TASK_COLUMN)}
         known = {"id": digest, "data": rest}
-    return Task(known["id"], messages, "" if answer is None else str(answer), solution or None, known["data"])
+    steps = known.get("expert_steps")
+    return Task(
+        known["id"],
+        messages,
+        "" if answer is None else str(answer),
+        solution or None,
+        known["data"],
+        None if steps is None else tuple(steps),
+    )

@@ -41,6 +41,7 @@ DEFAULTS: dict[str, Any] = {
 UNUSED = {
     "task": "the task of a conversation is given by --person and its flags",
     "feedback": "conversations are trained by their reward alone, without feedback",
+    "critic": "conversations are trained by their reward alone, without a critic",
 }
 """Settings that would be read by nobody, and why."""
 BY_MODEL = ("emotion", "meets", "grounding", "assure", "no_act", "turns")
