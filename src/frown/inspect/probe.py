@@ -29,7 +29,7 @@ from frown.evals.figures import number
 from frown.evals.profile import Judged, PerPrompt, judged_steps, profile
 from frown.evals.signal_quality import Units, quality
 from frown.learner.scorer import Scorer
-from frown.methods.base import KINDS, Classroom, Lesson
+from frown.methods.base import KINDS, Classroom, Lesson, noisy_variance
 from frown.policy.policy import Policy, policy_of
 from frown.policy.text import token_texts
 from frown.runtime.randomness import FEEDBACK, PREFLIGHT, PROMPTS, seed_of
@@ -141,9 +141,7 @@ def _examine(
     """What is found out about one kind, and the advantage of each token of the rollouts that were given it."""
     method = config.method.with_feedback(kind)
     rng = np.random.default_rng([config.seed, FEEDBACK])
-    copies, variance = method.noisy_copies, None
-    if copies:
-        variance = policy.prediction_variance(rollouts, copies=copies, seed=int(rng.integers(2**31)))
+    variance = noisy_variance(method, policy, rollouts, rng)
     lesson = method.teach(rollouts, Classroom(config, environment, policy, rng, critic, variance=variance))
     views = lesson.views
     gap = teacher_gap(policy, environment, rollouts, views, seed=seed_of(config.seed, PREFLIGHT))

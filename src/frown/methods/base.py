@@ -31,6 +31,7 @@ from frown.types import Appraisal, Feedback, Floats, Kind, Rollout, TeacherView,
 
 if TYPE_CHECKING:
     from frown.config.run import RunConfig
+    from frown.policy.policy import Policy
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """Kinds of feedback."""
@@ -243,6 +244,16 @@ class Teaching(Method):
             return credit
         taught = {v.rollout for v in lesson.views}
         return [np.zeros_like(a) if i in taught else a for i, a in enumerate(credit)]
+
+
+def noisy_variance(
+    method: Method, policy: Policy, answers: Sequence[Rollout], rng: np.random.Generator
+) -> list[Floats] | None:
+    """How much copies with noisy weights disagree at each token, nats, float32[T] an answer, where the method
+    reads that (`Method.noisy_copies`), else None and nothing is drawn. All processes of a run take part."""
+    if not method.noisy_copies:
+        return None
+    return policy.prediction_variance(answers, copies=method.noisy_copies, seed=int(rng.integers(2**31)))
 
 
 def every_step(answers: Sequence[Rollout]) -> list[tuple[int, ...]]:

@@ -14,7 +14,7 @@ from frown.feedback.aim import SignalFunction
 from frown.feedback.compose import FeedbackFunction
 from frown.learner.learner import Learner
 from frown.learner.objective import ObjectiveFunction
-from frown.methods.base import Classroom
+from frown.methods.base import Classroom, noisy_variance
 from frown.policy.policy import Policy
 from frown.store.run_directory import RunDirectory
 from frown.tasks.base import Environment
@@ -50,9 +50,7 @@ class Session:
 
     def classroom(self, answers: Sequence[Rollout], normaliser: Normaliser, rng: np.random.Generator) -> Classroom:
         """What the method has at hand for a lesson about these answers. All processes of a run take part."""
-        copies, variance = self.config.method.noisy_copies, None
-        if copies:
-            variance = self.policy.prediction_variance(answers, copies=copies, seed=int(rng.integers(2**31)))
+        variance = noisy_variance(self.config.method, self.policy, answers, rng)
         return Classroom(
             config=self.config,
             environment=self.environment,
