@@ -179,7 +179,7 @@ def test_a_run_in_which_nobody_is_told_anything_says_so(folder, tmp_path):
         folder, rows, method={"type": "sdpo", "feedback": ["reference"]}, task={"kind": "exact", "data": str(rows)}
     )
     train(settings, tmp_path / "run", heard.append)
-    assert any("no rollout got any feedback" in line for line in heard)
+    assert any("no answer got any feedback" in line for line in heard)
     assert any("2 of 2 steps had nothing to learn from" in line for line in heard)
 
 
