@@ -91,14 +91,18 @@ class Flow:
     """By how much difficulty moves at once."""
     least: float = 1.0
     most: float = 10.0
+    start: float = 1.0
+    """The difficulty of the first batch."""
     rate: float = 0.3
     """Weight of the newest batch in the running means, in (0, 1]."""
     patience: int = 2
     """Batches seen at a difficulty before it may move."""
 
     def __post_init__(self) -> None:
-        if not (0 <= self.low < self.high <= 1 and self.least <= self.most and 0 < self.rate <= 1):
-            raise ValueError(f"a band of flow needs 0 <= low < high <= 1, least <= most and rate in (0, 1]; got {self}")
+        if not (0 <= self.low < self.high <= 1 and self.least <= self.start <= self.most and 0 < self.rate <= 1):
+            raise ValueError(
+                f"a band of flow needs 0 <= low < high <= 1, least <= start <= most and rate in (0, 1]; got {self}"
+            )
 
 
 @dataclass(frozen=True)

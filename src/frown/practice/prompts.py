@@ -15,8 +15,8 @@ from frown.tasks.base import Environment
 from frown.types import Appraisal, Rollout, Task, episodes
 
 
-def flow_of(config: PracticeConfig, environment: Environment) -> tuple[Flow, Difficulty] | None:
-    """The band of flow and where the learner starts in it; None where difficulty is fixed.
+def flow_of(config: PracticeConfig, environment: Environment) -> Flow | None:
+    """The band of flow; None where difficulty is fixed.
 
     Raises FrownError where the tasks have no levels, or not the one asked for.
     """
@@ -29,7 +29,7 @@ def flow_of(config: PracticeConfig, environment: Environment) -> tuple[Flow, Dif
     if start not in levels:
         raise FrownError(f"practice.start = {start}: {environment.name} has levels {levels[0]} to {levels[-1]}")
     calm = Flow.calm if config.use_doubt else 1.0
-    return Flow(least=levels[0], most=levels[-1], calm=calm), Difficulty(float(start))
+    return Flow(least=levels[0], most=levels[-1], start=float(start), calm=calm)
 
 
 def draw(environment: Environment, config: RunConfig, rng: np.random.Generator, at: Difficulty | None) -> list[Task]:

@@ -8,11 +8,12 @@ from frown.config import RunConfig
 from frown.critics.base import Critic
 from frown.errors import FrownError, NotFinite
 from frown.training.guard import Trip, watch
+from frown.training.preflight import check_teacher
 from frown.training.record import evaluate_splits
 from frown.training.rescue import rescue
 from frown.training.session import Session
 from frown.training.state import LoopState, beginning, save
-from frown.training.step import train_step
+from frown.training.step import collect, train_step
 
 
 def train(session: Session, state: LoopState | None = None) -> None:
@@ -33,7 +34,7 @@ def train(session: Session, state: LoopState | None = None) -> None:
 
 def begin(session: Session) -> LoopState:
     """The state before the first step, written down: what a person should know, an evaluation, a checkpoint."""
-    state = beginning(session.config, session.environment)
+    state = beginning(session)
     for line in (*session.environment.notes, *session.policy.notes):
         session.warn(line)
         session.run.log({"step": 0, "note": line})
@@ -46,7 +47,10 @@ def guarded_step(state: LoopState, session: Session) -> tuple[LoopState, tuple[T
     """One step, its evaluation where one is due, and what the guard says of it."""
     config = session.config
     try:
-        after, metrics = train_step(state, session)
+        batch = collect(state, session)
+        if state.step == 0 and config.method.share > 0:
+            check_teacher(session, batch.answers, batch.lesson.views)
+        after, metrics = train_step(state, session, batch)
         if is_due(after.step, config.eval.every, config.optimiser.steps):
             metrics |= {"dev_accuracy": evaluate_splits(session, after).get("dev")}
     except NotFinite as error:

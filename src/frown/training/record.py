@@ -14,26 +14,25 @@ from frown.critics.model.critic import ModelCritic
 from frown.evals.accuracy import avg_at_k
 from frown.feedback.compose import groups
 from frown.learner.learner import Update
-from frown.methods.base import Lesson
 from frown.policy.policy import Policy
 from frown.policy.text import completion_text, token_texts
 from frown.store.record import RolloutRecord, TeacherReading
+from frown.training.batch import Batch
 from frown.training.evaluation import Cost, evaluate
 from frown.training.session import Session
 from frown.training.state import LoopState
-from frown.types import Appraisal, Feedback, Floats, Rollout, TeacherView, episodes
+from frown.types import Appraisal, Rollout, TeacherView, episodes
 
 
 def record_step(
     session: Session,
     before: LoopState,
     after: LoopState,
-    answers: Sequence[Rollout],
-    lesson: Lesson,
-    credit: Sequence[Floats],
+    batch: Batch,
     update: Update,
 ) -> dict[str, Any]:
     """Write a step's metrics and rollouts to the run directory and say which critiques were lost; the metrics."""
+    answers, lesson = batch.answers, batch.lesson
     for why in sorted(set(lesson.lost) - before.complaints):
         session.warn(f"step {after.step}: a critique was lost: {why}")
     metrics: dict[str, Any] = {
@@ -52,7 +51,7 @@ def record_step(
         metrics["kl_to_start"] = session.learner.kl_to_start(answers)
     session.run.log({"step": after.step, **metrics, **after.cost._asdict()})
     if session.config.keep_rollouts:
-        keep_rollouts(session, after.step, answers, lesson, credit, update)
+        keep_rollouts(session, after.step, batch, update)
     return metrics
 
 
@@ -105,27 +104,25 @@ def flat_groups(scores: Sequence[np.ndarray]) -> float | None:
     return float(np.mean(flat)) if flat else None
 
 
-def spend(cost: Cost, rollouts: Sequence[Rollout], feedback: Sequence[Feedback], seconds: float) -> Cost:
-    """What training has cost after one more step."""
+def spend(cost: Cost, batch: Batch, seconds: float) -> Cost:
+    """What training has cost after one more step, in which learning took so many seconds."""
     return Cost(
-        cost.train_rollouts + len(episodes(rollouts)),
-        cost.train_tokens + sum(int(r.own.sum()) for r in rollouts),
-        cost.train_comments + sum(p.kind == "critique" for f in feedback for p in f.parts),
-        cost.train_seconds + seconds,
+        cost.train_rollouts + len(episodes(batch.sampled)),
+        cost.train_tokens + sum(int(r.own.sum()) for r in batch.sampled),
+        cost.train_comments + sum(p.kind == "critique" for f in batch.lesson.feedback for p in f.parts),
+        cost.train_seconds + batch.seconds + seconds,
     )
 
 
 def keep_rollouts(
     session: Session,
     step: int,
-    answers: Sequence[Rollout],
-    lesson: Lesson,
-    credit: Sequence[Floats],
+    batch: Batch,
     update: Update,
 ) -> None:
     """Write the rollouts of a step with their signals, spans, feedback and advantages, and what the teacher made of
     each token."""
-    tokenizer = session.policy.tokenizer
+    tokenizer, lesson = session.policy.tokenizer, batch.lesson
     teachers = {
         view.rollout: TeacherReading(
             context_ids=view.context_ids,
@@ -137,12 +134,12 @@ def keep_rollouts(
         )
         for view, values in zip(lesson.views, update.views[: len(lesson.views)], strict=True)
     }
-    records = records_of(answers, lesson.appraisals, session.policy)
+    records = records_of(batch.answers, lesson.appraisals, session.policy)
     session.run.add_rollouts(
         step,
         [
             replace(record, feedback=feedback, advantage=advantage, teacher=teachers.get(i))
-            for i, (record, feedback, advantage) in enumerate(zip(records, lesson.feedback, credit, strict=True))
+            for i, (record, feedback, advantage) in enumerate(zip(records, lesson.feedback, batch.credit, strict=True))
         ],
     )
 

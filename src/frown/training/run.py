@@ -95,6 +95,7 @@ def _train(
 
     from frown.learner.learner import Learner
     from frown.policy.policy import policy_of
+    from frown.practice.prompts import flow_of
     from frown.runtime.threads import settle
     from frown.store.trackers import tracking
     from frown.training import loop, state
@@ -105,7 +106,8 @@ def _train(
     checkpoint = ranks.from_first(lambda: run.newest_checkpoint(warn)) if resume else None
     torch.manual_seed(config.seed)
     policy = policy_of(config, ranks)
-    session = Session(config, policy, Learner(policy, config), environment, run, critic, hooks, warn)
+    flow = flow_of(config.practice, environment)
+    session = Session(config, policy, Learner(policy, config), environment, run, critic, hooks, flow, warn)
     if checkpoint is None:
         run.begin(config, threads=str(settle(policy.model)))  # from here on the directory says how the run ended
         say_settings(config, sum(p.numel() for p in policy.model.parameters()), run, warn, note)

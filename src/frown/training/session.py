@@ -16,6 +16,7 @@ from frown.learner.learner import Learner
 from frown.learner.objective import ObjectiveFunction
 from frown.methods.base import Classroom, noisy_variance
 from frown.policy.policy import Policy
+from frown.practice.difficulty import Flow
 from frown.store.run_directory import RunDirectory
 from frown.tasks.base import Environment
 from frown.types import Rollout
@@ -46,6 +47,8 @@ class Session:
     run: RunDirectory
     critic: Critic | None = None
     hooks: Hooks = Hooks()
+    flow: Flow | None = None
+    """The band in which difficulty follows the learner; None where it is fixed."""
     warn: Warn = lambda line: None
 
     def classroom(self, answers: Sequence[Rollout], normaliser: Normaliser, rng: np.random.Generator) -> Classroom:

@@ -19,22 +19,19 @@ from pathlib import Path
 from typing import Any
 
 from frown.affect.normalise import Normaliser
-from frown.config import RunConfig
 from frown.critics.model.critic import ModelCritic
 from frown.learner.learner import Update
 from frown.learner.state import MODEL, load_learner, save_learner, tensors_of
-from frown.methods.base import Lesson
 from frown.practice import prompts, replay
 from frown.practice.difficulty import Difficulty
 from frown.practice.replay import ReplayItem
 from frown.runtime import randomness
 from frown.store.checkpoints import Checkpoint
-from frown.tasks.base import Environment
+from frown.training.batch import Batch
 from frown.training.evaluation import Cost
 from frown.training.guard import Guard
 from frown.training.model_card import model_card
 from frown.training.session import Session
-from frown.types import Rollout
 
 
 @dataclass(frozen=True)
@@ -55,39 +52,35 @@ class LoopState:
     """What was already said about lost critiques."""
 
 
-def beginning(config: RunConfig, environment: Environment) -> LoopState:
+def beginning(session: Session) -> LoopState:
     """The state of a run before its first step."""
-    _, level = prompts.flow_of(config.practice, environment) or (None, None)
-    return LoopState(0, randomness.beginning(config.seed), level, Cost(), Normaliser(), Guard())
+    level = None if session.flow is None else Difficulty(session.flow.start)
+    return LoopState(0, randomness.beginning(session.config.seed), level, Cost(), Normaliser(), Guard())
 
 
 def advance(
     state: LoopState,
     session: Session,
-    answers: Sequence[Rollout],
-    lesson: Lesson,
+    batch: Batch,
     update: Update,
     replayed: Sequence[int],
-    normaliser: Normaliser,
-    draws: randomness.Generators,
     cost: Cost,
 ) -> LoopState:
     """The state after one more step: what was drawn, spent, practised and kept to be learnt from again."""
-    practice, level, items = session.config.practice, state.level, state.replay
-    flow, _ = prompts.flow_of(practice, session.environment) or (None, None)
-    if flow is not None and level is not None:
-        level = prompts.progress(level, flow, answers, lesson.appraisals)
-    if practice.replay:
+    level, items = state.level, state.replay
+    if session.flow is not None and level is not None:
+        level = prompts.progress(level, session.flow, batch.answers, batch.lesson.appraisals)
+    if session.config.practice.replay:
         divergence = [read["divergence"] for read in update.views]
-        items = replay.remember(items, replayed, answers, lesson.views, divergence)
+        items = replay.remember(items, replayed, batch.answers, batch.lesson.views, divergence)
     return LoopState(
         step=state.step + 1,
-        random=randomness.states(draws),
+        random=randomness.states(batch.draws),
         level=level,
         cost=cost,
-        normaliser=normaliser,
+        normaliser=batch.normaliser,
         replay=items,
-        complaints=state.complaints | set(lesson.lost),
+        complaints=state.complaints | set(batch.lesson.lost),
         guard=state.guard,
     )
 

@@ -76,7 +76,8 @@ def test_whole_groups_are_learnt_from_and_those_worth_most():
 
 def test_difficulty_follows_success_and_doubt_tempers_it():
     lab = LabEnvironment("chains", 5)
-    flow, at = curriculum.flow_of(PracticeConfig(difficulty="flow"), lab)
+    flow = curriculum.flow_of(PracticeConfig(difficulty="flow"), lab)
+    at = Difficulty(flow.start)
     assert (at.level, flow.least, flow.most) == (2.0, 2, 15)
     right, calm, doubtful = [rollout()] * 4, [Appraisal(step_doubt=(0.1,))] * 4, [Appraisal(step_doubt=(2.0,))] * 4
     for _ in range(2):
@@ -86,7 +87,8 @@ def test_difficulty_follows_success_and_doubt_tempers_it():
     for _ in range(4):
         unsure = curriculum.progress(unsure, flow, right, doubtful)
     assert unsure.level == 3.0  # right but unsure stays
-    success_alone, at = curriculum.flow_of(PracticeConfig(difficulty="flow", use_doubt=False), lab)
+    success_alone = curriculum.flow_of(PracticeConfig(difficulty="flow", use_doubt=False), lab)
+    at = Difficulty(success_alone.start)
     for _ in range(2):
         at = curriculum.progress(at, success_alone, right, doubtful)
     assert at.level == 3.0
