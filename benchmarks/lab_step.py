@@ -27,7 +27,7 @@ from frown.lab.environment import LabEnvironment
 from frown.lab.text import CONTEXT_MARK
 from frown.learner.learner import Learner
 from frown.methods.base import Classroom
-from frown.policy.load import Loaded, load
+from frown.policy.load import LoadedModel, load
 from frown.policy.policy import policy_of
 from frown.runtime.randomness import seed_of
 from frown.tasks.rollouts import judge
@@ -116,7 +116,7 @@ def turns(
             seconds["ours"].append(own.step(state.global_step, batches[state.global_step - 1]))
             self.began = time.process_time()
 
-    loaded: Loaded = load(config.model)
+    loaded: LoadedModel = load(config.model)
     everything = [t for batch in batches for t in batch]
     trainer = peer.sdpo_trainer(
         loaded.model,

@@ -47,7 +47,7 @@ def compare(
     from frown.comparison.workers import run_all, worker_count
     from frown.config.compare import preset as preset_file
     from frown.report.html import write_report
-    from frown.report.live import LiveView, Watched
+    from frown.report.live import LiveView, RunRow
     from frown.runtime.processes import refuse_several
 
     refuse_several("compare")
@@ -63,7 +63,7 @@ def compare(
     cells = begin(settings, folder)
 
     console = Console(stderr=json_)
-    with LiveView([Watched(c.arm, c.path, c.config.optimiser.steps) for c in cells], console) as view:
+    with LiveView([RunRow(c.arm, c.path, c.config.optimiser.steps) for c in cells], console) as view:
         run_all(cells, workers or worker_count(cells), view.update)
     result = summary(settings, cells, folder, typed_command())
     page = write_report(folder)

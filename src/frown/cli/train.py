@@ -69,7 +69,7 @@ def _train(settings: RunConfig, out: Path, resume: bool, as_json: bool) -> None:
     from rich.console import Console
 
     from frown.cli.output import plain, print_json, warner
-    from frown.report.live import LiveView, Watched
+    from frown.report.live import LiveView, RunRow
     from frown.runtime.processes import is_first
     from frown.training.run import train as train_model
 
@@ -77,7 +77,7 @@ def _train(settings: RunConfig, out: Path, resume: bool, as_json: bool) -> None:
         train_model(settings, out, resume=resume)
         return
     console = Console(stderr=True)
-    with LiveView([Watched("train", out, settings.optimiser.steps)], console).in_background():
+    with LiveView([RunRow("train", out, settings.optimiser.steps)], console).in_background():
         train_model(settings, out, warner(console), resume=resume, note=lambda line: plain(console, line))
     scores = _scores(out)
     if as_json:

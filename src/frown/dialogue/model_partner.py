@@ -11,7 +11,7 @@ from pydantic import Field
 from frown.config.conversation import PartnerConfig
 from frown.config.critic import AskedModelConfig
 from frown.critics.chat.blocks import delimit, sanitise
-from frown.dialogue.partner import Hearing, Reply
+from frown.dialogue.partner import PartnerTurn, Reply
 from frown.dialogue.session import PartnerSession, opening
 from frown.dialogue.voice import Voice
 from frown.types import Message, Task, Verdict
@@ -50,7 +50,7 @@ class ModelPartner:
         """Which model it is."""
         return self._voice.identity
 
-    def reply(self, hearings: Sequence[Hearing]) -> list[Reply]:
+    def reply(self, hearings: Sequence[PartnerTurn]) -> list[Reply]:
         """The model's next line in each conversation; `lost` where there is none."""
         asked = [asked_for_line(h.messages, self._brief(h.task)) for h in hearings]
         said = self._voice.ask(asked, says_nothing)

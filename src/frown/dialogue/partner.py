@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 from frown.types import Message, Task, Verdict
 
 
-class Hearing(NamedTuple):
+class PartnerTurn(NamedTuple):
     """What a partner hears: one turn of the policy, in its conversation."""
 
     task: Task
@@ -51,7 +51,7 @@ class Partner(Protocol):
         """All that its replies depend on beside the conversation. No secrets."""
         ...
 
-    def reply(self, hearings: Sequence[Hearing]) -> list[Reply]:
+    def reply(self, hearings: Sequence[PartnerTurn]) -> list[Reply]:
         """An answer to each turn, in order; all that a batch asks at once, so that a partner behind a network can
         answer side by side. What cannot be answered is `lost`; never raises for it."""
         ...

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from frown.dialogue.conversation import Dialogue, Stop, Turn, as_heard, messages
-from frown.dialogue.partner import Hearing, Partner, Reply
+from frown.dialogue.partner import Partner, PartnerTurn, Reply
 from frown.dialogue.template import continuation
 from frown.errors import FrownError
 from frown.types import Ints, Message, Rollout, Task, Verdict
@@ -157,11 +157,11 @@ def _play_on(
             said = policy.sample(tasks, 1, seed=_seed(draws), temperature=temperature, contexts=contexts)
 
 
-def _hearing(d: _Open, said: Rollout) -> Hearing:
+def _hearing(d: _Open, said: Rollout) -> PartnerTurn:
     turn = len(d.turns)
     heard = as_heard((*messages(d.task, d.turns), Message(role="assistant", content=said.text)))
     state = d.turns[-1].heard.state if d.turns else None
-    return Hearing(d.task, heard, turn, state, int(np.random.SeedSequence([d.seed, turn]).generate_state(1)[0]))
+    return PartnerTurn(d.task, heard, turn, state, int(np.random.SeedSequence([d.seed, turn]).generate_state(1)[0]))
 
 
 def _context(policy: Speaker, d: _Open, history: History) -> Ints:

@@ -11,12 +11,12 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from frown.config.conversation import PartnerConfig
-from frown.dialogue.partner import Hearing, Reply
+from frown.dialogue.partner import PartnerTurn, Reply
 from frown.dialogue.session import PartnerSession, opening
 from frown.types import Task, Verdict
 
 
-class Scripted:
+class ScriptedPartner:
     """Says its lines and goes when there are none left; implements `frown.dialogue.partner.Partner`.
 
     A turn earns 1 where the regular expression `awaits` is found in it, else 0; a conversation's score is the mean
@@ -31,7 +31,7 @@ class Scripted:
         """The lines, and what they wait for."""
         return repr((self._lines, self._awaits))
 
-    def reply(self, hearings: Sequence[Hearing]) -> list[Reply]:
+    def reply(self, hearings: Sequence[PartnerTurn]) -> list[Reply]:
         """The line of this turn."""
         return [self._reply(h) for h in hearings]
 
@@ -39,7 +39,7 @@ class Scripted:
         """The share of turns that said what was awaited."""
         return Verdict(float(np.mean([r.reward for r in replies])) if self._awaits else 1.0)
 
-    def _reply(self, heard: Hearing) -> Reply:
+    def _reply(self, heard: PartnerTurn) -> Reply:
         earned = float(bool(self._awaits and re.search(self._awaits, heard.messages[-1]["content"])))
         if heard.turn < len(self._lines):
             return Reply(self._lines[heard.turn], earned)
@@ -75,4 +75,6 @@ class ScriptedConfig(PartnerConfig):
         """The partner and its conversations."""
         train = [opening(f"opening-{i}", words) for i, words in enumerate(self.openings)]
         test = [opening(f"test-opening-{i}", words) for i, words in enumerate(self.test_openings)]
-        yield PartnerSession("scripted", Scripted(self.lines, self.awaits), train, test or train, len(self.lines) + 1)
+        yield PartnerSession(
+            "scripted", ScriptedPartner(self.lines, self.awaits), train, test or train, len(self.lines) + 1
+        )

@@ -26,7 +26,7 @@ _SHOWN = 4000
 """Characters of an unusable reply that the model is shown."""
 
 
-class Said(NamedTuple):
+class Utterance(NamedTuple):
     """What a model said, or why nothing of it can be used."""
 
     text: str = ""
@@ -41,7 +41,7 @@ class _Backend(Protocol):
     def identity(self) -> str: ...
 
     def converse(
-        self, asked: Mapping[str, Conversation], fault: Fault, budget: Budget, done: Callable[[str, Said], None]
+        self, asked: Mapping[str, Conversation], fault: Fault, budget: Budget, done: Callable[[str, Utterance], None]
     ) -> None: ...
 
     def close(self) -> None: ...
@@ -71,20 +71,20 @@ class Voice:
         """Who was asked, and what became of it, as plain data for JSON."""
         return {"identity": self.identity, **self.statistics.as_json()}
 
-    def ask(self, conversations: Sequence[Conversation], fault: Fault) -> list[Said]:
+    def ask(self, conversations: Sequence[Conversation], fault: Fault) -> list[Utterance]:
         """A usable reply to each conversation, or why there is none, in order. Never raises for a lost one."""
         with self._turn:
             keys = [self._key(c) for c in conversations]
-            replies: dict[str, Said] = {}
+            replies: dict[str, Utterance] = {}
             fresh: dict[str, Conversation] = {}
             for key, conversation in zip(keys, conversations, strict=True):
                 kept = self._recall(key) if key not in replies and key not in fresh else None
                 if kept is not None and not fault(kept):
-                    replies[key] = Said(kept)
+                    replies[key] = Utterance(kept)
                 elif key not in replies:
                     fresh[key] = conversation
 
-            def done(key: str, said: Said) -> None:
+            def done(key: str, said: Utterance) -> None:
                 replies[key] = said
                 if not said.lost:
                     self._keep(key, said.text)
@@ -156,24 +156,24 @@ class _Far:
         return self._chat.identity
 
     def converse(
-        self, asked: Mapping[str, Conversation], fault: Fault, budget: Budget, done: Callable[[str, Said], None]
+        self, asked: Mapping[str, Conversation], fault: Fault, budget: Budget, done: Callable[[str, Utterance], None]
     ) -> None:
         from frown.critics.chat.client import ChatBatch, ChatError
 
-        async def one(batch: ChatBatch, conversation: Conversation, deadline: float) -> Said:
+        async def one(batch: ChatBatch, conversation: Conversation, deadline: float) -> Utterance:
             try:
                 for attempt in (1, 2):
                     reply = await self._chat.reply(batch, conversation, deadline)
                     text = self._chat.redact(reply.text)
                     wrong = _unusable(text, reply.truncated, self._most, fault)
                     if not wrong:
-                        return Said(text)
+                        return Utterance(text)
                     if attempt == 1:
                         batch.budget.count("reasked")
                         conversation = _again(conversation, text, wrong)
             except ChatError as lost:
-                return Said("", *lost.args)
-            return Said("", "unreadable", f"its reply cannot be used: {wrong}")
+                return Utterance("", *lost.args)
+            return Utterance("", "unreadable", f"its reply cannot be used: {wrong}")
 
         self._chat.run_concurrently(asked, budget, one, done)
 
@@ -195,7 +195,7 @@ class _Near:
         return self._model.identity
 
     def converse(
-        self, asked: Mapping[str, Conversation], fault: Fault, budget: Budget, done: Callable[[str, Said], None]
+        self, asked: Mapping[str, Conversation], fault: Fault, budget: Budget, done: Callable[[str, Utterance], None]
     ) -> None:
         from frown.critics.model.critic import Outcome
 
@@ -204,13 +204,13 @@ class _Near:
             unclear: dict[str, list[Message]] = {}
             for key, reply in self._model.replies(todo, budget):
                 if isinstance(reply, Outcome):
-                    done(key, Said("", reply.lost, reply.why))
+                    done(key, Utterance("", reply.lost, reply.why))
                     continue
                 wrong = _unusable(reply.text, reply.truncated, self._most, fault)
                 if not wrong:
-                    done(key, Said(reply.text))
+                    done(key, Utterance(reply.text))
                 elif last:
-                    done(key, Said("", "unreadable", f"its reply cannot be used: {wrong}"))
+                    done(key, Utterance("", "unreadable", f"its reply cannot be used: {wrong}"))
                 else:
                     unclear[key] = _again(todo[key], reply.text, wrong)
             budget.count("reasked", len(unclear))

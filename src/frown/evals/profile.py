@@ -19,7 +19,7 @@ Steps = Sequence[tuple[tuple[int, int], bool]]
 """Token range [start, end) and rightness of each step of an answer."""
 
 
-class Judged(NamedTuple):
+class JudgedAnswer(NamedTuple):
     """An answer with judged steps that a teacher has looked at."""
 
     prompt: Hashable
@@ -30,14 +30,14 @@ class Judged(NamedTuple):
     """[T] log q - log pi of each token, nats; NaN where the teacher was not asked."""
 
 
-def profile(answers: Sequence[Judged]) -> dict[str, Any]:
+def profile(answers: Sequence[JudgedAnswer]) -> dict[str, Any]:
     """The teacher's word by place relative to the first wrong step; of answers with a wrong step, metrics over prompts.
 
     `steps`: {offset: mean advantage, nats a token}, offset 0 the first wrong step, -`REACH` to `REACH` (as strings, in
     order); `size_before`, `size_at`, `size_after`: mean absolute advantage, nats a token, of all steps before it, of
     itself and of all after it.
     """
-    sums = PerPrompt([a.prompt for a in answers])
+    sums = PromptSums([a.prompt for a in answers])
     for prompt, steps, advantage in answers:
         first = next((j for j, (_, right) in enumerate(steps) if not right), None)
         if first is None:
@@ -63,7 +63,7 @@ def judged_steps(r: Rollout) -> list[tuple[tuple[int, int], bool]]:
     return [((s.start, s.end), bool(ok)) for s, ok in zip(r.steps, right, strict=True)]
 
 
-class PerPrompt:
+class PromptSums:
     """Sums of parts and wholes of each prompt, so that a ratio of them has an interval over prompts."""
 
     def __init__(self, prompts: Sequence[Hashable]) -> None:

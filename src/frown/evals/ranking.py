@@ -34,7 +34,7 @@ def auroc(
     Pooled over strata by their number of pairs. NaN without a pair.
     """
 
-    def figure(w: Array, s: _Sorted) -> Array:
+    def figure(w: Array, s: _SortedUnits) -> Array:
         right = (1.0 - s.positive) * (np.ones_like(w) if own else w)
         bad, good = _by_run(w * s.positive, s), _by_run(right, s)
         higher = _stratum_total(good, s) - _cumulative(good, s)  # values fall: what comes later is lower
@@ -52,7 +52,7 @@ def average_precision(
     Over strata it is the mean of theirs, each counting by its positive units. NaN without one.
     """
 
-    def figure(w: Array, s: _Sorted) -> Array:
+    def figure(w: Array, s: _SortedUnits) -> Array:
         bad, mass = _by_run(w * s.positive, s), _by_run(w, s)
         precision = np.nan_to_num(divide(_cumulative(bad, s), _cumulative(mass, s)))
         return np.stack([(bad * precision).sum(1), bad.sum(1)])
@@ -75,7 +75,7 @@ def top1(value: NDArray[Any], positive: NDArray[Any], within: NDArray[Any], weig
     return as_result(divide(w @ (bad / mass)[first][failed], w.sum(1)), weights)
 
 
-class _Sorted(NamedTuple):
+class _SortedUnits(NamedTuple):
     """Known units by stratum, and within it by falling value. Runs are units of equal stratum and value."""
 
     positive: Array
@@ -88,7 +88,7 @@ class _Sorted(NamedTuple):
     """[R]: which stratum a run lies in, 0 .. S - 1."""
 
 
-def _sort(value: NDArray[Any], positive: NDArray[Any], within: NDArray[Any]) -> _Sorted:
+def _sort(value: NDArray[Any], positive: NDArray[Any], within: NDArray[Any]) -> _SortedUnits:
     known = np.isfinite(positive) & ~np.isnan(value)
     prompt = np.broadcast_to(np.arange(len(positive))[:, None], known.shape)[known]
     v, x, g = value[known], positive[known], within[known]
@@ -98,28 +98,28 @@ def _sort(value: NDArray[Any], positive: NDArray[Any], within: NDArray[Any]) -> 
     new_run = new_stratum | np.concatenate([np.ones(min(len(v), 1), bool), v[1:] != v[:-1]])
     starts = np.flatnonzero(new_run)
     opens = new_stratum[starts]
-    return _Sorted(x, prompt, starts, np.flatnonzero(opens), np.cumsum(opens) - 1)
+    return _SortedUnits(x, prompt, starts, np.flatnonzero(opens), np.cumsum(opens) - 1)
 
 
-def _by_run(values: Array, s: _Sorted) -> Array:
+def _by_run(values: Array, s: _SortedUnits) -> Array:
     """[b, M] summed within runs, [b, R]."""
     return np.add.reduceat(np.broadcast_to(values, (len(values), len(s.positive))), s.run_start, axis=1)
 
 
-def _cumulative(runs: Array, s: _Sorted) -> Array:
+def _cumulative(runs: Array, s: _SortedUnits) -> Array:
     """[b, R]: the sum of a run and of those before it in its stratum."""
     total = np.cumsum(runs, axis=1)
     before = total[:, s.first_run] - runs[:, s.first_run]
     return total - before[:, s.stratum]
 
 
-def _stratum_total(runs: Array, s: _Sorted) -> Array:
+def _stratum_total(runs: Array, s: _SortedUnits) -> Array:
     """[b, R]: the sum of the whole stratum of each run."""
     return np.add.reduceat(runs, s.first_run, axis=1)[:, s.stratum]
 
 
 def _ratio(
-    figure: Callable[[Array, _Sorted], Array],
+    figure: Callable[[Array, _SortedUnits], Array],
     value: NDArray[Any],
     positive: NDArray[Any],
     within: NDArray[Any],

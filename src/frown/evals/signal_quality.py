@@ -164,7 +164,7 @@ def quality(units: Units, using: Draws | None = None) -> dict[str, Any]:
     if len(units.wrong) == 0:
         return {**out, "prevalence": None, "top1_chance": None, "signals": {}}
     using = draws(1, units.prompts) if using is None else using
-    table = _Padded(units)
+    table = _PaddedUnits(units)
     wrong, position, sequence = (table(a) for a in (units.wrong, units.position, units.sequence))
     pooled = np.zeros_like(wrong)
 
@@ -209,7 +209,7 @@ def signal_quality(rollouts: Sequence[Rollout], using: Draws | None = None) -> d
     }
 
 
-class _Padded:
+class _PaddedUnits:
     """Lays [M] arrays of units out as [N, m], NaN where a prompt has fewer units than another."""
 
     def __init__(self, units: Units) -> None:

@@ -18,7 +18,7 @@ from frown.types import Appraisal, Feedback, Kind, Part, Rollout, Task
 T = TypeVar("T")
 
 
-class Composed(NamedTuple):
+class FeedbackBatch(NamedTuple):
     """Feedback for each rollout, and what a critic could not be heard about."""
 
     feedback: list[Feedback]
@@ -45,7 +45,7 @@ def compose(
     selected: Sequence[int],
     strip_reasoning: bool = True,
     write: str = "comments",
-) -> Composed:
+) -> FeedbackBatch:
     """Feedback for each rollout, in order: all that applies of the first course of which anything does.
 
     Per rollout, `requests`: what a critic is asked; `notes`: what is to be said of its affect. Each is needed only
@@ -74,7 +74,7 @@ def compose(
         left = [i for i in range(len(rollouts)) if not parts.get(i) and i in chosen]
         kinds = [of_kind(kind, left) for kind in course]
         parts |= {i: tuple(p for by_rollout in kinds for p in by_rollout.get(i, ())) for i in left}
-    return Composed([Feedback(parts.get(i, ())) for i in range(len(rollouts))], lost)
+    return FeedbackBatch([Feedback(parts.get(i, ())) for i in range(len(rollouts))], lost)
 
 
 FeedbackFunction = Callable[[Task, Rollout, Sequence[Rollout], Appraisal], Feedback | Awaitable[Feedback]]
@@ -83,7 +83,7 @@ FeedbackFunction = Callable[[Task, Rollout, Sequence[Rollout], Appraisal], Feedb
 
 def by_function(
     rollouts: Sequence[Rollout], appraisals: Sequence[Appraisal], function: FeedbackFunction, selected: Sequence[int]
-) -> Composed:
+) -> FeedbackBatch:
     """Feedback from a function of one's own, all rollouts of a step side by side where it is async.
 
     An exception costs its own rollout the feedback, and is said.
@@ -106,7 +106,7 @@ def by_function(
         return list(await asyncio.gather(*(one(r, a) if i in chosen else _nothing() for i, (r, a) in pairs)))
 
     results = _run(everyone)
-    return Composed([feedback for feedback, _ in results], [why for _, why in results if why])
+    return FeedbackBatch([feedback for feedback, _ in results], [why for _, why in results if why])
 
 
 def _run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:

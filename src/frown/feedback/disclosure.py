@@ -34,7 +34,7 @@ def leak(part: Part, task: Task) -> Leak:
     return "none" if part.kind == "affect" and not part.verdict else "verdict"
 
 
-class Allowed(NamedTuple):
+class DisclosedFeedback(NamedTuple):
     """Feedback without what gives away too much."""
 
     feedback: Feedback
@@ -42,13 +42,13 @@ class Allowed(NamedTuple):
     """Parts left out."""
 
 
-def allowed(feedback: Feedback, task: Task, most: Leak) -> Allowed:
+def allowed(feedback: Feedback, task: Task, most: Leak) -> DisclosedFeedback:
     """The parts that give away no more than `most`."""
     kept = tuple(p for p in feedback.parts if LEAKS.index(leak(p, task)) <= LEAKS.index(most))
-    return Allowed(Feedback(kept), len(feedback.parts) - len(kept))
+    return DisclosedFeedback(Feedback(kept), len(feedback.parts) - len(kept))
 
 
-class Shortened(NamedTuple):
+class TruncatedFeedback(NamedTuple):
     """Feedback within a budget of tokens."""
 
     feedback: Feedback
@@ -60,7 +60,7 @@ class Shortened(NamedTuple):
 
 def shortened(
     feedback: Feedback, most: int, encode: Callable[[str], Sequence[int]], decode: Callable[[Sequence[int]], str]
-) -> Shortened:
+) -> TruncatedFeedback:
     """The first `most` tokens of what is told: whole parts as far as they go, and then one that is cut and says so.
 
     Only the texts of parts count and are cut, never the instruction around them. `encode` and `decode` are the
@@ -80,15 +80,15 @@ def shortened(
         cut = room >= 2
         if cut:
             kept.append(part._replace(text=decode(list(ids[:room])) + decode(mark)))
-        return Shortened(Feedback(tuple(kept)), int(cut), len(feedback.parts) - i - cut)
-    return Shortened(feedback, 0, 0)
+        return TruncatedFeedback(Feedback(tuple(kept)), int(cut), len(feedback.parts) - i - cut)
+    return TruncatedFeedback(feedback, 0, 0)
 
 
 def without_reasoning(text: str) -> str:
     """A text without its <think>...</think> blocks, one that was never closed included: what a demonstration shows."""
-    found = _THOUGHT.sub("", text)
+    spoken = _THOUGHT.sub("", text)
     # Templates that open the block in the prompt leave only its end in the answer.
-    return found.rpartition("</think>")[2].lstrip() if "</think>" in found else found
+    return spoken.rpartition("</think>")[2].lstrip() if "</think>" in spoken else spoken
 
 
 def reasoning_ends(text: str) -> int:

@@ -26,7 +26,7 @@ from frown.critics.base import Critic
 from frown.critics.load import open_critic
 from frown.errors import FrownError
 from frown.evals.figures import number
-from frown.evals.profile import Judged, PerPrompt, judged_steps, profile
+from frown.evals.profile import JudgedAnswer, PromptSums, judged_steps, profile
 from frown.evals.signal_quality import Units, quality
 from frown.learner.scorer import Scorer
 from frown.methods.base import KINDS, Classroom, Lesson, noisy_variance
@@ -160,7 +160,9 @@ def _examine(
         },
         "advantage": advantage(viewed, advantages),
         "localisation": localisation(viewed, advantages),
-        "profile": profile([Judged(r.group, judged_steps(r), a) for r, a in zip(viewed, advantages, strict=True)]),
+        "profile": profile(
+            [JudgedAnswer(r.group, judged_steps(r), a) for r, a in zip(viewed, advantages, strict=True)]
+        ),
         "cost": _cost(lesson, rollouts, config),
     }
     verdict, reason = judgement(kind, room, result)
@@ -199,7 +201,7 @@ def advantage(rollouts: Sequence[Rollout], log_ratio: Sequence[Floats]) -> dict[
     answers. `negative_on_right_steps`: share of the summed negative advantage of judged steps that lies on right ones;
     `tokens_on_right_steps`: their share of tokens, what a teacher without a clue would put there.
     """
-    sums = PerPrompt([r.group for r in rollouts])
+    sums = PromptSums([r.group for r in rollouts])
     for r, a in zip(rollouts, log_ratio, strict=True):
         if r.verdict is not None and r.verdict.scored:
             sums.add(r.group, "right_answers" if r.verdict.right else "wrong_answers", float(a.sum()), len(a))
@@ -219,7 +221,7 @@ def localisation(rollouts: Sequence[Rollout], log_ratio: Sequence[Floats]) -> di
     `share`: of the summed absolute advantage; `share_of_tokens`: of the tokens; `auroc`: the chance that the first
     wrong step has a lower summed advantage than a right step of the same answer (later wrong steps left out).
     """
-    sums = PerPrompt([r.group for r in rollouts])
+    sums = PromptSums([r.group for r in rollouts])
     rows: list[tuple[int, int, int, float, float]] = []
     for i, (r, a) in enumerate(zip(rollouts, log_ratio, strict=True)):
         steps = judged_steps(r)

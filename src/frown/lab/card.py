@@ -28,7 +28,7 @@ PLACES = ("first_wrong", "later_wrong", "right_before", "right_after")
 
 
 @dataclass(frozen=True)
-class Failed:
+class FailedAnswer:
     """One failed, well-formed answer."""
 
     group: int
@@ -42,29 +42,29 @@ class Failed:
         return [i for i, c in enumerate(self.checks) if not c.right]
 
 
-Contexts = dict[str, Callable[[Family, Failed, random.Random], str]]
+Contexts = dict[str, Callable[[Family, FailedAnswer, random.Random], str]]
 
 
-def _off_target(family: Family, answer: Failed, rng: random.Random) -> str:
+def _off_target(family: Family, answer: FailedAnswer, rng: random.Random) -> str:
     right = [i for i, c in enumerate(answer.checks) if c.right]
     chosen = sorted(rng.sample(right, min(len(right), len(answer.wrong))))
     return words.critique(family, [answer.checks[i] for i in chosen])
 
 
-def _alternative(family: Family, answer: Failed, rng: random.Random) -> str:
+def _alternative(family: Family, answer: FailedAnswer, rng: random.Random) -> str:
     checks = family.check(answer.problem, family.solve(answer.problem))
     rng.shuffle(checks)
     return words.alternative(family, checks)
 
 
-def _weighed(family: Family, answer: Failed, rng: random.Random) -> str:
+def _weighed(family: Family, answer: FailedAnswer, rng: random.Random) -> str:
     first = answer.wrong[0]
     options = [answer.checks[first].expected, answer.results[first]]
     rng.shuffle(options)
     return words.weighed([weighed_entry(family, answer.checks[first], options)])
 
 
-def _random_pointer(family: Family, answer: Failed, rng: random.Random) -> str:
+def _random_pointer(family: Family, answer: FailedAnswer, rng: random.Random) -> str:
     return words.pointer(sorted(rng.sample(range(len(answer.checks)), len(answer.wrong))))
 
 
@@ -172,7 +172,9 @@ def teacher_quality(
     return table
 
 
-def failed_answers(model: Any, family_name: str, steps: int, problems: int, samples: int, seed: int) -> list[Failed]:
+def failed_answers(
+    model: Any, family_name: str, steps: int, problems: int, samples: int, seed: int
+) -> list[FailedAnswer]:
     """The well-formed answers to dev problems that come out wrong, as sampled at temperature 1."""
     env = LabEnvironment(family_name, steps)
     tasks = env.test_tasks("dev", problems)
@@ -184,11 +186,11 @@ def failed_answers(model: Any, family_name: str, steps: int, problems: int, samp
         results, well_formed = env.family.read_answer(problem, text)
         if well_formed and env.family.final(results) != task.answer:
             checks = tuple(env.family.check(problem, results))
-            out.append(Failed(i // samples, problem, results, checks))
+            out.append(FailedAnswer(i // samples, problem, results, checks))
     return out
 
 
-def _place(answer: Failed, step: int) -> str:
+def _place(answer: FailedAnswer, step: int) -> str:
     first = answer.wrong[0]
     if not answer.checks[step].right:
         return "first_wrong" if step == first else "later_wrong"
@@ -225,7 +227,9 @@ def _sample(
     return [a.split(EOS)[0] if EOS in a else a + "?" for a in answers]
 
 
-def _right_probability(model: Any, family: Family, failed: Sequence[Failed], contexts: Sequence[str]) -> np.ndarray:
+def _right_probability(
+    model: Any, family: Family, failed: Sequence[FailedAnswer], contexts: Sequence[str]
+) -> np.ndarray:
     """P(right result) at each step of each answer, float64[answers * steps], the answer's own text before it.
 
     Where the answer's own first digit differs from the right one, the second digit is read after the right

@@ -15,7 +15,7 @@ from frown.errors import FrownError, first_line
 from frown.policy.hub import is_hub_name, snapshot
 
 
-class Loaded(NamedTuple):
+class LoadedModel(NamedTuple):
     """A model ready to train, and its tokenizer."""
 
     model: Any
@@ -52,7 +52,7 @@ def located(path: str, *, weights: bool = True) -> Path:
     raise FrownError(f"model folder {path} does not exist; give a Hugging Face folder, a hub name or lab:NAME")
 
 
-def load(config: ModelConfig) -> Loaded:
+def load(config: ModelConfig) -> LoadedModel:
     """Model in training precision on its device (with fresh LoRA adapters if configured), and tokenizer.
 
     A folder of LoRA adapters is loaded as its base model with the adapters merged into it, so that "the model at the
@@ -87,7 +87,7 @@ def load(config: ModelConfig) -> Loaded:
         _mark_for_recomputation(model)
     if config.lora is not None:
         model = adapted(model, config)
-    return Loaded(model.to(device), tokenizer, device)
+    return LoadedModel(model.to(device), tokenizer, device)
 
 
 def _refuse_incomplete(path: str, loading: Mapping[str, Any], tokenizer: Any) -> None:

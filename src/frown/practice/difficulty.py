@@ -114,7 +114,7 @@ class Difficulty:
     """Running mean in [0, 1]."""
     doubt: float = 0.0
     """Running mean of the share of doubtful steps, in [0, 1]."""
-    seen: int = 0
+    batches: int = 0
     """Batches at this level."""
 
 
@@ -133,14 +133,14 @@ def follow(state: Difficulty, success: float, doubt: float, flow: Flow) -> Diffi
     """
     if not np.isfinite(success):
         return state
-    rate = 1.0 if state.seen == 0 else flow.rate
+    rate = 1.0 if state.batches == 0 else flow.rate
     now = replace(
         state,
         success=state.success + rate * (success - state.success),
         doubt=state.doubt + rate * (doubt - state.doubt),
-        seen=state.seen + 1,
+        batches=state.batches + 1,
     )
-    if now.seen < flow.patience:
+    if now.batches < flow.patience:
         return now
     change = {"boredom": flow.change, "flow": 0.0, "anxiety": -flow.change}[mood(now, flow)]
     level = min(max(now.level + change, flow.least), flow.most)

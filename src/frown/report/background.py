@@ -9,7 +9,7 @@ from typing import Any
 from frown.config import RunConfig, flat
 from frown.evals.wording import decimal
 from frown.report import numbers
-from frown.report.blocks import Block, Cell, Code, Folded, Item, Points, Row, Section, Table, Text, absent
+from frown.report.blocks import Block, Cell, Code, Details, Item, Points, Row, Section, Table, Text, absent
 from frown.report.material import Material
 from frown.report.question import OF_RIGHT_AND_WRONG, figure
 
@@ -76,7 +76,7 @@ def finals(m: Material) -> Section:
     )
     blocks: list[Block] = [Table(["Mean and 95% interval", *arms], rows), Text(note, note=True)]
     if seeds:
-        blocks.append(Folded("Each seed", (Table(["", *heads], seeds),)))
+        blocks.append(Details("Each seed", (Table(["", *heads], seeds),)))
     return Section("Final figures", blocks)
 
 
@@ -108,7 +108,7 @@ def warnings(m: Material) -> Section:
         if a["counters"]
     ]
     if counted:
-        blocks.append(Folded("Counted on the way, all seeds together", (Points(counted),)))
+        blocks.append(Details("Counted on the way, all seeds together", (Points(counted),)))
     return Section("Failures and warnings", blocks or (Text("None."),), id="warnings")
 
 
@@ -159,7 +159,7 @@ def made_by(environment: Mapping[str, Any], config: Any, redraw: str, digest: st
     if rows:
         blocks.append(Table(["Environment", ""], rows, words=True))
     if config:
-        blocks.append(Folded(f"Config {digest}", (Code(json.dumps(config, indent=2, ensure_ascii=False)),)))
+        blocks.append(Details(f"Config {digest}", (Code(json.dumps(config, indent=2, ensure_ascii=False)),)))
     return Section("Environment, and how to make this again", blocks)
 
 

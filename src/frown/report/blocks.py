@@ -86,7 +86,7 @@ class Code:
 
 
 @dataclass(frozen=True)
-class Folded:
+class Details:
     """What is opened on demand (and printed open)."""
 
     title: str
@@ -94,7 +94,7 @@ class Folded:
     kind: str = field(default="folded", init=False)
 
 
-Block = Text | Points | Table | Figures | Code | Folded
+Block = Text | Points | Table | Figures | Code | Details
 
 
 class Section(NamedTuple):

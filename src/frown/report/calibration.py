@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from frown.evals.wording import decimal
-from frown.report.blocks import Cell, Figure, Figures, Folded, Row, Section, Table, Text, absent
+from frown.report.blocks import Cell, Details, Figure, Figures, Row, Section, Table, Text, absent
 from frown.report.chart import Point, Series, line_chart
 from frown.report.lines import legend, styles
 from frown.report.material import Material
@@ -92,7 +92,7 @@ def calibration(m: Material) -> Section:
     note = "Ten equally wide bins, empty ones left out, all seeds pooled; whiskers are 95% intervals over prompts."
     return Section(
         title,
-        (summary, Figures(drawings, legend(m)), Text(note, note=True), Folded("The bins in figures", (table,))),
+        (summary, Figures(drawings, legend(m)), Text(note, note=True), Details("The bins in figures", (table,))),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from frown.evals.wording import decimal
 from frown.report import numbers
-from frown.report.blocks import Cell, Figure, Figures, Folded, Row, Section, Table, Text, absent
+from frown.report.blocks import Cell, Details, Figure, Figures, Row, Section, Table, Text, absent
 from frown.report.chart import Point, Series, line_chart
 from frown.report.lines import legend, styles
 from frown.report.material import Material
@@ -39,7 +39,7 @@ def canaries(m: Material) -> Section:
         return absent(title, "There is no metrics.jsonl with two training steps or more.")
     note = "Of each training step, averaged over seeds; bands reach from the lowest seed to the highest."
     table = Table(["", "first step", "last step"], rows)
-    return Section(title, (Figures(drawings, legend(m)), Text(note, note=True), Folded("In figures", (table,))))
+    return Section(title, (Figures(drawings, legend(m)), Text(note, note=True), Details("In figures", (table,))))
 
 
 def _each_step(seeds: Mapping[int, Sequence[Mapping[str, Any]]], key: str) -> tuple[Point, ...]:

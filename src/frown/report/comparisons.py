@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from frown.report.blocks import Folded, Item, Points, Section, Text
+from frown.report.blocks import Details, Item, Points, Section, Text
 from frown.report.material import Material
 from frown.report.question import OF_RIGHT_AND_WRONG
 
@@ -24,5 +24,5 @@ def comparisons(m: Material) -> Section | None:
         f"show a difference, and there are {len(s['pairs'])} here."
     )
     return Section(
-        "Comparisons", (*(Folded(title, (Points(items),)) for title, items in groups.items()), Text(note, note=True))
+        "Comparisons", (*(Details(title, (Points(items),)) for title, items in groups.items()), Text(note, note=True))
     )

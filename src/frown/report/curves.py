@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from frown.report.blocks import Cell, Figure, Figures, Folded, Row, Section, Table, Text, absent
+from frown.report.blocks import Cell, Details, Figure, Figures, Row, Section, Table, Text, absent
 from frown.report.chart import Point, Series, line_chart
 from frown.report.lines import legend, styles
 from frown.report.material import Material
@@ -44,7 +44,7 @@ def curves(m: Material) -> Section:
             drawings.append(_curve(m, head, hint, None, key, words, 1.0))
     rows = [Row(name, [_at(a["curve"], step) for step in s["steps"]]) for name, a in s["arms"].items() if s["steps"]]
     table = Table([f"{m.measure if m.graded else 'Avg@k'} by step", *(str(x) for x in s["steps"])], rows)
-    blocks = (Figures(drawings, legend(m)), Text(BANDS, note=True), Folded("The curves in figures", (table,)))
+    blocks = (Figures(drawings, legend(m)), Text(BANDS, note=True), Details("The curves in figures", (table,)))
     return Section(title, blocks)
 
 

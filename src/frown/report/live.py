@@ -20,7 +20,7 @@ from frown.store.run_directory import RunDirectory
 
 
 @dataclass(frozen=True)
-class Watched:
+class RunRow:
     """One run to be watched."""
 
     name: str
@@ -29,7 +29,7 @@ class Watched:
 
 
 @dataclass(frozen=True)
-class Standing:
+class RunStatus:
     """How one run stands."""
 
     status: str
@@ -43,12 +43,12 @@ class Standing:
 class LiveView:
     """A live table on a terminal; one line for each finished run where there is none."""
 
-    def __init__(self, runs: Sequence[Watched], console: Console):
+    def __init__(self, runs: Sequence[RunRow], console: Console):
         self._runs, self._console = runs, console
         self._started = time.monotonic()
         self._total = sum(r.steps for r in runs)
         self._done_before: int | None = None
-        self._told: set[Path] = set()
+        self._announced: set[Path] = set()
         self._live = Live(console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> LiveView:
@@ -89,13 +89,13 @@ class LiveView:
         if len(self._runs) == 1:
             return  # how a single run ended is said by whoever ran it
         for run, now in standings.items():
-            if now.status not in ("new", "running") and run.path not in self._told:
-                self._told.add(run.path)
+            if now.status not in ("new", "running") and run.path not in self._announced:
+                self._announced.add(run.path)
                 score = "" if now.accuracy is None else f", accuracy {now.accuracy:.3f}"
                 where = f"{run.name} {run.path.name}"
                 self._console.print(f"{where}: {now.status} at step {now.step}{score}", highlight=False, markup=False)
 
-    def _table(self, standings: dict[Watched, Standing]) -> Group:
+    def _table(self, standings: dict[RunRow, RunStatus]) -> Group:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for title in ("arm", "runs", "progress", "accuracy", "doubt"):
             table.add_column(title, justify="left" if title in ("arm", "progress") else "right")
@@ -155,7 +155,7 @@ class PromptBar:
         self._console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
-def standing(run: Watched) -> Standing:
+def standing(run: RunRow) -> RunStatus:
     """How a run stands, from its directory."""
     directory = RunDirectory(run.path)
     step, accuracy, doubt = 0, None, None
@@ -164,7 +164,7 @@ def standing(run: Watched) -> Standing:
         if line.get("split") == "test":
             accuracy = line["avg_at_k"]
         doubt = line.get("doubt", doubt)
-    return Standing(directory.status[0], step, accuracy, doubt)
+    return RunStatus(directory.status[0], step, accuracy, doubt)
 
 
 def _mean(values: Sequence[float | None]) -> str:

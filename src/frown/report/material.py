@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from frown.errors import FrownError
-from frown.evals.profile import Judged, profile
+from frown.evals.profile import JudgedAnswer, profile
 from frown.evals.summary import SCHEMA
 from frown.report.again import command
 from frown.store.run_directory import RunDirectory
@@ -156,7 +156,7 @@ def _metrics(runs: Mapping[str, Mapping[int, RunDirectory]]) -> dict[str, dict[i
 def _profiles(runs: Mapping[str, Mapping[int, RunDirectory]]) -> dict[str, dict[str, Any]]:
     out: dict[str, dict[str, Any]] = {}
     for arm, seeds in runs.items():
-        answers_by_kind: dict[str, list[Judged]] = {}
+        answers_by_kind: dict[str, list[JudgedAnswer]] = {}
         for run in seeds.values():
             for kind, answer in run.advantages():
                 answers_by_kind.setdefault(kind, []).append(answer)

@@ -89,7 +89,7 @@ class _Stopped(FrownError):
 
 
 @dataclass(frozen=True)
-class Joined(Ranks):
+class JoinedRanks(Ranks):
     """A process of several; see `joined`.
 
     Every method is called by all processes, in the same order. Each raises FrownError when another process has ended or
@@ -271,7 +271,7 @@ def joined(config: RunConfig) -> Iterator[Ranks]:
         group = dist.new_group(backend=backend, timeout=timedelta(seconds=timeout))
     except (RuntimeError, ValueError, KeyError) as error:
         raise FrownError(f"process {rank} of {size} cannot reach the others: {first_line(error)}") from error
-    ranks = Joined(rank, size, group, timeout)
+    ranks = JoinedRanks(rank, size, group, timeout)
     ranks.agree(config.model_dump_json(), "their settings")
     yield ranks
     ranks.total(0.0)  # nobody leaves while another may still need it

@@ -11,7 +11,7 @@ import numpy as np
 
 from frown.config import Config, flat, to_json
 from frown.errors import FrownError
-from frown.evals.profile import Judged
+from frown.evals.profile import JudgedAnswer
 from frown.evals.samples import GradedSamples
 from frown.store import checkpoints
 from frown.store.rollouts import RolloutFile, read_rollouts
@@ -101,7 +101,7 @@ class RunReader:
             with read_rollouts(file) as opened:
                 yield opened
 
-    def advantages(self) -> Iterator[tuple[str, Judged]]:
+    def advantages(self) -> Iterator[tuple[str, JudgedAnswer]]:
         """Each training rollout that a teacher looked at and whose steps are judged: its kinds of feedback ("sibling",
         "critique+outcome", ...), and the advantage of its tokens."""
         columns = ["task", "steps", "step_right", "feedback", "log_ratio"]
@@ -112,7 +112,7 @@ class RunReader:
                     continue
                 kinds = "+".join(dict.fromkeys(part["kind"] for part in row["feedback"]))
                 judged = [((a, b), bool(ok)) for (a, b), ok in zip(steps, right, strict=True)]
-                yield kinds, Judged(row["task"], judged, np.array(row["log_ratio"], dtype=np.float64))
+                yield kinds, JudgedAnswer(row["task"], judged, np.array(row["log_ratio"], dtype=np.float64))
 
 
 def run_name(path: Path) -> str:

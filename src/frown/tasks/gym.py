@@ -29,7 +29,7 @@ from frown.tasks.grading.marks import answer_tags
 from frown.tasks.rollouts import SingleTurn
 from frown.tasks.steps import Splitter, split_steps
 from frown.tasks.wording import English
-from frown.tasks.workers import Failed, WorkerPool
+from frown.tasks.workers import Failure, WorkerPool
 from frown.types import Message, Step, Task, Verdict
 
 SYSTEM = "Solve the problem step by step. Then give only the final answer between <answer> and </answer>."
@@ -194,7 +194,7 @@ def _task(entry: Mapping[str, Any]) -> Task:
 
 
 def _verdict(reply: Any, answer: str, tagged: bool) -> Verdict:
-    if isinstance(reply, Failed):
+    if isinstance(reply, Failure):
         return Verdict.unscored(f"score_answer failed: {reply.why}")
     if not isinstance(reply, int | float) or not math.isfinite(reply):
         return Verdict.unscored(f"score_answer returned {reply!r}, not a number")

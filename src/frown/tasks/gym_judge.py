@@ -15,7 +15,7 @@ import reasoning_gym
 
 
 def score(payload: dict[str, Any]) -> float:
-    """The score in [0, 1] that `score_answer` gives; its exceptions pass through to the caller's `Failed`."""
+    """The score in [0, 1] that `score_answer` gives; its exceptions pass through to the caller's `Failure`."""
     name, options, entry = pickle.loads(base64.b64decode(payload["data"]))
     dataset = _dataset(name, pickle.dumps(options))
     return float(dataset.score_answer(answer=payload["answer"], entry=entry))

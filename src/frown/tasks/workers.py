@@ -33,7 +33,7 @@ _TRIES = 2
 
 
 @dataclass(frozen=True)
-class Failed:
+class Failure:
     """An item that no worker could finish, and why."""
 
     why: str
@@ -63,10 +63,10 @@ class _Worker:
             self.kill()
             raise FrownError(f"the grading worker {target} could not be started: {reply['failed']}")
 
-    def ask(self, payload: Any, limit: float) -> Any | Failed:
+    def ask(self, payload: Any, limit: float) -> Any | Failure:
         """The worker's result. TimeoutError past the limit (seconds), _DiedError when it ended itself."""
         reply = self._exchange(json.dumps(payload) + "\n", limit)
-        return Failed(reply["failed"]) if "failed" in reply else reply["result"]
+        return Failure(reply["failed"]) if "failed" in reply else reply["result"]
 
     def _exchange(self, line: str, limit: float) -> dict[str, Any]:
         late = threading.Event()
@@ -135,14 +135,14 @@ class WorkerPool:
         self._closed = False
         _pools.add(self)
 
-    def map(self, payloads: Sequence[Any]) -> list[Any | Failed]:
-        """One result a payload, in order; `Failed` where the limit passed or the worker broke down twice.
+    def map(self, payloads: Sequence[Any]) -> list[Any | Failure]:
+        """One result a payload, in order; `Failure` where the limit passed or the worker broke down twice.
 
         Raises FrownError when a worker cannot be started at all, ValueError on a closed pool.
         """
         if self._closed:
             raise ValueError("this worker pool was closed")
-        results: list[Any | Failed] = [Failed("not reached")] * len(payloads)
+        results: list[Any | Failure] = [Failure("not reached")] * len(payloads)
         todo: SimpleQueue[int] = SimpleQueue()
         for i in range(len(payloads)):
             todo.put(i)
@@ -176,7 +176,7 @@ class WorkerPool:
         for worker in live:
             worker.kill()
 
-    def _drain(self, todo: SimpleQueue[int], payloads: Sequence[Any], results: list[Any | Failed]) -> None:
+    def _drain(self, todo: SimpleQueue[int], payloads: Sequence[Any], results: list[Any | Failure]) -> None:
         worker = self._slots.get()
         try:
             while (i := _next(todo)) is not None:
@@ -184,11 +184,11 @@ class WorkerPool:
         finally:
             self._slots.put(worker if worker is not None and worker.alive else None)
 
-    def _run(self, worker: _Worker | None, payload: Any) -> tuple[_Worker | None, Any | Failed]:
+    def _run(self, worker: _Worker | None, payload: Any) -> tuple[_Worker | None, Any | Failure]:
         why = ""
         for _ in range(_TRIES):  # a worker can be killed from outside (out of memory): one more try, no more
             if self._closed:
-                return None, Failed("the grader was closed")
+                return None, Failure("the grader was closed")
             if worker is None or not worker.alive:
                 self._forget(worker)
                 worker = self._start()
@@ -196,11 +196,11 @@ class WorkerPool:
                 return worker, worker.ask(payload, self._limit)
             except TimeoutError as e:
                 self._forget(worker)
-                return None, Failed(str(e))
+                return None, Failure(str(e))
             except _DiedError as e:
                 why = f"{e}, in each of {_TRIES} tries"
         self._forget(worker)
-        return None, Failed(why)
+        return None, Failure(why)
 
     def _start(self) -> _Worker:
         worker = _Worker(self._target, self._limit, self._memory_mb)

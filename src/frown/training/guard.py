@@ -84,13 +84,13 @@ class Guard:
         return cls(**{**state, "recent": tuple(state["recent"]), "tripped": frozenset(state["tripped"])})
 
 
-def watch(guard: Guard, step: int, seen: Mapping[str, Any], config: GuardConfig) -> tuple[Guard, tuple[Trip, ...]]:
-    """The guard after one more step with metrics `seen`, and the canaries that have just passed their limits.
+def watch(guard: Guard, step: int, metrics: Mapping[str, Any], config: GuardConfig) -> tuple[Guard, tuple[Trip, ...]]:
+    """The guard after one more step with these metrics, and the canaries that have just passed their limits.
 
     A canary counts as its mean over the last `config.window` steps; accuracy on the dev split as it was measured last.
     One that stays beyond its limit trips once, and may trip again when it has come back in between.
     """
-    now = {name: float(seen[name]) for name in CANARIES if seen.get(name) is not None}
+    now = {name: float(metrics[name]) for name in CANARIES if metrics.get(name) is not None}
     accuracy = now.pop("dev_accuracy", None)
     recent = (*guard.recent, now)[-config.window :]
     full = len(recent) == config.window
@@ -119,16 +119,16 @@ def watch(guard: Guard, step: int, seen: Mapping[str, Any], config: GuardConfig)
 def bounds(start: Mapping[str, float], config: GuardConfig) -> dict[str, tuple[float, float]]:
     """Least and most of each canary, for a run that started like this."""
     never = float("inf")
-    found: dict[str, tuple[float, float]] = {}
+    limits: dict[str, tuple[float, float]] = {}
     for name, shares in (("length", config.length), ("policy_entropy", config.entropy)):
         if shares is not None and name in start:
-            found[name] = (shares[0] * start[name], shares[1] * start[name])
+            limits[name] = (shares[0] * start[name], shares[1] * start[name])
     rises = {"repetition": config.repetition, "truncated": config.truncated, "flat_groups": config.flat_groups}
     for name, rise in rises.items():
         if rise is not None and name in start:
-            found[name] = (-never, start[name] + rise)
+            limits[name] = (-never, start[name] + rise)
     if config.well_formed is not None and "well_formed" in start:
-        found["well_formed"] = (start["well_formed"] - config.well_formed, never)
+        limits["well_formed"] = (start["well_formed"] - config.well_formed, never)
     if config.kl is not None:
-        found["kl_to_start"] = (-never, config.kl)
-    return found
+        limits["kl_to_start"] = (-never, config.kl)
+    return limits

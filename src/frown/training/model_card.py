@@ -88,10 +88,10 @@ def _figures(run: RunDirectory) -> list[str]:
 
 def _figure(samples: GradedSamples) -> str:
     n, k = samples.score.shape
-    found = interval(avg_at_k, samples.score[None], using=draws(1, n))
-    if found is None:
+    estimate = interval(avg_at_k, samples.score[None], using=draws(1, n))
+    if estimate is None:
         return f"nothing scored | | {n} x {k}"
-    return f"{found.mean:.3f} | [{found.low:.3f}, {found.high:.3f}] | {n} x {k}"
+    return f"{estimate.mean:.3f} | [{estimate.low:.3f}, {estimate.high:.3f}] | {n} x {k}"
 
 
 def _overrides(config: RunConfig) -> list[str]:

@@ -23,10 +23,10 @@ class States(NamedTuple):
 @contextmanager
 def _caught(model: Any) -> Iterator[list[Tensor]]:
     """The final hidden states of what passes through a model meanwhile."""
-    seen: list[Tensor] = []
-    hook = backbone(model).register_forward_hook(lambda module, inputs, output: seen.append(output[0]))
+    outputs: list[Tensor] = []
+    hook = backbone(model).register_forward_hook(lambda module, inputs, output: outputs.append(output[0]))
     try:
-        yield seen
+        yield outputs
     finally:
         hook.remove()
 
@@ -41,9 +41,9 @@ def answer_states(
     argument, and projects all.
     """
     more = {} if logits is None else {"logits_to_keep": logits}
-    with _caught(inner) as seen:
+    with _caught(inner) as outputs:
         projected = model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **more).logits
-    [hidden] = seen
+    [hidden] = outputs
     return States(hidden[:, -answer - 1 : -1], projected)
 
 
@@ -57,12 +57,12 @@ def what_counts(inputs: Mapping[str, Any], weight: Tensor) -> tuple[dict[str, An
     length = int(columns.nonzero().max()) + 1 if bool(columns.any()) else 1
     rows[0] |= not bool(rows.any())
     end = length - weight.shape[1] or None
-    found = {name: inputs[name][rows] for name in ("prompt_ids", "prompt_mask")}
+    rows_of = {name: inputs[name][rows] for name in ("prompt_ids", "prompt_mask")}
     for name in ("completion_ids", "completion_mask", "teacher_input_ids", "teacher_attention_mask"):
-        found[name] = inputs[name][rows, :end]
+        rows_of[name] = inputs[name][rows, :end]
     if inputs.get("old_per_token_logps") is not None:
-        found["old_per_token_logps"] = inputs["old_per_token_logps"][rows, :end]
-    return found, weight[rows, :end]
+        rows_of["old_per_token_logps"] = inputs["old_per_token_logps"][rows, :end]
+    return rows_of, weight[rows, :end]
 
 
 class Pair(NamedTuple):

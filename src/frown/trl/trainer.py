@@ -171,7 +171,7 @@ class FrownSDPOTrainer(SDPOTrainer):
                 self.accelerator.gather(pair.loss_mask.new_zeros(()))
             return super()._compute_self_distillation_loss(model, inputs, pair)
         if counts:
-            found = distil(
+            distilled = distil(
                 pair.student.hidden,
                 self._head(model),
                 pair.teacher_hidden,
@@ -182,7 +182,7 @@ class FrownSDPOTrainer(SDPOTrainer):
                 pair.inputs.get("old_per_token_logps"),
                 self._objective(),
             )
-            loss, sums = found.loss, found.sums
+            loss, sums = distilled.loss, distilled.sums
             if self.is_deepspeed_enabled:
                 # Its backward pass begins where the model's own output has a gradient, and nowhere else: without that
                 # some of its optimisers count the first of several micro-batches twice.
@@ -235,7 +235,7 @@ class FrownSDPOTrainer(SDPOTrainer):
         answer = batch["completion_ids"].size(1)
         real = torch.arange(answer, device=ids.device)[None] < batch["raw_completion_lengths"][:, None]
         mask = torch.cat([batch["prompt_mask"], real.to(batch["prompt_mask"].dtype)], dim=1)
-        found = []
+        readings = []
         for i in range(0, len(lengths), self.args.per_device_train_batch_size):
             rows = slice(i, i + self.args.per_device_train_batch_size)
             states = self._states(self.model, ids[rows], mask[rows], answer, 1)
@@ -247,8 +247,8 @@ class FrownSDPOTrainer(SDPOTrainer):
             )
             ends = np.cumsum(lengths[rows])[:-1]
             parts = {name: np.split(values.float().cpu().numpy(), ends) for name, values in read.items()}
-            found += [{name: of[j] for name, of in parts.items()} for j in range(len(lengths[rows]))]
-        return found
+            readings += [{name: of[j] for name, of in parts.items()} for j in range(len(lengths[rows]))]
+        return readings
 
 
 def _linear_head(model: Any) -> LinearHead:

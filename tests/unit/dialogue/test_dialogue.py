@@ -18,9 +18,9 @@ from frown.config import parse
 from frown.dialogue.conversation import affect, as_rollout, as_turns
 from frown.dialogue.credit import on_tokens, potential_changes, returns, turn_advantages
 from frown.dialogue.environment import Conversations
-from frown.dialogue.partner import Hearing, Reply
+from frown.dialogue.partner import PartnerTurn, Reply
 from frown.dialogue.play import go_on, play
-from frown.dialogue.scripted import Scripted
+from frown.dialogue.scripted import ScriptedPartner
 from frown.dialogue.session import PartnerSession
 from frown.errors import FrownError
 from frown.interchange import exports
@@ -53,7 +53,7 @@ def tokenizer():
 def test_a_conversation_has_the_templates_ids_token_for_token(tokenizer, template, ended):
     says, lines = ["Hi, cab.", "äöü 你好\nab", "b"], ["a", "no, baba\n ab", "never read"]
     puppet = Puppet(tokenizer, template, [ids_of(tokenizer, s, ended=ended) for s in says])
-    [dialogue] = play(puppet, Scripted(lines), [TASK], 1, seed=0, temperature=1.0, turns=3)
+    [dialogue] = play(puppet, ScriptedPartner(lines), [TASK], 1, seed=0, temperature=1.0, turns=3)
     rollout = as_rollout(dialogue)
     sequence = np.concatenate([rollout.prompt_ids, rollout.ids])
     messages = dialogue.messages[:-1]  # without what was said to the last turn
@@ -74,7 +74,7 @@ def test_sampled_ids_are_never_tokenised_again(tokenizer, template):
     assert ids_of(tokenizer, "ab", ended=False) == [ab]
     odd = [a, b, a, b, tokenizer.eos_token_id]
     puppet = Puppet(tokenizer, template, [odd, odd])
-    [dialogue] = play(puppet, Scripted(["ab", "ab"]), [TASK], 1, seed=0, temperature=1.0, turns=2)
+    [dialogue] = play(puppet, ScriptedPartner(["ab", "ab"]), [TASK], 1, seed=0, temperature=1.0, turns=2)
     rollout = as_rollout(dialogue)
     assert [rollout.ids[s:e].tolist() for s, e in rollout.steps] == [odd, odd]
     assert ab in rollout.ids[~rollout.own]  # the partner's words are the tokenizer's own
@@ -83,7 +83,7 @@ def test_sampled_ids_are_never_tokenised_again(tokenizer, template):
 def test_a_character_that_was_cut_in_the_middle_stays_as_it_was_sampled(tokenizer):
     half = ids_of(tokenizer, "你", ended=False)[:2]
     puppet = Puppet(tokenizer, CHAT, [half, ids_of(tokenizer, "x")])
-    [dialogue] = play(puppet, Scripted(["y"] * 2), [TASK], 1, seed=0, temperature=1.0, turns=2)
+    [dialogue] = play(puppet, ScriptedPartner(["y"] * 2), [TASK], 1, seed=0, temperature=1.0, turns=2)
     assert as_rollout(dialogue).ids[: len(half)].tolist() == half
 
 
@@ -97,7 +97,9 @@ def test_a_template_that_refuses_system_messages_is_spoken_to_from_turn_to_turn(
     def played(messages):
         puppet = Puppet(tokenizer, refuses, [ids_of(tokenizer, "yes")] * 2)
         task = replace(TASK, messages=messages)
-        [dialogue] = play(puppet, Scripted(["a", "b"]), [task], 1, seed=0, temperature=1.0, turns=2, history=history)
+        [dialogue] = play(
+            puppet, ScriptedPartner(["a", "b"]), [task], 1, seed=0, temperature=1.0, turns=2, history=history
+        )
         r = as_rollout(dialogue)
         return r.prompt_ids.tolist(), r.ids.tolist(), len(r.steps)
 
@@ -111,9 +113,11 @@ def test_a_template_that_refuses_system_messages_is_spoken_to_from_turn_to_turn(
 def test_a_template_that_rewrites_history_is_refused_and_can_be_played_turn_by_turn(tokenizer, template, say):
     says = [ids_of(tokenizer, say)] * 2
     with pytest.raises(FrownError, match="rewrites what was said before"):
-        play(Puppet(tokenizer, template, says), Scripted(["a", "b"]), [TASK], 1, seed=0, temperature=1.0, turns=2)
+        play(
+            Puppet(tokenizer, template, says), ScriptedPartner(["a", "b"]), [TASK], 1, seed=0, temperature=1.0, turns=2
+        )
     puppet = Puppet(tokenizer, template, says)
-    partner = Scripted(["a", "b"])
+    partner = ScriptedPartner(["a", "b"])
     [dialogue] = play(puppet, partner, [TASK], 1, seed=0, temperature=1.0, turns=2, history="template")
     with pytest.raises(FrownError, match="turns one by one"):
         as_rollout(dialogue)
@@ -127,8 +131,8 @@ def test_what_a_template_would_rewrite_can_be_kept_as_it_was_sampled(tokenizer, 
     says = [ids_of(tokenizer, say)] * 2
     heard: list[str] = []
 
-    class Listening(Scripted):
-        def reply(self, hearings: list[Hearing]) -> list[Reply]:
+    class Listening(ScriptedPartner):
+        def reply(self, hearings: list[PartnerTurn]) -> list[Reply]:
             heard.extend(m["content"] for h in hearings for m in h.messages if m["role"] == "assistant")
             return super().reply(hearings)
 
@@ -139,7 +143,7 @@ def test_what_a_template_would_rewrite_can_be_kept_as_it_was_sampled(tokenizer, 
     between = completion_text(tokenizer, rollout.ids[~rollout.own].tolist())
     # What the template writes between two turns that it does not rewrite.
     [plain] = play(
-        *(Puppet(tokenizer, template, [ids_of(tokenizer, "ok")] * 2), Scripted(["a", "b"]), [TASK], 1),
+        *(Puppet(tokenizer, template, [ids_of(tokenizer, "ok")] * 2), ScriptedPartner(["a", "b"]), [TASK], 1),
         seed=0, temperature=1.0, turns=2,
     )  # fmt: skip
     other = as_rollout(plain)
@@ -161,7 +165,9 @@ def test_conversations_behind_published_templates_can_be_kept(tokenizer, name, s
     folder = Path(pytest.importorskip("trl").__file__).parent / "chat_templates"
     template = (folder / f"{name}.jinja").read_text(encoding="utf-8")
     puppet = Puppet(tokenizer, template, [ids_of(tokenizer, say, ended=False)] * 3)
-    [dialogue] = play(puppet, Scripted(["a?", "b?", "c"]), [TASK], 1, seed=0, temperature=1.0, turns=3, history="kept")
+    [dialogue] = play(
+        puppet, ScriptedPartner(["a?", "b?", "c"]), [TASK], 1, seed=0, temperature=1.0, turns=3, history="kept"
+    )
     rollout = as_rollout(dialogue)
     (_, first), (second, _), _ = rollout.steps
     between = completion_text(tokenizer, rollout.ids[first:second].tolist())
@@ -173,7 +179,7 @@ def test_conversations_behind_published_templates_can_be_kept(tokenizer, name, s
 
 def test_a_rollout_holds_values_where_the_policy_spoke_and_none_elsewhere(tokenizer):
     puppet = Puppet(tokenizer, CHATML, [ids_of(tokenizer, "one"), ids_of(tokenizer, "two!")])
-    [dialogue] = play(puppet, Scripted(["a", "b"]), [TASK], 1, seed=0, temperature=1.0, turns=2)
+    [dialogue] = play(puppet, ScriptedPartner(["a", "b"]), [TASK], 1, seed=0, temperature=1.0, turns=2)
     r = as_rollout(dialogue)
     assert (np.isnan(r.signals["entropy"]) == ~r.own).all() and (r.logp[~r.own] == 0).all()
     (a, b), (c, d) = r.steps
@@ -184,13 +190,13 @@ def test_a_rollout_holds_values_where_the_policy_spoke_and_none_elsewhere(tokeni
         replace(r, sampled=r.own[:-1])
 
 
-class Moody(Scripted):
+class Moody(ScriptedPartner):
     """Counts its turns in its state, ends at "stop", loses its voice at "lose"."""
 
     def __init__(self):
         super().__init__([])
 
-    def reply(self, hearings: list[Hearing]) -> list[Reply]:
+    def reply(self, hearings: list[PartnerTurn]) -> list[Reply]:
         out = []
         for h in hearings:
             said, state = h.messages[-1]["content"], (h.state or 0) + 1
@@ -240,7 +246,7 @@ def test_futures_go_on_from_what_was_said_and_end_where_it_has_ended(tokenizer):
 
 def test_a_future_is_that_of_the_conversation_itself(learner):
     """A greedy policy and a partner by rules: going on from any turn gives what was said in fact."""
-    partner = Scripted(["yes", "no", "so"])
+    partner = ScriptedPartner(["yes", "no", "so"])
     [whole] = play(learner.policy, partner, [TASK], 1, seed=3, temperature=1e-4, turns=3)
     [again] = go_on(learner.policy, partner, [whole.turns[:1]], 1, seed=9, temperature=1e-4, ahead=9, turns=3)
     assert as_rollout(again).ids.tolist() == as_rollout(whole).ids.tolist()
@@ -279,7 +285,9 @@ def learner(tmp_path_factory):
 
 def test_no_gradient_comes_from_what_others_said(learner):
     """The gradient of a conversation is that of its turns trained one by one, whatever is written on other tokens."""
-    dialogues = play(learner.policy, Scripted(["yes", "no", "so"]), [TASK] * 2, 2, seed=3, temperature=1.0, turns=3)
+    dialogues = play(
+        learner.policy, ScriptedPartner(["yes", "no", "so"]), [TASK] * 2, 2, seed=3, temperature=1.0, turns=3
+    )
     rollouts = [as_rollout(d) for d in dialogues]
     assert any(not r.own.all() for r in rollouts)
     by_turn = [np.arange(1.0, 1 + len(r.steps)) for r in rollouts]
@@ -311,7 +319,7 @@ def test_what_ranks_tokens_ranks_the_policys_own(learner):
     """The tail, the reward for sureness and the doubt of a prompt are those of the turns laid end to end."""
     [r] = [
         as_rollout(d)
-        for d in play(learner.policy, Scripted(["yes", "no"]), [TASK], 1, seed=3, temperature=1.0, turns=2)
+        for d in play(learner.policy, ScriptedPartner(["yes", "no"]), [TASK], 1, seed=3, temperature=1.0, turns=2)
     ]
     [found] = OPSA().credit([r], None, None)
     own = tail_advantages(r.logp[r.own], r.signals["entropy"][r.own])
@@ -329,7 +337,7 @@ def test_the_distance_from_the_start_is_that_of_the_policys_own_tokens(learner):
     unmoved = learner_of(learner.config)
 
     def talks(who):
-        return play(who.policy, Scripted(["yes", "no", "so"]), [TASK] * 2, 2, seed=3, temperature=1.0, turns=3)
+        return play(who.policy, ScriptedPartner(["yes", "no", "so"]), [TASK] * 2, 2, seed=3, temperature=1.0, turns=3)
 
     first = [as_rollout(d) for d in talks(unmoved)]
     assert any(not r.own.all() for r in first) and unmoved.kl_to_start(first) == pytest.approx(0.0, abs=1e-9)
@@ -340,7 +348,10 @@ def test_the_distance_from_the_start_is_that_of_the_policys_own_tokens(learner):
 
 def test_the_mask_outlives_a_checkpoint(learner, tmp_path):
     """A replayed conversation comes back with its mask, and another answer without one."""
-    [r] = [as_rollout(d) for d in play(learner.policy, Scripted(["yes"]), [TASK], 1, seed=3, temperature=1.0, turns=2)]
+    [r] = [
+        as_rollout(d)
+        for d in play(learner.policy, ScriptedPartner(["yes"]), [TASK], 1, seed=3, temperature=1.0, turns=2)
+    ]
     view = TeacherView(0, r.prompt_ids, r.own.astype(np.float32))
     for rollout in (r, replace(r, sampled=None)):
         replay.write([replay.ReplayItem(replay.stripped(rollout), view, 1.0)], tmp_path / "kept.parquet")
@@ -350,7 +361,10 @@ def test_the_mask_outlives_a_checkpoint(learner, tmp_path):
 
 def test_an_export_has_the_policys_own_log_probabilities(learner):
     pytest.importorskip("inspect_ai", reason="inspect_ai is not installed")
-    [r] = [as_rollout(d) for d in play(learner.policy, Scripted(["yes"]), [TASK], 1, seed=3, temperature=1.0, turns=2)]
+    [r] = [
+        as_rollout(d)
+        for d in play(learner.policy, ScriptedPartner(["yes"]), [TASK], 1, seed=3, temperature=1.0, turns=2)
+    ]
     record = RolloutRecord(r, tokens=tuple(str(i) for i in r.ids))
     assert [entry.token for entry in exports._logprobs(record).content] == [str(i) for i in r.ids[r.own]]
     unmasked = replace(record, rollout=replace(r, sampled=None))
@@ -366,12 +380,12 @@ def test_conversations_are_one_process(learner):
         ranks = Ranks(0, 2)
 
     with pytest.raises(FrownError, match="conversations are trained in one process"):
-        talking(Scripted([])).rollouts(Two(), [TASK], 1, seed=0, temperature=1.0)
+        talking(ScriptedPartner([])).rollouts(Two(), [TASK], 1, seed=0, temperature=1.0)
 
 
 def test_conversations_are_played_again_from_their_seed(learner):
     def ids(seed):
-        held = play(learner.policy, Scripted(["yes"] * 3), [TASK], 3, seed=seed, temperature=1.0, turns=3)
+        held = play(learner.policy, ScriptedPartner(["yes"] * 3), [TASK], 3, seed=seed, temperature=1.0, turns=3)
         return [as_rollout(d).ids.tolist() for d in held]
 
     assert ids(1) == ids(1) != ids(2)
@@ -394,7 +408,7 @@ def test_conversations_are_trained_and_evaluated_by_the_loop(tmp_path, capsys):
     from frown.training.run import train
     from frown.viewer.index import read_index
 
-    class Counting(Scripted):
+    class Counting(ScriptedPartner):
         def verify(self, task, replies):
             return Verdict(min(1.0, sum(len(r.text) for r in replies) / 9))
 
@@ -430,7 +444,7 @@ def test_conversations_are_trained_and_evaluated_by_the_loop(tmp_path, capsys):
 def test_a_conversation_counts_once_whatever_its_turns(learner):
     """Turn by turn as in one rollout: one reward, one sample of an evaluation, one answer of the metrics."""
     lines = ["yes", "no", "so"]
-    by_turns, whole = (talking(Scripted(lines, "e"), history=h) for h in ("template", "verbatim"))
+    by_turns, whole = (talking(ScriptedPartner(lines, "e"), history=h) for h in ("template", "verbatim"))
     dialogues = whole.dialogues(learner.policy, [TASK] * 2, 3, seed=3, temperature=1.0)
     turns, joined = by_turns.as_rollouts(dialogues), whole.as_rollouts(dialogues)
     of_turns, of_joined = episodes(turns), episodes(joined)

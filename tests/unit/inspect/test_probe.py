@@ -12,7 +12,7 @@ from rich.console import Console
 from frown.config import RunConfig, parse
 from frown.errors import FrownError
 from frown.evals.correlation import foretells, pearson, spearman
-from frown.evals.profile import Judged, judged_steps, profile
+from frown.evals.profile import JudgedAnswer, judged_steps, profile
 from frown.inspect.probe import KINDS, advantage, headroom, judgement, localisation, probe
 from frown.policy.policy import policy_of
 from frown.report.probe import example_text, probe_table, profile_table, sentences
@@ -68,7 +68,7 @@ def test_the_profile_by_hand():
         rollout(2, 0.0, (False, True, True)),
     ]
     ratios = [np.array(a, np.float32) for a in ([1, -1, -4, -2, -3, 1], [9] * 6, [-2, 0, 1, -1, 1, 3])]
-    found = profile([Judged(r.group, judged_steps(r), a) for r, a in zip(rollouts, ratios, strict=True)])
+    found = profile([JudgedAnswer(r.group, judged_steps(r), a) for r, a in zip(rollouts, ratios, strict=True)])
     means = {k: m["mean"] for k, m in found["steps"].items() if m}
     assert means == {"-1": 0.0, "0": pytest.approx((-6 - 2) / 4), "1": pytest.approx((-2 + 0) / 4), "2": 2.0}
     assert found["size_before"]["mean"] == 1.0 and found["size_at"]["mean"] == pytest.approx((6 + 2) / 4)

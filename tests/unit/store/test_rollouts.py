@@ -202,7 +202,7 @@ def test_one_rollout_among_many_opens_alone(tmp_path, monkeypatch):
     file = read_rollouts(tmp_path / "x.parquet")
     read = []
 
-    class Watched:
+    class Standing:
         def __getattr__(self, name):
             return getattr(source, name)
 
@@ -211,7 +211,7 @@ def test_one_rollout_among_many_opens_alone(tmp_path, monkeypatch):
             return source.read_row_group(group, columns=columns)
 
     source = file._source
-    monkeypatch.setattr(file, "_source", Watched())
+    monkeypatch.setattr(file, "_source", Standing())
     for k in (0, ROW_GROUP - 1, ROW_GROUP, 3 * ROW_GROUP + 4, -1):
         assert file[k].rollout.group == k % len(many)
     assert read == [0, 0, 1, 3, 3]

@@ -191,7 +191,7 @@ def train(
 
     from frown.dialogue.environment import conversations
     from frown.recipes.empathy import talks
-    from frown.report.live import LiveView, Watched
+    from frown.report.live import LiveView, RunRow
     from frown.runtime.processes import refuse_several
     from frown.store.run_directory import RunDirectory
     from frown.training.run import train as execute
@@ -207,7 +207,7 @@ def train(
 
     with closing(conversations(config.conversation)) as environment:
         try:
-            with LiveView([Watched("train", out, config.optimiser.steps)], console).in_background():
+            with LiveView([RunRow("train", out, config.optimiser.steps)], console).in_background():
                 execute(config, out, warn, resume=resume, environment=environment)
         finally:
             statistics = environment.statistics

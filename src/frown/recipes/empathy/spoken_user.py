@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from frown.critics.chat.blocks import delimit
 from frown.dialogue.model_partner import asked_for_line, line_of, says_nothing, transcript
-from frown.dialogue.partner import Hearing, Reply
-from frown.dialogue.voice import Said, Voice
+from frown.dialogue.partner import PartnerTurn, Reply
+from frown.dialogue.voice import Utterance, Voice
 from frown.recipes.empathy.presets import Preset
 from frown.recipes.empathy.profile import Profile
 from frown.recipes.empathy.user import emotion_verdict, level
@@ -58,7 +58,7 @@ class SpokenUser:
         """Which model and whose constants."""
         return f"{self._voice.identity} {self.preset}"
 
-    def reply(self, hearings: Sequence[Hearing]) -> list[Reply]:
+    def reply(self, hearings: Sequence[PartnerTurn]) -> list[Reply]:
         """What each person feels, then says."""
         before = [Felt(self.preset.start) if h.state is None else h.state for h in hearings]
         most = self._most
@@ -88,14 +88,14 @@ class SpokenUser:
     def _most(self) -> int:
         return self.preset.cap if self.preset.clamp is None else self.preset.clamp
 
-    def _after(self, before: Felt, felt: Said) -> Felt:
+    def _after(self, before: Felt, felt: Utterance) -> Felt:
         change = None if felt.lost else change_of(felt.text, self._most)
         if change is None:
             self.unread += not _fails(felt)
             return Felt(before.score, before.unread + 1)
         return Felt(self.preset.after(before.score, change), before.unread)
 
-    def _reply(self, before: Felt, after: Felt, said: Said) -> Reply:
+    def _reply(self, before: Felt, after: Felt, said: Utterance) -> Reply:
         if said.lost:
             return Reply("", lost=said.why)
         text, over = line_of(said.text)
@@ -121,12 +121,12 @@ def _fault(most: int) -> Callable[[str], str]:
     return lambda text: "" if change_of(text, most) is not None else wanted
 
 
-def _fails(felt: Said) -> bool:
+def _fails(felt: Utterance) -> bool:
     """Whether there is no reply at all, rather than one that could not be read."""
     return felt.lost not in ("", "unreadable")
 
 
-def _feel_prompt(heard: Hearing, score: int, most: int) -> list[Message]:
+def _feel_prompt(heard: PartnerTurn, score: int, most: int) -> list[Message]:
     *before, last = heard.messages
     person: Profile = heard.task.data["profile"]
     mark, shown = delimit(

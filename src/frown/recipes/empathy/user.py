@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from frown.dialogue.partner import Hearing, Reply
+from frown.dialogue.partner import PartnerTurn, Reply
 from frown.recipes.empathy.acts import MEETS, NEEDS, RATIONAL, Act, Need, read
 from frown.recipes.empathy.presets import Preset
 from frown.recipes.empathy.profile import Profile, Temper
@@ -178,7 +178,7 @@ class SentientUser:
         """Its rules."""
         return f"{self.manner} {self.preset}"
 
-    def reply(self, hearings: Sequence[Hearing]) -> list[Reply]:
+    def reply(self, hearings: Sequence[PartnerTurn]) -> list[Reply]:
         """What each person answers."""
         return [self._reply(h) for h in hearings]
 
@@ -186,7 +186,7 @@ class SentientUser:
         """RLVER's terminal reward: the last score, in [0, 1]."""
         return emotion_verdict(replies[-1].state.score)
 
-    def _reply(self, heard: Hearing) -> Reply:
+    def _reply(self, heard: PartnerTurn) -> Reply:
         person: Profile = heard.task.data["profile"]
         before = begin(self.preset) if heard.state is None else heard.state
         words = heard.messages[-1]["content"]

@@ -129,7 +129,7 @@ def load_scenarios(path: Path, domain: str, schema: Schema, min_gap: float = 5.0
     for name, index in schema.numbers.items():
         if not -len(header) <= index < len(header) or header[index] != name:
             raise FrownError(f"{path} has no column {name!r} at place {index}; its columns are: {', '.join(header)}")
-    found_scenarios: list[Scenario] = []
+    scenarios: list[Scenario] = []
     skipped: list[SkippedRow] = []
     for i, row in enumerate(rows[1:], start=1):
         cells = mend(row, len(header), lambda c: _numbers(c, schema) is not None)
@@ -143,8 +143,8 @@ def load_scenarios(path: Path, domain: str, schema: Schema, min_gap: float = 5.0
             continue
         # A row that lacks a cell cannot say which one: its text goes without names, so it goes without text.
         named = dict(zip(header, cells, strict=True)) if len(cells) == len(header) else {}
-        found_scenarios.append(Scenario(f"{domain}-{i}", schema.unit, ours, theirs, named))
-    return Table(tuple(found_scenarios), tuple(skipped))
+        scenarios.append(Scenario(f"{domain}-{i}", schema.unit, ours, theirs, named))
+    return Table(tuple(scenarios), tuple(skipped))
 
 
 def split(table: Table) -> tuple[tuple[Scenario, ...], tuple[Scenario, ...]]:

@@ -34,7 +34,7 @@ from frown.tasks.grading.numerals import equal
 from frown.tasks.grading.quantity import ASKED, NEGATED, Expression, Quantity, Refusal
 from frown.tasks.grading.reading import read_quantity
 from frown.tasks.grading.tokens import tokens_of
-from frown.tasks.workers import Failed, WorkerPool
+from frown.tasks.workers import Failure, WorkerPool
 from frown.types import Verdict
 
 _LONGEST = 100_000
@@ -458,7 +458,7 @@ def _shown(statement: Statement) -> str:
 
 def _verdict(question: _Question, reply: Any) -> Verdict:
     statement = question.statement
-    if isinstance(reply, Failed):
+    if isinstance(reply, Failure):
         return Verdict.unscored(f"math-verify could not judge the answer: {reply.why}")
     if reply["status"] == "unscored":
         return Verdict.unscored(reply["message"])
