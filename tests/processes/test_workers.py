@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from frown.errors import FrownError
-from frown.tasks.workers import Failed, WorkerPool
+from frown.tasks.workers import Failure, WorkerPool
 
 # Worker functions in a module of their own: the pool imports them by name in a fresh interpreter.
 FUNCTIONS = """
@@ -89,7 +89,7 @@ def test_pool_keeps_order_and_survives_chatter(pool):
 def test_pool_kills_what_exceeds_the_limit(pool):
     slow = pool("slow", limit=3.0, workers=2)
     results = slow.map([0, 3600, 0.01, 3600, 0.02])
-    assert [r if not isinstance(r, Failed) else r.why for r in results] == [
+    assert [r if not isinstance(r, Failure) else r.why for r in results] == [
         0, "no result within 3 s", 0.01, "no result within 3 s", 0.02
     ]  # fmt: skip
     pids = pids_of(slow)
@@ -101,8 +101,8 @@ def test_pool_kills_what_exceeds_the_limit(pool):
 
 
 def test_pool_reports_what_a_worker_raises_or_eats(pool):
-    assert pool("fail").map(["way"]) == [Failed("ValueError: no way")]
-    assert pool("eat", memory_mb=512).map([1, 4096, 2]) == [2**20, Failed("out of memory"), 2 * 2**20]
+    assert pool("fail").map(["way"]) == [Failure("ValueError: no way")]
+    assert pool("eat", memory_mb=512).map([1, 4096, 2]) == [2**20, Failure("out of memory"), 2 * 2**20]
 
 
 def test_a_worker_that_dies_costs_its_own_item(pool):
@@ -151,7 +151,7 @@ def test_closing_ends_a_running_map(pool):
     time.sleep(0.3)
     slow.close()
     thread.join()
-    assert results[1] == results[2] == Failed("the grader was closed")
+    assert results[1] == results[2] == Failure("the grader was closed")
     assert pids_of(slow) == []
 
 

@@ -7,7 +7,7 @@ import torch
 from frown.errors import FrownError
 from frown.lab import base
 from frown.lab.build import main
-from frown.lab.card import CONTEXTS, Failed, _cluster_se, _right_probability, accuracy, teacher_quality
+from frown.lab.card import CONTEXTS, FailedAnswer, _cluster_se, _right_probability, accuracy, teacher_quality
 from frown.lab.chains import CHAINS
 from frown.lab.columns import COLUMNS
 from frown.lab.environment import LabEnvironment
@@ -140,7 +140,7 @@ def test_probability_of_the_right_result_is_the_product_over_its_digits(family):
     for i, t in enumerate(tasks):
         problem = family.read_question(t.question)
         results = tuple(int(r) for r in rng.integers(0, 10 if family is CHAINS else 20, 4))
-        failed.append(Failed(i, problem, results, tuple(family.check(problem, results))))
+        failed.append(FailedAnswer(i, problem, results, tuple(family.check(problem, results))))
     contexts = ["", "C", "X", "H?01", "C!7@3=4", ""]
     got = _right_probability(model, family, failed, contexts)
     want = []
