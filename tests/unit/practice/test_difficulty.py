@@ -73,7 +73,7 @@ def test_difficulty_by_hand():
     assert one == Difficulty(3, 0.9, 0.0, 1)  # the first batch replaces the guess, and patience holds
     assert follow(one, 0.8, 0.0, flow) == Difficulty(4)
     top = follow(follow(Difficulty(4), 1.0, 0.0, flow), 1.0, 0.0, flow)
-    assert top.level == 4 and top.seen == 2  # never beyond the end
+    assert top.level == 4 and top.batches == 2  # never beyond the end
     assert follow(follow(Difficulty(3), 0.1, 0.9, flow), 0.1, 0.9, flow) == Difficulty(2)
     assert follow(one, float("nan"), 0.0, flow) == one
 
