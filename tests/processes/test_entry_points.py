@@ -4,41 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from frown.store.rollouts import read_rollouts
 from frown.store.run_directory import RunDirectory
+from paths import ROOT
 
-METHOD = '''
-"""Tiny: half the usual share of self-distillation.
-
-    loss = d / 2 * D(student, teacher)
-"""
-
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
-
-from frown import Teaching
-
-
-class Tiny(Teaching):
-    """Half of OPSD."""
-
-    type: Literal["tinymethod"] = "tinymethod"
-    summary: ClassVar[str] = "half of opsd"
-    settings: ClassVar[Mapping[str, Any]] = {"sampling": {"responses_per_prompt": 3}}
-
-    feedback: tuple[str, ...] = ("reference",)
-    halves: int = 1
-    """How often the share is halved."""
-
-    @property
-    def share(self) -> float:
-        return self.distillation / 2**self.halves
-'''
+PAGE = (ROOT / "docs" / "tutorials" / "method.md").read_text(encoding="utf-8")
+METHOD, PROJECT = (
+    re.search(f"^```{language}\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)[1] for language in ("python", "toml")
+)
+"""The method and the package of the tutorial."""
 RECIPE = """
 from cyclopts import App
 
@@ -49,13 +31,13 @@ app = App(name="tinyrecipe", help="A recipe of another package.")
 def greet(name: str) -> None:
     print(f"hello {name}")
 """
-ENTRY_POINTS = """
+ENTRY_POINTS = f"""
 [frown.methods]
-tinymethod = tinypackage.method:Tiny
+{chr(10).join(f"{k} = {v}" for k, v in tomllib.loads(PROJECT)["project"]["entry-points"]["frown.methods"].items())}
 
 [frown.recipes]
-tinyrecipe = tinypackage.recipe:app
-broken = tinypackage.absent:app
+tinyrecipe = laststep.recipe:app
+broken = laststep.absent:app
 """
 
 
@@ -63,13 +45,13 @@ broken = tinypackage.absent:app
 def installed(tmp_path_factory) -> Path:
     """A folder of packages as `pip install --target` leaves it, without the network that pip's build needs."""
     target = tmp_path_factory.mktemp("packages")
-    package, metadata = target / "tinypackage", target / "tinypackage-0.1.dist-info"
+    package, metadata = target / "laststep", target / "laststep-0.1.dist-info"
     package.mkdir()
     metadata.mkdir()
     (package / "__init__.py").touch()
     (package / "method.py").write_text(METHOD)
     (package / "recipe.py").write_text(RECIPE)
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: tinypackage\nVersion: 0.1\n")
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: laststep\nVersion: 0.1\n")
     (metadata / "entry_points.txt").write_text(ENTRY_POINTS)
     return target
 
@@ -81,28 +63,34 @@ def frown(installed: Path, *words: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_method_of_another_package_is_listed_explained_and_trained_with(installed, tmp_path):
+def test_the_method_of_the_tutorial_is_listed_explained_and_trained_with(installed, tmp_path):
     listed = frown(installed, "methods")
-    assert "tinymethod  (from the package tinypackage)\n    half of opsd" in listed.stdout, listed.stderr
+    assert "last_step  (from the package laststep)\n    the worked solution" in listed.stdout, listed.stderr
     assert "grpo\n" in listed.stdout
     methods = {m["name"]: m for m in json.loads(frown(installed, "methods", "--json").stdout)}
-    assert not methods["tinymethod"]["builtin"] and methods["sdpo"]["builtin"]
-    explained = frown(installed, "methods", "tinymethod").stdout
-    assert "loss = d / 2 * D(student, teacher)" in explained and "method.halves = 1" in explained
+    assert not methods["last_step"]["builtin"] and methods["sdpo"]["builtin"]
+    explained = frown(installed, "methods", "last_step").stdout
+    assert "loss = sum over tokens t of the last step" in explained and "method.steps = 1" in explained
     assert "sampling.responses_per_prompt=3" in explained
 
     small = ("sampling.prompts_per_step=2", "sampling.max_new_tokens=24", "eval.prompts=2", "eval.samples=2")
     out = tmp_path / "run"
-    done = frown(installed, "train", "--method", "tinymethod", "--out", out, *small, "optimiser.steps=1")
+    done = frown(installed, "train", "--method", "last_step", "--out", out, *small, "optimiser.steps=1")
     assert done.returncode == 0, done.stderr
     config = json.loads((out / "config.json").read_text())
-    assert config["method"]["type"] == "tinymethod" and config["method"]["halves"] == 1
+    assert config["method"]["type"] == "last_step" and config["method"]["steps"] == 1
     assert config["sampling"]["responses_per_prompt"] == 3
     [step] = [m for m in RunDirectory(out).metrics() if "loss" in m]
     assert step["loss"] > 0
+    with read_rollouts(out / "rollouts" / "step=000001.parquet") as records:
+        taught = [r for r in records if r.teacher is not None]
+    assert taught and all(not r.rollout.verdict.right for r in taught)
+    for r in taught:
+        start, end = r.rollout.steps[-1]
+        assert r.teacher.weight[start:end].all() and not r.teacher.weight[:start].any()
 
-    wrong = frown(installed, "train", "--method", "tinymethod", "method.halvess=2")
-    assert wrong.returncode == 2 and "did you mean 'method.halves'?" in wrong.stderr
+    wrong = frown(installed, "train", "--method", "last_step", "method.stepss=2")
+    assert wrong.returncode == 2 and "did you mean 'method.steps'?" in wrong.stderr
 
 
 def test_a_recipe_of_another_package_is_a_command_and_a_broken_one_stops_no_other(installed):
