@@ -134,7 +134,7 @@ class Rollout:
     ids: Ints
     """[T], the end-of-sequence token included when there is one."""
     logp: Floats
-    """[T] nats, at `temperature`."""
+    """[T] nats, at `temperature`; NaN where the policy did not sample it (`demonstrated`)."""
     temperature: float
     stop: Literal["eos", "length"]
     """"length": the answer was cut at the token limit."""
@@ -166,6 +166,11 @@ class Rollout:
     def own(self) -> NDArray[np.bool_]:
         """[T] which tokens the policy sampled."""
         return np.ones(len(self.ids), np.bool_) if self.sampled is None else self.sampled
+
+    @property
+    def demonstrated(self) -> bool:
+        """Whether the policy did not sample it: a worked solution, of which no log-probability is known."""
+        return bool(np.isnan(self.logp).any())
 
     @property
     def truncated(self) -> bool:

@@ -51,6 +51,11 @@ class Method(Variant):
         return ()
 
     @property
+    def demonstrated(self) -> bool:
+        """Whether the answers are the tasks' worked solutions, instead of samples of the policy."""
+        return False
+
+    @property
     def noisy_copies(self) -> int:
         """Copies of the policy with noisy weights whose disagreement `teach` reads (`Classroom.variance`)."""
         return 0

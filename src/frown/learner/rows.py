@@ -73,7 +73,7 @@ def _row(
     anchored: bool,
     policy_step: int,
 ) -> TrainingRow:
-    fresh = rollout.policy_step == policy_step
+    fresh = rollout.policy_step == policy_step and not rollout.demonstrated
     own, signed = rollout.sampled, np.asarray(advantage, np.float32)
     if own is not None:
         weight, signed = np.where(own, weight, np.float32(0.0)), np.where(own, signed, np.float32(0.0))

@@ -5,8 +5,19 @@ from frown.methods.critique import Critique
 from frown.methods.grpo import GRPO
 from frown.methods.opsa import OPSA
 from frown.methods.opsd import OPSD
+from frown.methods.rft import RFT
 from frown.methods.sdpo import SDPO
+from frown.methods.sft import SFT
 
-BUILTIN = {"grpo": GRPO, "opsa": OPSA, "sdpo": SDPO, "opsd": OPSD, "critique": Critique, "aimed": Aimed}
+BUILTIN = {
+    "sft": SFT,
+    "rft": RFT,
+    "grpo": GRPO,
+    "opsa": OPSA,
+    "sdpo": SDPO,
+    "opsd": OPSD,
+    "critique": Critique,
+    "aimed": Aimed,
+}
 
-__all__ = ["BUILTIN", "GRPO", "OPSA", "OPSD", "SDPO", "Aimed", "Critique"]
+__all__ = ["BUILTIN", "GRPO", "OPSA", "OPSD", "RFT", "SDPO", "SFT", "Aimed", "Critique"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
@@ -76,6 +76,8 @@ class Classroom:
         signals = [{} if row is None else {"disagreement": row} for row in scores]
         read = [
             appraise(r, rules, step_signals=also, normaliser=self.normaliser)
+            if r.signals is not None
+            else Appraisal(unread=("all rules: a worked solution has no signals",))
             for r, also in zip(answers, signals, strict=True)
         ]
         if affect.control == "off":
@@ -278,6 +280,18 @@ def group_credit(
     control: Any = room.rng if affect.control != "off" else None
     factors = token_weights(answers, appraisals, credit, affect.weight, control)
     return [a * f for a, f in zip(credit, factors, strict=True)]
+
+
+def likelihood_credit(answers: Sequence[Rollout], chosen: Collection[int]) -> list[Floats]:
+    """The credit under which the policy-gradient loss is the mean negative log-likelihood of the chosen answers.
+
+    That loss is - sum_t A_t * ratio_t / N over the N tokens of all answers, with a ratio of one: A = N / n at the n
+    tokens of the chosen answers, 0 at all others. float32[T] an answer.
+    """
+    tokens = sum(int(r.own.sum()) for r in answers)
+    among = sum(int(answers[i].own.sum()) for i in chosen)
+    scale = tokens / among if among else 0.0
+    return [(r.own * (scale if i in chosen else 0.0)).astype(np.float32) for i, r in enumerate(answers)]
 
 
 def episode_rewards(

@@ -101,10 +101,10 @@ class Policy:
         """Tokens as text."""
         return completion_text(self.tokenizer, ids)
 
-    def fits(self, context: Ints) -> bool:
-        """Whether an answer of `sampling.max_new_tokens` fits behind a context."""
+    def fits(self, context: Ints, answer: int | None = None) -> bool:
+        """Whether an answer of so many tokens (None: `sampling.max_new_tokens`) fits behind a context."""
         limit = models.context_length(self.model)
-        return limit is None or len(context) + self.sampling.max_new_tokens <= limit
+        return limit is None or len(context) + (answer or self.sampling.max_new_tokens) <= limit
 
     def token_steps(self, ids: Sequence[int] | Ints, text: str, steps: Sequence[Step]) -> tuple[Step, ...]:
         """Ranges of characters of an answer as ranges of its tokens; see `frown.policy.text.token_steps`."""

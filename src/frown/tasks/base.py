@@ -42,8 +42,8 @@ class Sampler(Protocol):
         """A conversation as token ids up to where its answer begins."""
         ...
 
-    def fits(self, context: Ints) -> bool:
-        """Whether an answer fits behind a context."""
+    def fits(self, context: Ints, answer: int | None = None) -> bool:
+        """Whether an answer of so many tokens (None: of the configured length) fits behind a context."""
         ...
 
     def encode(self, text: str) -> list[int]:

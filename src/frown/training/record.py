@@ -42,6 +42,8 @@ def record_step(
         "replayed": len(update.views) - len(lesson.views),
         "weighted_tokens": weighted_tokens(lesson.views),
     }
+    if session.config.method.demonstrated:
+        metrics["without_solution"] = session.config.sampling.prompts_per_step - len(answers)
     if before.level is not None:
         metrics["level"] = before.level.level
     if isinstance(session.critic, ModelCritic):
@@ -71,14 +73,14 @@ def answer_metrics(rollouts: Sequence[Rollout]) -> dict[str, Any]:
     entropy = [r.signals["entropy"][r.own] for r in rollouts if r.signals is not None]
     verdicts = [r.verdict for r in firsts if r.verdict is not None]
     process = [v.process_right for v in verdicts if v.process_right is not None]
-    tokens = sum(int(r.own.sum()) for r in rollouts)
+    tokens, known = sum(int(r.own.sum()) for r in rollouts), [r for r in rollouts if not r.demonstrated]
     return {
         "train_accuracy": float(scores[scored].mean()) if scored.any() else None,
         "unscored": int((~scored).sum()),
         "well_formed": float(np.mean([v.well_formed for v in verdicts])),
         "process_accuracy": float(np.mean(process)) if process else None,
         "truncated": float(np.mean([any(r.truncated for r in turns) for turns in answers])),
-        "doubt": float(sum(-r.logp.sum() for r in rollouts) / tokens),
+        "doubt": float(sum(-r.logp.sum() for r in known) / sum(int(r.own.sum()) for r in known)) if known else None,
         "length": tokens / len(answers),
         "policy_entropy": float(np.concatenate(entropy).mean(dtype=np.float64)) if entropy else None,
         "repetition": float(np.mean([repetition(ids) for ids in own_ids])),
@@ -108,7 +110,7 @@ def spend(cost: Cost, batch: Batch, seconds: float) -> Cost:
     """What training has cost after one more step, in which learning took so many seconds."""
     return Cost(
         cost.train_rollouts + len(episodes(batch.sampled)),
-        cost.train_tokens + sum(int(r.own.sum()) for r in batch.sampled),
+        cost.train_tokens + sum(int(r.own.sum()) for r in batch.sampled if not r.demonstrated),
         cost.train_comments + sum(p.kind == "critique" for f in batch.lesson.feedback for p in f.parts),
         cost.train_seconds + batch.seconds + seconds,
     )
@@ -152,6 +154,7 @@ def records_of(rollouts: Sequence[Rollout], appraisals: Sequence[Appraisal], pol
             appraisal,
             prompt=completion_text(policy.tokenizer, rollout.prompt_ids),
             tokens=tuple(token_texts(policy.tokenizer, rollout.ids.tolist())),
+            unknown=frozenset(("logp",)) if rollout.demonstrated else frozenset(),
         )
         for rollout, appraisal in zip(rollouts, appraisals, strict=True)
     ]

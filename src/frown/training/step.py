@@ -11,16 +11,19 @@ A method (`frown.methods`) is what differs from run to run; nothing here asks wh
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from frown.practice import prompts, replay
 from frown.runtime import randomness
 from frown.runtime.randomness import FEEDBACK, PRACTICE, PROMPTS, seed_of
+from frown.tasks.rollouts import demonstrations
 from frown.training.batch import Batch
 from frown.training.record import record_step, spend
 from frown.training.session import Session
 from frown.training.state import LoopState, advance
+from frown.types import Rollout, Task
 
 
 def collect(state: LoopState, session: Session) -> Batch:
@@ -28,13 +31,7 @@ def collect(state: LoopState, session: Session) -> Batch:
     began, config = time.perf_counter(), session.config
     draws = randomness.generators(state.random)
     tasks = prompts.draw(session.environment, config, draws[PROMPTS], state.level)
-    sampled = session.environment.rollouts(
-        session.policy,
-        tasks,
-        config.sampling.responses_per_prompt,
-        seed=seed_of(config.seed, state.step + 1),
-        temperature=config.sampling.temperature,
-    )
+    sampled = answer(tasks, state, session)
     normaliser = state.normaliser.update([r.signals for r in sampled if r.signals is not None])
     answers = prompts.select(sampled, config, draws[PRACTICE])
 
@@ -44,6 +41,15 @@ def collect(state: LoopState, session: Session) -> Batch:
     lesson, draws[FEEDBACK] = first(lambda: (method.teach(answers, room), room.rng))
     credit = method.credit(answers, lesson, replace(room, rng=draws[FEEDBACK]))
     return Batch(answers, lesson, credit, sampled, normaliser, draws, time.perf_counter() - began)
+
+
+def answer(tasks: Sequence[Task], state: LoopState, session: Session) -> list[Rollout]:
+    """Judged answers to the prompts: samples of the policy, or worked solutions where the method learns from those."""
+    environment, sampling = session.environment, session.config.sampling
+    if session.config.method.demonstrated:
+        return demonstrations(tasks, environment, session.policy)
+    n, seed = sampling.responses_per_prompt, seed_of(session.config.seed, state.step + 1)
+    return environment.rollouts(session.policy, tasks, n, seed=seed, temperature=sampling.temperature)
 
 
 def train_step(state: LoopState, session: Session, batch: Batch) -> tuple[LoopState, dict[str, Any]]:
