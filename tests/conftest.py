@@ -36,3 +36,22 @@ def pytest_collection_modifyitems(items):
     """Mark each test with its lane, which is the folder it lies in."""
     for item in items:
         item.add_marker(getattr(pytest.mark, item.path.relative_to(TESTS).parts[0]))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_pool_of_graders():
+    """All graders of mathematics in this process share their workers, which take seconds to start."""
+    from functools import cache
+
+    from frown.tasks import workers
+    from frown.tasks.grading import math
+
+    @cache
+    def pool(*arguments, **options):
+        pool = workers.WorkerPool(*arguments, **options)
+        pool.close = lambda: None  # they end with this process
+        return pool
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(math, "WorkerPool", pool)
+        yield

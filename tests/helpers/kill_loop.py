@@ -13,14 +13,13 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 from frown.store import checkpoints as checkpoint
 from frown.store.run_directory import RunDirectory
+from warm import Process, completed
 
 CLOCKS = {"train_seconds"}
 """The only figures of a run that may differ."""
@@ -45,11 +44,12 @@ class Killed(NamedTuple):
 
 
 def command(out: Path, settings: tuple[str, ...], *flags: str) -> list[str]:
-    return [sys.executable, "-m", "frown.cli.app", "train", *settings, "--out", str(out), *flags]
+    return ["train", *settings, "--out", str(out), *flags]
 
 
 def run_whole(out: Path, settings: tuple[str, ...] = LAB) -> None:
-    subprocess.run(command(out, settings), check=True, env=environment(), stdout=subprocess.DEVNULL)
+    done = completed(*command(out, settings))
+    assert done.returncode == 0, done.stderr
 
 
 def kill_and_resume(out: Path, kills: int, rng: random.Random, settings: tuple[str, ...] = LAB) -> list[Killed]:
@@ -57,8 +57,7 @@ def kill_and_resume(out: Path, kills: int, rng: random.Random, settings: tuple[s
     killed = []
     while True:
         started = time.time()
-        process = subprocess.Popen(command(out, settings, "--resume"), env=environment(), stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.PIPE, text=True, start_new_session=True)  # fmt: skip
+        process = Process(*command(out, settings, "--resume"))
         if len(killed) < kills and still_runs_after(process, out, rng):
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
@@ -69,7 +68,7 @@ def kill_and_resume(out: Path, kills: int, rng: random.Random, settings: tuple[s
         return killed
 
 
-def still_runs_after(process: subprocess.Popen, out: Path, rng: random.Random) -> bool:
+def still_runs_after(process: Process, out: Path, rng: random.Random) -> bool:
     """Wait for a random moment; False where the process has ended by then."""
     began = modified(out)
     if rng.random() < 0.8:
@@ -120,10 +119,6 @@ def differences(a: Path, b: Path) -> list[str]:
             if not other_file.is_file() or file.read_bytes() != other_file.read_bytes():
                 different.append(str(file.relative_to(a)))
     return different
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
 
 
 def main() -> None:

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 
 from frown.store import checkpoints as checkpoint
 from frown.store.run_directory import RunDirectory
+from warm import Pair, Process
 
-TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 ACCELERATE = (
     "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
     "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0",
@@ -36,6 +36,7 @@ CLOCKS = {"train_seconds"}
 
 
 def launched(*arguments: str, cwd: Path | None = None) -> subprocess.Popen:
+    """A fresh interpreter, e.g. a launcher."""
     return subprocess.Popen(
         [sys.executable, "-m", *arguments],
         stdout=subprocess.DEVNULL,
@@ -46,7 +47,7 @@ def launched(*arguments: str, cwd: Path | None = None) -> subprocess.Popen:
     )
 
 
-def finished(process: subprocess.Popen) -> None:
+def finished(process: subprocess.Popen | Process | Pair) -> None:
     _, stderr = process.communicate()
     assert process.returncode == 0, stderr
 

@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,8 +14,7 @@ import pytest
 from frown.cli.app import main
 from frown.store.run_directory import RunDirectory
 from tiny import byte_model, gsm8k_rows, write_jsonl
-
-FROWN = [sys.executable, "-m", "frown.cli.app"]
+from warm import Process, completed
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +184,7 @@ def test_grade_prints_counts_and_writes_a_scored_copy(capsys, tmp_path):
     assert [r["score"] for r in scored] == [1.0] * 12
 
 
-def wait_for(condition, process: subprocess.Popen | None = None) -> None:
+def wait_for(condition, process: Process | None = None) -> None:
     while not condition():
         assert process is None or process.poll() is None, "the process ended before"
         time.sleep(0.1)
@@ -197,15 +194,11 @@ def trained_steps(run: Path) -> int:
     return sum("loss" in m for m in RunDirectory(run).metrics())
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
-
-
 def test_ctrl_c_leaves_a_readable_run_directory(folder, rows, tmp_path):
     out = tmp_path / "run"
-    command = [*FROWN, *map(str, train(folder, rows, out, *SMALL, "optimiser.steps=100000",
+    command = [*map(str, train(folder, rows, out, *SMALL, "optimiser.steps=100000",
                                        'method.feedback=["outcome"]', "method.type=sdpo", "eval.every=2"))]  # fmt: skip
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
+    process = Process(*command)
     try:
         wait_for(lambda: trained_steps(out) >= 3, process)
         process.send_signal(signal.SIGINT)
@@ -253,8 +246,8 @@ def comparison(tmp_path: Path, folder: Path, rows: Path, steps: int) -> Path:
 
 def test_compare_writes_summary_and_report_and_goes_on_where_it_was(folder, rows, tmp_path):
     file, out = comparison(tmp_path, folder, rows, 4), tmp_path / "cmp"
-    command = [*FROWN, "compare", "--config", str(file), "--out", str(out), "--json"]
-    first = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
+    command = ["compare", "--config", str(file), "--out", str(out), "--json"]
+    first = completed(*command)
     assert first.returncode == 0, first.stderr
     summary = json.loads(first.stdout)
     assert summary == json.loads((out / "summary.json").read_text())
@@ -264,7 +257,7 @@ def test_compare_writes_summary_and_report_and_goes_on_where_it_was(folder, rows
 
     touched = (out / "runs" / "grpo" / "seed1" / "metrics.jsonl").stat().st_mtime_ns
     shutil.rmtree(out / "runs" / "outcome" / "seed0")
-    again = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
+    again = completed(*command)
     assert (out / "runs" / "grpo" / "seed1" / "metrics.jsonl").stat().st_mtime_ns == touched
 
     def figures(text: str) -> dict:
@@ -276,10 +269,8 @@ def test_compare_writes_summary_and_report_and_goes_on_where_it_was(folder, rows
 
 def test_workers_do_not_outlive_a_killed_comparison(folder, rows, tmp_path):
     file, out = comparison(tmp_path, folder, rows, 100_000), tmp_path / "cmp"
-    command = [*FROWN, "compare", "--config", str(file), "--out", str(out), "--workers", "1"]
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment(), start_new_session=True
-    )
+    command = ["compare", "--config", str(file), "--out", str(out), "--workers", "1"]
+    process = Process(*command)
     wait_for(lambda: trained_steps(out / "runs" / "outcome" / "seed0") >= 1, process)
     process.kill()
     process.wait()
@@ -296,8 +287,8 @@ def nobody_is_left(group: int) -> bool:
 
 def test_the_smoke_preset(tmp_path):
     """The whole main job on the embedded lab: trained arms, a summary that holds together, a report."""
-    command = [*FROWN, "compare", "--preset", "smoke", "--out", str(tmp_path / "smoke"), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
+    command = ["compare", "--preset", "smoke", "--out", str(tmp_path / "smoke"), "--json"]
+    done = completed(*command)
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert summary["failures"] == [] and set(summary["arms"]) == {"grpo", "sdpo", "aimed"}
@@ -314,9 +305,8 @@ def test_the_smoke_preset(tmp_path):
 
 def test_ctrl_c_ends_every_worker_of_a_comparison(folder, rows, tmp_path):
     file, out = comparison(tmp_path, folder, rows, 100_000), tmp_path / "cmp"
-    command = [*FROWN, "compare", "--config", str(file), "--out", str(out), "--workers", "2"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
-                               start_new_session=True)  # fmt: skip
+    command = ["compare", "--config", str(file), "--out", str(out), "--workers", "2"]
+    process = Process(*command)
     cells = [out / "runs" / arm / "seed0" for arm in ("outcome", "grpo")]
     try:
         wait_for(lambda: all(trained_steps(c) >= 2 for c in cells), process)

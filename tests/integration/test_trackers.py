@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from frown.errors import FrownError
 from frown.store.run_directory import RunDirectory
 from frown.store.trackers import numbers
 from frown.training.run import train
-from kill_loop import command, environment
+from kill_loop import command
 from small_run import SMALL, interrupted, settings
 
 
@@ -70,10 +71,11 @@ def metrics(folder, name, where) -> list[tuple[int, float]]:
 def test_the_real_services_hear_of_a_run_offline(name, tmp_path):
     """In a process of its own, as they leave threads and servers behind."""
     pytest.importorskip(name)
-    own = {**environment(), "WANDB_MODE": "offline", "TRACKIO_DIR": str(tmp_path / "trackio"), "HOME": str(tmp_path)}
+    own = {**os.environ, "WANDB_MODE": "offline", "TRACKIO_DIR": str(tmp_path / "trackio"), "HOME": str(tmp_path)}
     done = subprocess.run(
-        command(tmp_path / "run", (*TINY, f'track=["{name}"]')), env=own, capture_output=True, text=True
-    )
+        [sys.executable, "-m", "frown", *command(tmp_path / "run", (*TINY, f'track=["{name}"]'))],
+        env=own, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "no longer hears" not in done.stdout + done.stderr and "did not end well" not in done.stdout + done.stderr
     if name == "wandb":
@@ -81,7 +83,7 @@ def test_the_real_services_hear_of_a_run_offline(name, tmp_path):
         assert b"train/loss" in held and b"optimiser.steps" in held
     else:
         with sqlite3.connect(tmp_path / "trackio" / "frown.db") as kept:
-            told = [json.loads(row) for (row,) in kept.train("select metrics from metrics order by step")]
+            told = [json.loads(row) for (row,) in kept.execute("select metrics from metrics order by step")]
         losses = [m["train/loss"] for m in told if "train/loss" in m]
         assert losses == [loss for _, loss in metrics(tmp_path / "run", "loss", "train")]
 

@@ -27,15 +27,16 @@ from frown.runtime.processes import ALONE, Ranks, joined
 from frown.store import checkpoints as checkpoint
 from frown.store.run_directory import RunDirectory, SilentRunDirectory
 from paths import HELPERS
-from two_processes import ACCELERATE, SETTINGS, TORCHRUN, differences, finished, launched
+from two_processes import ACCELERATE, SETTINGS, differences, finished, launched
 from two_talk import ALIKE, MODELS
+from warm import Pair, Process
 
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory) -> Path:
     """The run in one process."""
     out = tmp_path_factory.mktemp("one") / "run"
-    finished(launched("frown", "train", *SETTINGS, "--out", str(out)))
+    finished(Process("train", *SETTINGS, "--out", str(out)))
     return out
 
 
@@ -80,8 +81,8 @@ def test_feedback_reaches_the_rollout_it_is_about(two):
 def test_a_killed_process_ends_the_run_which_goes_on_from_its_checkpoint(one, tmp_path, sharding, goes_on_in):
     """Processes that share no folder, of which the second writes nothing."""
     settings = ("train", *SETTINGS, f"distributed.sharding={sharding}", "--out", "run", "--resume")
-    both = (*TORCHRUN, str(HELPERS / "two_apart.py"), str(tmp_path), *settings)
-    process, run = launched(*both), RunDirectory(tmp_path / "0" / "run")
+    both = lambda: Pair(str(tmp_path), *settings, script=HELPERS / "two_apart.py")  # noqa: E731
+    process, run = both(), RunDirectory(tmp_path / "0" / "run")
     while not any("loss" in m for m in run.metrics()) and process.poll() is None:
         time.sleep(0.01)
     os.kill(int((tmp_path / "1.pid").read_text()), signal.SIGKILL)
@@ -93,14 +94,14 @@ def test_a_killed_process_ends_the_run_which_goes_on_from_its_checkpoint(one, tm
     assert status == "failed" and why in line
     found, damaged = checkpoint.newest(run.path / "checkpoints")
     assert found is not None and not damaged and found.step < 4
-    finished(launched(*both) if goes_on_in == 2 else launched("frown", *settings, cwd=tmp_path / "0"))
+    finished(both() if goes_on_in == 2 else Process(*settings, cwd=tmp_path / "0"))
     assert run.status == ("finished", "")
     assert differences(one, run.path) == []
     assert not any((tmp_path / "1").iterdir())
 
 
 def test_what_passes_between_processes(tmp_path):
-    finished(launched(*TORCHRUN, str(HELPERS / "two_talk.py"), str(tmp_path)))
+    finished(Pair(str(tmp_path), script=HELPERS / "two_talk.py"))
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     assert first.pop("first_failed") == "FrownError: no such folder"
     assert first.pop("one_failed") == "FrownError: no answer"

@@ -7,7 +7,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -26,8 +25,9 @@ from frown.store import checkpoints as checkpoint
 from frown.store.run_directory import RunDirectory
 from frown.training.run import train
 from frown.types import Rollout, Task, TeacherView
-from kill_loop import LAB, command, differences, environment, kill_and_resume, modified
+from kill_loop import LAB, command, differences, kill_and_resume, modified
 from small_run import SMALL, interrupted, settings
+from warm import Process, completed
 
 
 @pytest.fixture(scope="module")
@@ -126,9 +126,7 @@ def test_without_resume_this_very_run_is_refused_and_told_how_to_go_on(tmp_path,
 def test_a_second_process_does_not_write_to_a_run_that_another_is_at(whole, tmp_path):
     """Real processes: one trains, another is told so and changes nothing, and a kill frees the folder at once."""
     folder = tmp_path / "run"
-    training = subprocess.Popen(
-        command(folder, SMALL), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
+    training = Process(*command(folder, SMALL))
     try:
         while not modified(folder) and training.poll() is None:
             time.sleep(0.005)
@@ -230,8 +228,9 @@ main(sys.argv[1:])
 
 def no_room(out: Path, *flags: str) -> str:
     """What `frown train` says where no file may grow past 2 MB; it has to fail."""
-    command = [sys.executable, "-c", LIMITED, "train", *SMALL, "--out", str(out), *flags]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
+    script = out.parent / "limited.py"
+    script.write_text(LIMITED)
+    done = completed(*command(out, SMALL, *flags), script=script)
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
     return next(line for line in done.stderr.splitlines() if line.startswith("frown: "))
 

@@ -21,7 +21,8 @@ from frown.store.run_directory import RunDirectory
 from frown.training.run import train
 from paths import HELPERS
 from tiny import gsm8k_rows, write_jsonl
-from two_processes import SETTINGS, TORCHRUN, differences, finished, launched
+from two_processes import SETTINGS, differences, finished
+from warm import Pair
 
 TWO = "distributed.sharding=fsdp2"
 LORA = ("model.lora.rank=3", "optimiser.lr=1e-4", "optimiser.steps=3", "eval.every=3")
@@ -65,7 +66,7 @@ def runs(tmp_path_factory) -> tuple[Path, Path, dict[str, list[str]]]:
 
 def in_two(folder: Path, settings: dict[str, list[str]]) -> Path:
     (folder / "runs.json").write_text(json.dumps(settings))
-    finished(launched(*TORCHRUN, str(HELPERS / "two_runs.py"), str(folder)))
+    finished(Pair(str(folder), script=HELPERS / "two_runs.py"))
     return folder
 
 

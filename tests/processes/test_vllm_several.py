@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from pathlib import Path
 
@@ -15,8 +14,9 @@ pytest.importorskip("trl", reason="the vLLM engine is TRL's")
 from frown.lab.base import model_path
 from frown.store.run_directory import RunDirectory
 from paths import HELPERS
-from two_processes import ACCELERATE, TORCHRUN, differences, finished, launched
+from two_processes import differences, finished
 from vllm_server import VLLMServer
+from warm import Pair, Process
 
 UPDATE = ["/start_weight_update", "/update_weights", "/finish_weight_update", "/reset_prefix_cache"]
 SETTINGS = (
@@ -35,10 +35,10 @@ def server():
     server.close()
 
 
-def started(processes: int, server: VLLMServer, out: Path, *more: str) -> subprocess.Popen:
-    python = ACCELERATE if processes == 2 else (*TORCHRUN[:-1], "1")
+def started(processes: int, server: VLLMServer, out: Path, *more: str) -> Process | Pair:
     url = f"sampling.vllm.base_url={server.url}"
-    return launched(*python, str(HELPERS / "two_vllm.py"), "train", *SETTINGS, url, *more, "--out", str(out))
+    start = Pair if processes == 2 else Process
+    return start("train", *SETTINGS, url, *more, "--out", str(out), script=HELPERS / "two_vllm.py")
 
 
 def asked(server: VLLMServer) -> list:

@@ -120,13 +120,17 @@ class WorkerPool:
 
     `target`: "module:function"; the function takes one JSON value and returns one, and is imported inside the
     worker only. `limit`: seconds a payload may take, start-up not counted. `memory_mb`: address space of a
-    worker in MiB (enforced where the system can). Calls may come from any thread.
+    worker in MiB (enforced where the system can). `share`: payloads of one call for which one more worker is used; more
+    than one where a worker takes far longer to start than a payload. Calls may come from any thread.
     """
 
-    def __init__(self, target: str, workers: int = 2, limit: float = 10.0, memory_mb: int = 2048) -> None:
+    def __init__(
+        self, target: str, workers: int = 2, limit: float = 10.0, memory_mb: int = 2048, share: int = 1
+    ) -> None:
         if workers < 1 or limit <= 0:
             raise ValueError(f"a pool has workers and a positive limit, got {workers} and {limit}")
         self._target, self._limit, self._memory_mb, self._size = target, limit, memory_mb, workers
+        self._share = share
         self._slots: SimpleQueue[_Worker | None] = SimpleQueue()
         for _ in range(workers):
             self._slots.put(None)
@@ -154,7 +158,8 @@ class WorkerPool:
             except BaseException as e:  # handed to the caller's thread below
                 errors.append(e)
 
-        helpers = [threading.Thread(target=work, daemon=True) for _ in range(min(self._size, len(payloads)) - 1)]
+        several = min(self._size, -(-len(payloads) // self._share))
+        helpers = [threading.Thread(target=work, daemon=True) for _ in range(several - 1)]
         for helper in helpers:
             helper.start()
         try:

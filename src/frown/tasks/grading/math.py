@@ -81,7 +81,7 @@ class MathGrader:
     """
 
     def __init__(self, workers: int = 2, limit: float = 5.0) -> None:
-        self._pool = WorkerPool("frown.tasks.grading.math_judge:judge", workers=workers, limit=limit)
+        self._pool = WorkerPool("frown.tasks.grading.math_judge:judge", workers=workers, limit=limit, share=32)
 
     def gold(self, raw: str) -> str:
         """The reference answer within a data set's answer column. Raises ValueError when there is none."""
