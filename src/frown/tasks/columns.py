@@ -11,6 +11,7 @@ from typing import Any
 
 from frown.errors import FrownError
 
+
 class MissingColumn(FrownError):
     """A row has no column of a name."""
 
@@ -66,4 +67,3 @@ def _names(row: Mapping[str, Any], before: str = "", depth: int = 3) -> Iterator
         yield f"{before}{name}"
         if isinstance(value, Mapping) and depth > 1:
             yield from _names(value, f"{before}{name}.", depth - 1)
-

@@ -16,7 +16,7 @@ COMPRESSED = (".gz", ".gzip", ".zst", ".zstd", ".bz2", ".xz", ".lz4")
 """Endings behind the one that says what a file is, as in rows.jsonl.gz."""
 
 SOURCES = (
-    "a JSONL, JSON, Parquet or CSV file, gzip or zstd among them, a folder of shards or one saved by datasets, a pattern "
+    "a JSONL, JSON, Parquet or CSV file, compressed or not, a folder of shards or one saved by datasets, a pattern "
     "(FOLDER/train-*.parquet), or a hub name (org/name:config@split)"
 )
 

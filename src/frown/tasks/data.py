@@ -55,12 +55,12 @@ def column_names(columns: Mapping[str, str]) -> dict[str, str]:
 
     Raises FrownError for a field that does not exist.
     """
-    for field in columns:
-        if field not in REQUIRED + OPTIONAL:
-            close = difflib.get_close_matches(field, REQUIRED + OPTIONAL, n=1)
+    for name in columns:
+        if name not in REQUIRED + OPTIONAL:
+            close = difflib.get_close_matches(name, REQUIRED + OPTIONAL, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             fields = ", ".join(REQUIRED + OPTIONAL)
-            raise FrownError(f"columns: there is no field {field!r}, only {fields}{hint}")
+            raise FrownError(f"columns: there is no field {name!r}, only {fields}{hint}")
     return {name: name for name in REQUIRED} | dict(columns)
 
 

@@ -37,8 +37,8 @@ class DataEnvironment(SingleTurn):
     """Fixed lists of tasks and a grader; implements `frown.tasks.base.Environment`.
 
     `tests` maps a split ("dev", "test") to its tasks in order. `reports` says what was read. `critic` judges
-    single steps where there is one; `splitter` says what a step is. `skip`: tasks that a model cannot answer may be left
-    out (`task.bad_rows`).
+    single steps where there is one; `splitter` says what a step is. `skip`: tasks that a model cannot answer may be
+    left out (`task.bad_rows`).
     """
 
     def __init__(

@@ -79,14 +79,18 @@ def messages_of(where: str, entries: Sequence[Any]) -> tuple[Message, ...]:
         if role == "system" and number > 1:
             raise FrownError(f"{at} is a system message; only the first can be one")
         content = _content(at, role, entry)
-        if not content.strip() and role != "system":  # an empty one is not none: templates have a system text of their own
+        if (
+            not content.strip() and role != "system"
+        ):  # an empty one is not none: templates have a system text of their own
             raise FrownError(f"{at} ({role}) is empty")
         messages.append(Message(role=role, content=content))
     return tuple(messages)
 
 
 def _is_message(entry: Any) -> bool:
-    return isinstance(entry, Mapping) and bool({"role", "from"} & set(entry)) and bool({"content", "value"} & set(entry))
+    return (
+        isinstance(entry, Mapping) and bool({"role", "from"} & set(entry)) and bool({"content", "value"} & set(entry))
+    )
 
 
 def _role(at: str, entry: Any) -> Role:

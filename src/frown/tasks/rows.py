@@ -50,8 +50,8 @@ def _refuse(error: FrownError) -> None:
 def read_rows(source: Path, on_bad_row: OnBadRow = _refuse) -> list[SourceRow]:
     """The rows of a source; what it is shows in its name, and whether it is compressed in its first bytes.
 
-    .json is a list of objects; .parquet, .csv and .tsv are what they say, the last two with a heading; any other file is
-    JSONL, whose blank lines are skipped. A folder is one that `datasets` saved, or the shards of a data set
+    .json is a list of objects; .parquet, .csv and .tsv are what they say, the last two with a heading; any other file
+    is JSONL, whose blank lines are skipped. A folder is one that `datasets` saved, or the shards of a data set
     (`frown.tasks.shards`); of several splits "FOLDER@split" takes one. A pattern (*, ?, [...]) is all files that match
     it. "org/name:config@split" is a data set of the hub, from its cache or downloaded. Raises FrownError for a source
     that is missing, unreadable or without rows, and for the first malformed row, unless `on_bad_row` takes it.
@@ -245,7 +245,6 @@ def _records(path: Path, text: str, separator: str, skipped: int) -> Iterator[tu
 
 def _separator(text: str, usual: str) -> str:
     """What separates most values in the heading; the usual one where nothing separates more."""
-
     beginning = text[: 1 << 20]
 
     def columns(separator: str) -> int:

@@ -61,7 +61,9 @@ def files_of_pattern(pattern: Path) -> list[Path]:
     # What the pattern leaves out by itself is not missing.
     beside = {p for folder in {f.parent for f in files} for p in folder.iterdir() if p.is_file()}
     series = {(f.stem, f.shard and f.shard[1]) for f in _described(files, Path())}
-    _refuse_missing(pattern, [f for f in _described(sorted(beside), Path()) if (f.stem, f.shard and f.shard[1]) in series])
+    _refuse_missing(
+        pattern, [f for f in _described(sorted(beside), Path()) if (f.stem, f.shard and f.shard[1]) in series]
+    )
     return _in_order(files)
 
 
@@ -169,7 +171,9 @@ def _refuse_missing(source: Path, files: Sequence[_File]) -> None:
 
 def _in_order(paths: Sequence[Path]) -> list[Path]:
     """By name, numbers in it as numbers: part-2 before part-10."""
-    return sorted(set(paths), key=lambda p: [(int(x), "") if x.isdecimal() else (-1, x) for x in _PIECES.findall(str(p))])
+    return sorted(
+        set(paths), key=lambda p: [(int(x), "") if x.isdecimal() else (-1, x) for x in _PIECES.findall(str(p))]
+    )
 
 
 _PIECES = re.compile(r"\d+|\D+")
