@@ -52,8 +52,8 @@ def fitting(
     """The environment without the rows that leave no room for an answer, where its settings say that they are skipped.
 
     An environment that makes its tasks is returned as it is. All rows (or those of one `split`) are measured once, in
-    the first process. Raises FrownError for the first row that is too long, or that the model's chat template refuses, where
-    these are not skipped, and where none is left of a split.
+    the first process. Raises FrownError for the first row that is too long, or that the model's chat template refuses,
+    where these are not skipped, and where none is left of a split.
     """
     if not isinstance(environment, DataEnvironment):
         return environment
@@ -101,7 +101,7 @@ def long_solutions(config: RunConfig, environment: Environment, tokenizer: Any, 
     """
     if not isinstance(environment, DataEnvironment) or "reference" not in config.method.kinds:
         return None
-    solved = [t for t in environment.train if t.solution] if config.feedback.leak == "gold" else []
+    solved = sorted((t for t in environment.train if t.solution), key=_line) if config.feedback.leak == "gold" else []
     shown = [_with_solution(t, environment, config, tokenizer) for t in solved]
     lengths = prompt_lengths(tokenizer, shown)
     long = [t for t, n in zip(solved, lengths, strict=True) if isinstance(n, int) and not room.fits(n)]
