@@ -36,11 +36,10 @@ def prompt_lengths(tokenizer: Any, conversations: Sequence[Sequence[Message]]) -
 
 def _lengths(tokenizer: Any, conversations: list[list[Message]]) -> list[int]:
     """Of all at once; [] where the template refuses one of them, which is then to be seen one by one."""
+    how = {"add_generation_prompt": True, "return_dict": False, "tokenizer_kwargs": {"return_attention_mask": False}}
     for way in (conversations, [without_system(c) for c in conversations]):
         with contextlib.suppress(Exception):  # a template may raise anything
-            return [
-                len(ids) for ids in tokenizer.apply_chat_template(way, add_generation_prompt=True, return_dict=False)
-            ]
+            return [len(ids) for ids in tokenizer.apply_chat_template(way, **how)]
     return []
 
 
