@@ -32,7 +32,8 @@ class TaskFlags:
         Path | None,
         Parameter(
             help="Rows: a JSONL, JSON, Parquet or CSV file, compressed or not, a folder of shards or one saved by "
-            "datasets (FOLDER@split), a pattern like 'FOLDER/train-*.parquet', or org/name:config@split. `eval` takes them as test rows, the others as training rows."
+            "datasets (FOLDER@split), a pattern like 'FOLDER/train-*.parquet', or org/name:config@split. `eval` takes "
+            "them as test rows, the others as training rows."
         ),
     ] = None
     columns: Annotated[

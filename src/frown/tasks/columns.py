@@ -43,6 +43,13 @@ def kind_of(value: Any) -> str:
     return names.get(type(value), type(value).__name__)
 
 
+def names_within(value: Any) -> list[str]:
+    """The names by which what lies in an object or a list is named; [] for another value."""
+    if isinstance(value, list):
+        return [str(i) for i in range(len(value))]
+    return list(map(str, value)) if isinstance(value, Mapping) else []
+
+
 def _ways(value: Any, name: str) -> Iterator[Any]:
     """The values that a dotted name may stand for, the longest names of columns first."""
     if value is None:

@@ -93,6 +93,13 @@ def files_of_folder(folder: Path, split: str | None) -> list[Path]:
             f"data {folder} holds {' and '.join(sorted(kinds))} files; say which by a pattern, "
             f"{files[0].path.parent}/*{min(kinds.values())}"
         )
+    names: dict[tuple[str, tuple[int, int] | None], Path] = {}
+    for f in files:
+        twice = names.setdefault((f.stem, f.shard), f.path)
+        if twice != f.path:
+            raise FrownError(
+                f"data {folder} holds the same as {twice.name} and as {f.path.name}; leave one of them there"
+            )
     _refuse_missing(folder, files)
     return _in_order([f.path for f in files])
 
@@ -162,11 +169,18 @@ def _refuse_missing(source: Path, files: Sequence[_File]) -> None:
         missing = total - sum(first <= n < first + total for n in numbers)
         if missing:
             number = next(n for n in count(first) if n not in numbers)
-            more = f" (and {missing - 1} more)" if missing > 1 else ""
+            other = next(f.path for f in files if f.stem == stem and f.shard is not None)
+            more = f" and {missing - 1} more of its shards are" if missing > 1 else " is"
             raise FrownError(
-                f"data {source}: of {stem}, shard {number} of {total}{more} is missing; download it, or rename the "
-                'others without "-of-" to read them alone'
+                f"data {source}: {_named(other, number)}{more} missing; download what is missing, or rename the others "
+                'without "-of-" to read them alone'
             )
+
+
+def _named(shard: Path, number: int) -> str:
+    """How another shard of the same series is called, without its ending."""
+    parts = re.match(r"(.*?)(\d+)(-of-\d+)", shard.name)
+    return f"{parts[1]}{number:0{len(parts[2])}}{parts[3]}" if parts else shard.name
 
 
 def _in_order(paths: Sequence[Path]) -> list[Path]:

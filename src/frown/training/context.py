@@ -7,7 +7,7 @@ is counted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from frown.config import RunConfig
@@ -73,6 +73,19 @@ def fitting(
             raise FrownError(f"{data.name}: no row of the {name} split is left; the first: {first}")
     where = ", ".join(f"{n} of {len(splits[name])} of {name}" for name, n in left_out.items() if n)
     return data.without(faults, f"{data.name}: rows too long for the model are left out ({where}); the first: {first}")
+
+
+def fitting_models(environment: Environment, models: Iterable[tuple[str, int]], *, split: str | None) -> Environment:
+    """The environment without the rows that one of several models has no room for, so that all are asked the same;
+    likewise. `models`: (path, tokens of an answer); one without a tokenizer is left out."""
+    if not isinstance(environment, DataEnvironment):
+        return environment
+    fewer: Environment = environment
+    for path, answer in sorted(set(models)):
+        measured = measured_by(path, answer)
+        if measured is not None:
+            fewer = fitting(fewer, *measured, split=split)
+    return fewer
 
 
 def _line(task: Task) -> tuple[str, int]:

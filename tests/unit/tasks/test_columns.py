@@ -12,7 +12,7 @@ from frown.cli.options import TaskFlags
 from frown.errors import FrownError
 from frown.tasks.columns import value_of
 from frown.tasks.data import read_tasks
-from frown.tasks.rows import read_rows
+from frown.tasks.rows import read_rows, text_of
 
 VERL = {
     "data_source": "openai/gsm8k",
@@ -68,6 +68,21 @@ def test_a_misspelt_nested_name_is_answered_with_the_nearest(tmp_path):
     with pytest.raises(FrownError, match=r"mean 'reward_model\.ground_truth'") as error:
         read_tasks(path, COLUMNS | {"answer": "reward_model.groundtruth"})
     assert "bad_rows" not in str(error.value)  # the name is wrong, not the row
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ("reward_model", "is object .*; name what is in it: reward_model.style, reward_model.ground_truth"),
+        ("extra_info.list", r"is array .*; name what is in it: extra_info\.list\.0, extra_info\.list\.1"),
+        ("extra_info.none", r"is array \[\], not a string or a finite number$"),
+    ],
+)
+def test_an_object_or_a_list_is_no_answer_and_says_what_is_in_it(tmp_path, column, words):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(VERL | {"extra_info": {"list": ["1", "2"], "none": []}}))
+    with pytest.raises(FrownError, match=words):
+        text_of(read_rows(path)[0], column, numbers=True)
 
 
 def test_the_flag_takes_dotted_names(tmp_path):

@@ -117,6 +117,10 @@ def test_what_is_not_clear_is_asked(tmp_path):
     put(tmp_path / "mixed" / "extra.jsonl", 2)
     with pytest.raises(FrownError, match=r"mixed@train, a pattern for the 1 files whose names say none \(extra"):
         read_rows(tmp_path / "mixed")
+    put(tmp_path / "twice" / "rows.jsonl", 1)
+    put(tmp_path / "twice" / "rows.jsonl.gz", 1)
+    with pytest.raises(FrownError, match=r"the same as rows\.jsonl and as rows\.jsonl\.gz; leave one"):
+        read_rows(tmp_path / "twice")
     put(tmp_path / "none" / "rows.jsonl", 1)
     with pytest.raises(FrownError, match="has no splits; leave out @train"):
         read_rows(Path(f"{tmp_path}/none@train"))
@@ -125,10 +129,10 @@ def test_what_is_not_clear_is_asked(tmp_path):
 @pytest.mark.parametrize(
     ("there", "words"),
     [
-        (["train-00000-of-00002.parquet"], "shard 1 of 2 is missing"),
-        (["train-00001-of-00002.parquet"], "shard 0 of 2 is missing|shard 1 of 2 is missing"),
-        (["train-00003-of-00009.jsonl"], r"shard 0 of 9 \(and 7 more\) is missing"),
-        (["train-00000-of-99999999999.jsonl"], "shard 1 of 99999999999"),
+        (["train-00000-of-00002.parquet"], "train-00001-of-00002 is missing; download"),
+        (["train-00001-of-00002.parquet"], "train-00000-of-00002 is missing"),
+        (["train-00003-of-00009.jsonl"], "train-00000-of-00009 and 7 more of its shards are missing"),
+        (["train-00000-of-99999999999.jsonl"], "train-00001-of-99999999999 and 99999999997 more"),
         (["train-00000-of-00001.jsonl", "train-00000-of-00002.jsonl", "train-00001-of-00002.jsonl"], "of 1 and 2"),
     ],
 )
@@ -146,7 +150,7 @@ def test_the_other_split_may_be_incomplete(tmp_path):
     put(tmp_path / "train-00000-of-00001.parquet", 1)
     put(tmp_path / "test-00000-of-00002.parquet", 2)
     assert numbers(f"{tmp_path}@train") == numbers(tmp_path / "train-*.parquet") == [1]
-    with pytest.raises(FrownError, match="shard 1 of 2 is missing"):
+    with pytest.raises(FrownError, match="test-00001-of-00002 is missing"):
         read_rows(Path(f"{tmp_path}@test"))
 
 
