@@ -93,9 +93,9 @@ def files_of_folder(folder: Path, split: str | None) -> list[Path]:
             f"data {folder} holds {' and '.join(sorted(kinds))} files; say which by a pattern, "
             f"{files[0].path.parent}/*{min(kinds.values())}"
         )
-    names: dict[tuple[str, tuple[int, int] | None], Path] = {}
+    first_of: dict[tuple[str, tuple[int, int] | None], Path] = {}
     for f in files:
-        twice = names.setdefault((f.stem, f.shard), f.path)
+        twice = first_of.setdefault((f.stem, f.shard), f.path)
         if twice != f.path:
             raise FrownError(
                 f"data {folder} holds the same as {twice.name} and as {f.path.name}; leave one of them there"
