@@ -194,7 +194,7 @@ def _longest_prompt(config: RunConfig) -> tuple[int | None, tuple[str, ...]]:
     from frown.policy.text import prompt_lengths
     from frown.tasks.environment import DataEnvironment
     from frown.tasks.load import load_environment
-    from frown.training.context import fitting, long_solutions, measured_by
+    from frown.training.context import demonstrable, fitting, long_solutions, measured_by
 
     data = config.task.kind in ("math", "choice", "exact")
     model = measured_by(config.model.path, config.sampling.max_new_tokens)
@@ -204,6 +204,8 @@ def _longest_prompt(config: RunConfig) -> tuple[int | None, tuple[str, ...]]:
     environment = load_environment(config.task, conversation=config.conversation)
     try:
         environment = fitting(environment, tokenizer, room)
+        if config.method.demonstrated:
+            environment = demonstrable(environment, tokenizer, room)
         notes = (*environment.notes, long_solutions(config, environment, tokenizer, room))
         drawn = min(64, 4 * config.sampling.prompts_per_step)
         tasks = environment.train if isinstance(environment, DataEnvironment) else None

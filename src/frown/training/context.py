@@ -31,7 +31,11 @@ class Room(NamedTuple):
 
     def fits(self, prompt: int) -> bool:
         """Whether an answer fits behind a prompt of so many tokens."""
-        return self.context is None or prompt + self.answer <= self.context
+        return self.holds(prompt + self.answer)
+
+    def holds(self, tokens: int) -> bool:
+        """Whether so many tokens fit in all."""
+        return self.context is None or tokens <= self.context
 
 
 def measured_by(path: str, answer: int) -> tuple[Any, Room] | None:
@@ -105,6 +109,39 @@ def _faults(data: DataEnvironment, tasks: Sequence[Task], tokenizer: Any, room: 
                 f"not fit the model's context of {room.context}"
             )
     return faults
+
+
+def demonstrable(environment: Environment, tokenizer: Any, room: Room, ranks: Ranks = ALONE) -> Environment:
+    """The environment without the training rows that have no worked solution, or none that fits the context.
+
+    For a method that learns from solutions: such rows teach it nothing, and a step that drew no others would stop the
+    run. Raises FrownError where no row is left.
+    """
+    if not isinstance(environment, DataEnvironment):
+        return environment
+    train = environment.train
+
+    def useless() -> set[str]:
+        prompts = prompt_lengths(tokenizer, [t.messages for t in train])
+        solutions = tokenizer([t.solution or "" for t in train], add_special_tokens=False)["input_ids"]
+        rows = zip(train, prompts, solutions, strict=True)
+        return {
+            t.id for t, n, s in rows if not t.solution or isinstance(n, FrownError) or not room.holds(n + len(s) + 1)
+        }
+
+    ids = ranks.from_first(useless)
+    if not ids:
+        return environment
+    if len(ids) == len(train):
+        raise FrownError(
+            f"{environment.name}: no training row has a worked solution that fits the model's context: name the column "
+            "that holds it (--columns solution=NAME), or use another method"
+        )
+    return environment.without(
+        ids,
+        f"{environment.name}: {len(ids)} of {len(train)} training rows have no worked solution that fits the model's "
+        "context and are left out",
+    )
 
 
 def long_solutions(config: RunConfig, environment: Environment, tokenizer: Any, room: Room) -> str | None:

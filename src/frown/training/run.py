@@ -100,7 +100,7 @@ def _train(
     from frown.runtime.threads import settle
     from frown.store.trackers import tracking
     from frown.training import loop, state
-    from frown.training.context import Room, fitting, long_solutions
+    from frown.training.context import Room, demonstrable, fitting, long_solutions
     from frown.training.session import Session
 
     if hooks.feedback is None:
@@ -110,6 +110,8 @@ def _train(
     policy = policy_of(config, ranks)
     room = Room(context_length(policy.model), config.sampling.max_new_tokens)
     environment = fitting(environment, policy.tokenizer, room, ranks)
+    if config.method.demonstrated:
+        environment = demonstrable(environment, policy.tokenizer, room, ranks)
     flow = flow_of(config.practice, environment)
     session = Session(config, policy, Learner(policy, config), environment, run, critic, hooks, flow, warn)
     if checkpoint is None:

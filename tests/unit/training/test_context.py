@@ -16,7 +16,7 @@ from frown.plan import plan
 from frown.policy.text import prompt_ids, prompt_lengths
 from frown.store.run_directory import RunDirectory
 from frown.tasks.load import load_environment
-from frown.training.context import Room, fitting, long_solutions, measured_by
+from frown.training.context import Room, demonstrable, fitting, long_solutions, measured_by
 from frown.training.run import train
 from tiny import byte_model
 
@@ -199,6 +199,23 @@ def test_solutions_that_no_teacher_can_be_shown_are_counted(folder, tmp_path):
     assert sum("step 1: teacher's prompts that leave no room" in line for line in warnings) == 1
     [step] = [m for m in RunDirectory(tmp_path / "run").metrics() if "views_too_long" in m]
     assert step["views_too_long"] == 4 and step["views"] == 0
+
+
+def test_supervised_training_leaves_out_rows_without_a_solution_that_fits(folder, tmp_path):
+    data = rows(tmp_path / "rows.jsonl", solution=10)
+    lines = [json.loads(line) for line in data.read_text().splitlines()]
+    for line in lines[:25]:
+        line["work"] = None if line["answer"] < "2" else "w" * 600
+    data.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    environment = fitted(settings(folder, data, columns={"solution": "work"}))
+    tokenizer, room = measured_by(str(folder), ANSWER)
+    kept = demonstrable(environment, tokenizer, room)
+    assert 0 < len(kept.train) < len(environment.train) and kept.tests == environment.tests
+    assert {t.solution for t in kept.train} == {"w" * 10}
+    assert f"{len(environment.train) - len(kept.train)} of {len(environment.train)} training rows" in kept.notes[-1]
+    none = fitted(settings(folder, rows(tmp_path / "none.jsonl")))  # no column is named
+    with pytest.raises(FrownError, match="no training row has a worked solution"):
+        demonstrable(none, tokenizer, room)
 
 
 def test_an_evaluation_asks_no_model_what_one_cannot_answer(folder, tmp_path):
