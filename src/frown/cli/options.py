@@ -31,11 +31,14 @@ class TaskFlags:
     data: Annotated[
         Path | None,
         Parameter(
-            help="Rows: a JSONL, JSON, Parquet or CSV file, a folder saved by datasets, or org/name:config@split. "
-            "`eval` takes them as test rows, the others as training rows."
+            help="Rows: a JSONL, JSON, Parquet or CSV file, compressed or not, a folder of shards or one saved by "
+            "datasets (FOLDER@split), a pattern like 'FOLDER/train-*.parquet', or org/name:config@split. `eval` takes "
+            "them as test rows, the others as training rows."
         ),
     ] = None
-    columns: Annotated[str | None, Parameter(help="Which column holds what, e.g. question=problem,answer=final")] = None
+    columns: Annotated[
+        str | None, Parameter(help="Which column holds what, e.g. question=prompt,answer=reward_model.ground_truth")
+    ] = None
 
     def overrides(self, before: str = "", data: str = "task.data") -> list[str]:
         """The given flags as KEY=VALUE; `before`: the table that the keys lie in; `data`: the key of the rows."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from frown.store.files import write_text
 from frown.store.machine import machine_record
 from frown.store.run_directory import RunDirectory
 from frown.tasks.load import load_environment
+from frown.training.context import fitting_models
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ def begin(config: CompareConfig, out: Path) -> list[Cell]:
     todo = cells(config, out)
     for cell in todo:  # what every worker would stumble over is said now, once
         resolve(cell.config.model.path)
-    load_environment(todo[0].config.task, conversation=todo[0].config.conversation).close()
+    with closing(load_environment(todo[0].config.task, conversation=todo[0].config.conversation)) as environment:
+        models = [(c.config.model.path, c.config.sampling.max_new_tokens) for c in todo]
+        fitting_models(environment, models, split=None)
     file = out / "config.json"
     if file.is_file() and file.read_text(encoding="utf-8") != to_json(config):
         raise FrownError(f"{out} holds another comparison; choose another --out or delete it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -109,7 +110,12 @@ def _nested(override: str) -> dict[str, Any]:
     """`optimiser.lr=1e-4` as nested values. The value is read as TOML, and as a string where it is none."""
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
-        raise FrownError(f"an override is written KEY=VALUE, e.g. optimiser.lr=1e-4; got {override!r}")
+        hint = (
+            "; several files are one pattern, in quotes: 'FOLDER/train-*.parquet'"
+            if re.search(r"\.(jsonl?|parquet|csv|tsv)\b", override)
+            else ""
+        )
+        raise FrownError(f"an override is written KEY=VALUE, e.g. optimiser.lr=1e-4; got {override!r}{hint}")
     try:
         value: Any = tomllib.loads(f"x = {text}")["x"]
     except tomllib.TOMLDecodeError:

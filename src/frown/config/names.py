@@ -37,6 +37,9 @@ LIBRARIES: Mapping[str, str] = {
     "ddp_timeout": "distributed.timeout",
     "model_name_or_path": "model.path",
     "dataset_name": "task.data",
+    "on_bad_lines": "task.bad_rows",
+    "filter_overlong_prompts": "task.bad_rows",
+    "max_prompt_length": "task.bad_rows says what happens to rows that are too long; no prompt is cut",
     # peft.LoraConfig
     "lora_r": "model.lora.rank",
     "r": "model.lora.rank",

@@ -31,6 +31,7 @@ from frown.store.machine import machine_record
 from frown.store.samples import read_samples, write_samples
 from frown.tasks.base import Environment
 from frown.tasks.load import load_environment
+from frown.training.context import fitting_models
 from frown.types import Rollout, Task
 
 AT_ONCE = 8
@@ -84,6 +85,10 @@ def assess(
     sides = dict(_named(models, against))
     task_environment = load_environment(config.task, conversation=config.conversation)
     try:
+        asked = [(s.model, config.max_new_tokens) for s in (*models, *against)]
+        task_environment = fitting_models(task_environment, asked, split=config.split)
+        for line in task_environment.notes:
+            say(line)
         tasks = task_environment.test_tasks(config.split, config.prompts)
         if not tasks:
             raise FrownError(f"task {config.task.kind} has no {config.split} tasks; try another split")

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from frown.errors import FrownError
 from frown.evals.figures import number
 from frown.evals.ranking import auroc
+from frown.tasks.columns import value_of
 from frown.tasks.rows import SourceRow, read_rows, text_of
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ def _column_names(columns: Mapping[str, str]) -> dict[str, str]:
 
 def _label(row: SourceRow, column: str) -> str:
     """A label as text: a string as it is, a number or a boolean as JSON writes it."""
-    value = row.values.get(column)
+    value = value_of(row.place, row.values, column)
     if isinstance(value, bool | int | float):
         return json.dumps(value)
     return text_of(row, column)

@@ -30,12 +30,14 @@ from frown.evals.profile import JudgedAnswer, PromptSums, judged_steps, profile
 from frown.evals.signal_quality import Units, quality
 from frown.learner.scorer import Scorer
 from frown.methods.base import KINDS, Classroom, Lesson, noisy_variance
+from frown.policy.load import context_length
 from frown.policy.policy import Policy, policy_of
 from frown.policy.text import token_texts
 from frown.runtime.randomness import FEEDBACK, PREFLIGHT, PROMPTS, seed_of
 from frown.runtime.threads import settle
 from frown.tasks.base import Environment
 from frown.tasks.load import load_environment
+from frown.training.context import Room, fitting
 from frown.training.preflight import teacher_gap
 from frown.types import Floats, Kind, Rollout
 
@@ -66,6 +68,8 @@ def probe(config: RunConfig, kinds: Sequence[str] | None = None, *, prompts: int
     try:
         with open_critic(config.critic, environment) as critic:
             policy = policy_of(config)
+            room = Room(context_length(policy.model), config.sampling.max_new_tokens)
+            environment = fitting(environment, policy.tokenizer, room, split="train")
             settle(policy.model)
             return examine(config, chosen, policy, environment, critic, prompts=prompts)
     finally:

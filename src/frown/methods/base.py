@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """Kinds of feedback."""
+VIEWS_TOO_LONG = (
+    "teacher's prompts that leave no room for an answer in the model's context are left out, and nothing is distilled "
+    "from those answers (views_too_long in metrics.jsonl counts them): set feedback.max_tokens, or lower "
+    "sampling.max_new_tokens"
+)
 
 
 class Lesson(NamedTuple):
@@ -48,6 +53,12 @@ class Lesson(NamedTuple):
     lost, parts withheld, cut or left out), and how many answers are told a verdict, or what is right."""
     lost: tuple[str, ...]
     """Why, one line for each answer whose critique was lost."""
+
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """What went wrong, a line each; the same faults of another step read the same."""
+        long = (VIEWS_TOO_LONG,) if self.counts.get("views_too_long") else ()
+        return (*(f"a critique was lost: {why}" for why in self.lost), *long)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from frown.config import DistributedConfig, ModelConfig, RunConfig
-from frown.policy.load import device_named
+from frown.policy.load import context_length, device_named
 
 if TYPE_CHECKING:
     from frown.learner.learner import Learner
@@ -63,13 +63,16 @@ def timed(config: RunConfig, *, patience: float = 2.0, tokens: int = 128) -> Pac
     from frown.learner.learner import Learner
     from frown.policy.policy import policy_of
     from frown.tasks.load import load_environment
+    from frown.training.context import Room, fitting
 
     most = config.answers_per_step
     sampling = config.sampling.model_copy(update={"max_new_tokens": min(tokens, config.sampling.max_new_tokens)})
     alone = DistributedConfig()  # one process is timed
-    config = config.model_copy(update={"sampling": sampling, "distributed": alone})
-    learner = Learner(policy_of(config), config)
+    short = config.model_copy(update={"sampling": sampling, "distributed": alone})
+    learner = Learner(policy_of(short), short)
     environment = load_environment(config.task, conversation=config.conversation)
+    room = Room(context_length(learner.policy.model), config.sampling.max_new_tokens)
+    environment = fitting(environment, learner.policy.tokenizer, room)
     rows = min(4, most)
     try:
         _once(learner, environment, 1)  # pays for what is done once

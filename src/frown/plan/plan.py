@@ -138,7 +138,7 @@ def make(config: RunConfig, *, processes: int = 1, sharded: bool = False, card: 
 
     if processes < 1:
         raise FrownError(f"--processes is at least 1, got {processes}")
-    lengths = measure(config)
+    lengths, notes = measure(config)
     batch = batch_of(config, lengths, processes)
     sharded = sharded or config.distributed.sharding == "fsdp2"
     shapes = shapes_of(config.model, rows=batch.rows, length=lengths.student, spread_over=processes if sharded else 1)
@@ -167,41 +167,57 @@ def make(config: RunConfig, *, processes: int = 1, sharded: bool = False, card: 
         available=device.bytes,
         warnings=(),
     )
-    return dataclasses.replace(plan, warnings=tuple(warnings_of(plan, config)))
+    return dataclasses.replace(plan, warnings=(*notes, *warnings_of(plan, config)))
 
 
-def measure(config: RunConfig) -> Lengths:
-    """The longest of the first prompts, and what the teacher may be shown before an answer."""
+class Measured(NamedTuple):
+    """How long what is asked is, and what a person should know of the data."""
+
+    lengths: Lengths
+    notes: tuple[str, ...] = ()
+    """Rows that are left out, and those a teacher is told too much about, a line each."""
+
+
+def measure(config: RunConfig) -> Measured:
+    """The longest prompt (of all training rows; of 64 that are drawn, where tasks are made), and what the teacher may
+    be shown before an answer. Raises FrownError as the run itself would, for data that it cannot use."""
     answer = config.sampling.max_new_tokens
-    measured = _longest_prompt(config)
+    measured, notes = _longest_prompt(config)
     prompt = measured or GUESSED_PROMPT
     feedback = config.feedback.max_tokens or answer  # a sibling's answer, a solution or comments are seldom longer
     context = prompt + feedback if config.method.share > 0 else 0
-    return Lengths(prompt, answer, context, measured is not None)
+    return Measured(Lengths(prompt, answer, context, measured is not None), notes)
 
 
-def _longest_prompt(config: RunConfig) -> int | None:
-    """Tokens, of 64 prompts; None where tokenizer or data are not there."""
-    from frown.policy.load import located
-    from frown.policy.text import prompt_ids
+def _longest_prompt(config: RunConfig) -> tuple[int | None, tuple[str, ...]]:
+    """Tokens, None where tokenizer or data are not there; and what is to be said of the data."""
+    from frown.policy.text import prompt_lengths
+    from frown.tasks.environment import DataEnvironment
     from frown.tasks.load import load_environment
+    from frown.training.context import demonstrable, fitting, long_solutions, measured_by
 
-    if not (located(config.model.path, weights=False) / "tokenizer_config.json").is_file():
-        return None
     data = config.task.kind in ("math", "choice", "exact")
-    if data and config.task.data is None:
-        return None
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(located(config.model.path, weights=False), local_files_only=True)
+    model = measured_by(config.model.path, config.sampling.max_new_tokens)
+    if model is None or (data and config.task.data is None):
+        return None, ()
+    tokenizer, room = model
     environment = load_environment(config.task, conversation=config.conversation)
     try:
-        tasks = environment.train_tasks(
-            np.random.default_rng(config.seed), min(64, 4 * config.sampling.prompts_per_step)
-        )
+        environment = fitting(environment, tokenizer, room)
+        if config.method.demonstrated:
+            environment = demonstrable(environment, tokenizer, room)
+        notes = (*environment.notes, long_solutions(config, environment, tokenizer, room))
+        drawn = min(64, 4 * config.sampling.prompts_per_step)
+        tasks = environment.train if isinstance(environment, DataEnvironment) else None
+        if tasks is None:
+            tasks = tuple(environment.train_tasks(np.random.default_rng(config.seed), drawn))
     finally:
         environment.close()
-    return max(len(prompt_ids(tokenizer, t.messages)) for t in tasks)
+    lengths = prompt_lengths(tokenizer, [t.messages for t in tasks])
+    refused = next((n for n in lengths if isinstance(n, FrownError)), None)
+    if refused is not None:
+        raise refused
+    return max(n for n in lengths if isinstance(n, int)), tuple(line for line in notes if line)
 
 
 def _pace(config: RunConfig, shapes: Shapes, work: Work) -> Pace:

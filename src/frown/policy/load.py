@@ -289,4 +289,9 @@ def end_ids(model: Any, tokenizer: Any) -> list[int]:
 
 def context_length(model: Any) -> int | None:
     """Most tokens the model can attend to, or None where its config does not say."""
-    return getattr(plain(model).config.get_text_config(), "max_position_embeddings", None)
+    return context_of(plain(model).config)
+
+
+def context_of(settings: Any) -> int | None:
+    """Most tokens that a model with this config can attend to, or None where it does not say."""
+    return getattr(settings.get_text_config(), "max_position_embeddings", None)

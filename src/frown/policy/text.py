@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import pairwise
@@ -12,10 +13,41 @@ import numpy as np
 from frown.errors import FrownError, first_line
 from frown.types import Ints, Message, Step
 
+_AT_ONCE = 1024
+"""Conversations that are made tokens at once."""
+
 
 def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> Ints:
     """The conversation under the model's chat template, up to where its answer begins."""
     return np.asarray(templated(tokenizer, messages, return_dict=False), dtype=np.int64)
+
+
+def prompt_lengths(tokenizer: Any, conversations: Sequence[Sequence[Message]]) -> list[int | FrownError]:
+    """Tokens of each conversation as `prompt_ids` makes it, or why the chat template refuses it.
+
+    Many go through the tokenizer at once, which fast ones do side by side.
+    """
+    lengths: list[int | FrownError] = []
+    for first in range(0, len(conversations), _AT_ONCE):
+        some = [list(c) for c in conversations[first : first + _AT_ONCE]]
+        lengths += _lengths(tokenizer, some) or [_length(tokenizer, c) for c in some]
+    return lengths
+
+
+def _lengths(tokenizer: Any, conversations: list[list[Message]]) -> list[int]:
+    """Of all at once; [] where the template refuses one of them, which is then to be seen one by one."""
+    how = {"add_generation_prompt": True, "return_dict": False, "tokenizer_kwargs": {"return_attention_mask": False}}
+    for way in (conversations, [without_system(c) for c in conversations]):
+        with contextlib.suppress(Exception):  # a template may raise anything
+            return [len(ids) for ids in tokenizer.apply_chat_template(way, **how)]
+    return []
+
+
+def _length(tokenizer: Any, messages: Sequence[Message]) -> int | FrownError:
+    try:
+        return len(prompt_ids(tokenizer, messages))
+    except FrownError as error:
+        return error
 
 
 def templated(tokenizer: Any, messages: Sequence[Message], **how: Any) -> Any:

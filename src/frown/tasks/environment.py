@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from copy import copy
 from typing import Protocol
 
 import numpy as np
@@ -36,7 +37,8 @@ class DataEnvironment(SingleTurn):
     """Fixed lists of tasks and a grader; implements `frown.tasks.base.Environment`.
 
     `tests` maps a split ("dev", "test") to its tasks in order. `reports` says what was read. `critic` judges
-    single steps where there is one; `splitter` says what a step is.
+    single steps where there is one; `splitter` says what a step is. `skip`: tasks that a model cannot answer may be
+    left out (`task.bad_rows`).
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class DataEnvironment(SingleTurn):
         splitter: Splitter = "auto",
         critic: Critic | None = None,
         reports: Sequence[DataReport] = (),
+        skip: bool = False,
     ) -> None:
         self.name = name
         self.wording: Wording = English()
@@ -56,6 +59,8 @@ class DataEnvironment(SingleTurn):
         self.tests = {split: tuple(tasks) for split, tasks in tests.items()}
         self.critic = critic
         self.reports = tuple(reports)
+        self.skip = skip
+        self._left_out: tuple[str, ...] = ()
         self._grader = grader
         self._splitter: Splitter = splitter
 
@@ -95,8 +100,26 @@ class DataEnvironment(SingleTurn):
 
     @property
     def notes(self) -> list[str]:
-        """What was left out of the data, a line a file."""
-        return [line for report in self.reports for line in report.notes]
+        """What was left out of the data, a line a reason."""
+        return [*(line for report in self.reports for line in report.notes), *self._left_out]
+
+    @property
+    def splits(self) -> dict[str, tuple[Task, ...]]:
+        """All tasks by their split, "train" among them where there are any."""
+        return ({"train": self.train} if self.train else {}) | self.tests
+
+    def place(self, task: Task) -> str:
+        """Where a task stands: "data FILE, line 3"."""
+        known = (report.places[task.id] for report in self.reports if task.id in report.places)
+        return next(known, f"{self.name}: {task.question[:60]!r}")
+
+    def without(self, ids: Container[str], note: str) -> DataEnvironment:
+        """The environment without these tasks, which `note` says; both share the grader, and closing one closes it."""
+        fewer = copy(self)
+        fewer.train = tuple(t for t in self.train if t.id not in ids)
+        fewer.tests = {split: tuple(t for t in tasks if t.id not in ids) for split, tasks in self.tests.items()}
+        fewer._left_out = (*self._left_out, note)
+        return fewer
 
     def close(self) -> None:
         """End the grader's workers. Safe to call twice."""

@@ -11,7 +11,7 @@ from frown.config import ConversationConfig, TaskConfig
 from frown.critics.base import Critic
 from frown.errors import FrownError
 from frown.tasks.base import Environment
-from frown.tasks.data import DataReport, in_order, read_tasks, split_tasks
+from frown.tasks.data import DataReport, conversation_of, in_order, read_tasks, split_tasks
 from frown.tasks.environment import DataEnvironment, Grader
 from frown.tasks.grading.choice import ChoiceGrader
 from frown.tasks.grading.exact import ExactGrader
@@ -42,6 +42,8 @@ def load_environment(
         raise unknown_kind(kind, KINDS)
     if kind not in DATA_KINDS and (config.data or config.test_data or config.columns):
         raise FrownError(f"task.kind = {kind!r} makes its own problems: leave out data, test_data and columns")
+    if kind not in DATA_KINDS and config.bad_rows != "error":
+        raise FrownError(f"task.bad_rows is for rows of data; task.kind = {kind!r} makes its own problems")
     if config.options and not kind.startswith("gym:"):
         raise FrownError(f"task.options are settings of a reasoning-gym data set; task.kind = {kind!r} has none")
     if kind in DATA_KINDS:
@@ -93,18 +95,19 @@ def _from_data(config: TaskConfig, seed: int, splitter: Splitter) -> DataEnviron
         raise FrownError(f"task.kind = {config.kind!r} needs task.data, rows with questions and answers")
     grader = make_grader(config.kind)
     worked: Callable[[str], str | None] = math_solution if config.kind == "math" else lambda raw: None
+    skip = config.bad_rows == "skip"
     reports: list[DataReport] = []
 
     def read(path: Path | None) -> list[Task]:
         if path is None:
             return []
-        tasks, report = read_tasks(path, config.columns, grader.gold, worked)
+        tasks, report = read_tasks(path, config.columns, grader.gold, worked, skip=skip)
         reports.append(report)
         return tasks
 
     rows, test_rows = read(config.data), read(config.test_data)
-    asked = {t.question for t in test_rows}
-    kept = [t for t in rows if t.question not in asked]
+    asked = {conversation_of(t) for t in test_rows}
+    kept = [t for t in rows if conversation_of(t) not in asked]
     if kept != rows:
         reports[0] = replace(reports[0], in_test=len(rows) - len(kept))
     if config.data is not None and len(kept) < 3:
@@ -114,7 +117,7 @@ def _from_data(config: TaskConfig, seed: int, splitter: Splitter) -> DataEnviron
     name = f"{config.kind}:{(config.data or config.test_data or Path()).stem}"
     train, tests = _splits(kept, test_rows, seed)
     return DataEnvironment(
-        name, train, tests, grader, splitter=splitter, critic=make_critic(config.kind), reports=reports
+        name, train, tests, grader, splitter=splitter, critic=make_critic(config.kind), reports=reports, skip=skip
     )
 
 

@@ -1,4 +1,5 @@
-"""Rows of data from wherever they stand: JSONL, JSON, Parquet, CSV, a folder of `datasets`, or a hub name.
+"""Rows of data from wherever they stand: files of JSONL, JSON, Parquet or CSV, compressed or not, folders of shards,
+patterns, what `datasets` saved, or a hub name.
 
 A mistake is one error line with file, row and mend. Rows are counted from 1; in JSONL the number is the line's.
 """
@@ -6,19 +7,23 @@ A mistake is one error line with file, row and mend. Rows are counted from 1; in
 from __future__ import annotations
 
 import csv
-import difflib
+import glob
 import io
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from frown.errors import FrownError, first_line
-
-SOURCES = "a JSONL, JSON, Parquet or CSV file, a folder saved by datasets, or a hub name (org/name:config@split)"
+from frown.tasks.columns import kind_of, names_within, value_of
+from frown.tasks.contents import COMPRESSED, decoded, kind_ending, read_bytes
+from frown.tasks.published import is_saved, rows_of_hub, rows_of_saved
+from frown.tasks.shards import KINDS, files_of_folder, files_of_pattern
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(:[\w.-]+)?(@[\w.\-\[\]:%+]+)?")
 
@@ -30,31 +35,108 @@ class SourceRow(NamedTuple):
     """For error lines: "data FILE, line 3"."""
     number: int
     values: dict[str, Any]
+    file: str
+    """Name of the file, or of what was given instead of one."""
 
 
-def read_rows(source: Path) -> list[SourceRow]:
-    """The rows of a source; what it is shows in its name.
+OnBadRow = Callable[[FrownError], None]
+"""Hears of a row that is no row: a line that is no JSON object, values that do not go with the heading."""
 
-    .json is a list of objects; .parquet, .csv and .tsv are what they say, the last two with a heading and UTF-8; any
-    other file is JSONL, whose blank lines are skipped. A folder is one that `datasets` saved; of several splits
-    "FOLDER@split" takes one, by default "train". "org/name:config@split" is a data set of the hub, from its cache or
-    downloaded. Raises FrownError for a source that is missing, unreadable or without rows, and for a row that is not an
-    object.
+
+def _refuse(error: FrownError) -> None:
+    raise error
+
+
+def read_rows(source: Path, on_bad_row: OnBadRow = _refuse) -> list[SourceRow]:
+    """The rows of a source; what it is shows in its name, and whether it is compressed in its first bytes.
+
+    .json is a list of objects; .parquet, .csv and .tsv are what they say, the last two with a heading; any other file
+    is JSONL, whose blank lines are skipped. A folder is one that `datasets` saved, or the shards of a data set
+    (`frown.tasks.shards`); of several splits "FOLDER@split" takes one. A pattern (*, ?, [...]) is all files that match
+    it. "org/name:config@split" is a data set of the hub, from its cache or downloaded. Raises FrownError for a source
+    that is missing, unreadable or without rows, and for the first malformed row, unless `on_bad_row` takes it.
     """
-    kinds: dict[str, Callable[[Path], list[SourceRow]]]
-    kinds = {".json": _from_json, ".parquet": _from_parquet, ".csv": _from_csv, ".tsv": _from_csv}
+    source, bad = _expanded(source), []
+
+    def on_bad(error: FrownError) -> None:
+        on_bad_row(error)
+        bad.append(error)
+
+    rows = _rows_of(source, on_bad)
+    if not rows and not bad:
+        raise FrownError(f"data {source} has no rows")
+    return rows
+
+
+def read_jsonl(path: Path) -> list[SourceRow]:
+    """The rows of a file of JSON lines, whatever it is called; blank lines are skipped."""
+    rows = _from_jsonl(path, read_bytes(path), _refuse)
+    if not rows:
+        raise FrownError(f"data {path} has no rows")
+    return rows
+
+
+def text_of(row: SourceRow, column: str, *, numbers: bool = False) -> str:
+    """The text in a column of a row (`frown.tasks.columns.value_of`); with `numbers`, a number is taken as its decimal
+    text.
+
+    Raises FrownError for a missing column (naming those that are there) and for another type of value.
+    """
+    value = value_of(row.place, row.values, column)
+    if numbers and isinstance(value, int | float | Decimal) and not isinstance(value, bool) and math.isfinite(value):
+        return format(Decimal(str(value)), "f")  # 1e+22 written out
+    if not isinstance(value, str):
+        wanted = "a string or a finite number" if numbers else "a string"
+        shown = json.dumps(value, default=str)[:40]
+        inner = ", ".join(f"{column}.{name}" for name in names_within(value)[:8])
+        mend = f"; name what is in it: {inner}" if inner else ""
+        raise FrownError(f"{row.place}: column {column!r} is {kind_of(value)} {shown}, not {wanted}{mend}")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise FrownError(f"{row.place}: column {column!r} holds half a surrogate pair, which is not text") from None
+    return value
+
+
+def _expanded(source: Path) -> Path:
+    try:
+        return source.expanduser()
+    except RuntimeError:  # ~nobody
+        return source
+
+
+def _rows_of(source: Path, on_bad_row: OnBadRow) -> list[SourceRow]:
     bare, split = _without_split(source)
-    if source.is_dir() or (split and bare.is_dir()):
-        rows = _from_folder(source, None) if source.is_dir() else _from_folder(bare, split)
-    elif not source.is_file() and _HUB_NAME.fullmatch(source.as_posix()) and source.suffix.lower() not in _ENDINGS:
-        rows = _from_hub(source.as_posix())
-    else:
-        rows = kinds.get(source.suffix.lower(), read_jsonl)(source)
-    return _filled(source, rows)
+    if _is_dir(source) or (split and _is_dir(bare)):
+        folder = source if _is_dir(source) else bare
+        chosen = None if folder is source else split
+        if is_saved(folder):
+            return _numbered(folder, rows_of_saved(folder, chosen))
+        return _of_files(files_of_folder(folder, chosen), on_bad_row)
+    is_hub_name = _HUB_NAME.fullmatch(source.as_posix()) and kind_ending(source) not in _ENDINGS
+    if not _is_file(source) and is_hub_name:
+        return _numbered(source, rows_of_hub(source.as_posix()))
+    if not _is_file(source) and glob.has_magic(str(source)):
+        return _of_files(files_of_pattern(source), on_bad_row)
+    return _of_files([source], on_bad_row)
 
 
-_ENDINGS = (".jsonl", ".ndjson", ".json", ".parquet", ".csv", ".tsv", ".txt")
+_ENDINGS = {*KINDS, *COMPRESSED, ".txt"}
 """A name like data/train.jsonl is a file that is missing, and no data set of the hub."""
+
+
+def _is_dir(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name too long, a folder that may not be entered: said when it is read
+        return False
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _without_split(source: Path) -> tuple[Path, str]:
@@ -62,47 +144,41 @@ def _without_split(source: Path) -> tuple[Path, str]:
     return source.with_name(name) if name else source, split
 
 
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise FrownError(f"data {path} does not exist; give {SOURCES}") from None
-    except OSError as e:
-        raise FrownError(f"data {path} cannot be read: {e.strerror or e}") from None
-
-
-def _text(path: Path) -> str:
-    try:
-        return _bytes(path).decode("utf-8-sig")
-    except UnicodeDecodeError as e:
-        line = e.object.count(b"\n", 0, e.start) + 1
-        raise FrownError(f"data {path}, line {line} is not UTF-8 text; save the file as UTF-8") from None
-
-
-def _filled(source: Path, rows: list[SourceRow]) -> list[SourceRow]:
-    if not rows:
-        raise FrownError(f"data {source} has no rows")
+def _of_files(paths: list[Path], on_bad_row: OnBadRow) -> list[SourceRow]:
+    readers = {".json": _from_json, ".parquet": _from_parquet, ".csv": _from_csv, ".tsv": _from_csv}
+    rows = []
+    for path in paths:
+        raw = read_bytes(path)
+        ending = ".parquet" if raw.startswith(b"PAR1") else kind_ending(path)
+        rows += readers.get(ending, _from_jsonl)(path, raw, on_bad_row)
     return rows
 
 
-def read_jsonl(path: Path) -> list[SourceRow]:
-    r"""The rows of a file of JSON lines, whatever it is called; blank lines are skipped.
-
-    Lines end at "\n" alone: U+2028 and its like may stand inside a row.
-    """
+def _from_jsonl(path: Path, raw: bytes, on_bad_row: OnBadRow) -> list[SourceRow]:
+    r"""Lines end at "\n" alone: U+2028 and its like may stand inside a row."""
     rows = []
-    for number, line in enumerate(_text(path).split("\n"), start=1):
+    for number, line in enumerate(decoded(path, raw).split("\n"), start=1):
         if line.strip():
             place = f"data {path}, line {number}"
-            rows.append(_object(place, number, _parsed(place, line, "; each line holds one object"), "each line"))
-    return _filled(path, rows)
+            try:
+                value = _parsed(place, line, "; each line holds one object")
+                rows.append(_object(path, place, number, value, "each line"))
+            except FrownError as error:
+                on_bad_row(error)
+    return rows
 
 
-def _from_json(path: Path) -> list[SourceRow]:
-    rows = _parsed(f"data {path}", _text(path), "; JSON Lines end in .jsonl")
-    if not isinstance(rows, list):
-        raise FrownError(f"data {path} is a JSON {kind_of(rows)}, not a list of objects; JSON Lines end in .jsonl")
-    return [_object(f"data {path}, row {n}", n, row, "each entry") for n, row in enumerate(rows, start=1)]
+def _from_json(path: Path, raw: bytes, on_bad_row: OnBadRow) -> list[SourceRow]:
+    values = _parsed(f"data {path}", decoded(path, raw), "; JSON Lines end in .jsonl")
+    if not isinstance(values, list):
+        raise FrownError(f"data {path} is a JSON {kind_of(values)}, not a list of objects; JSON Lines end in .jsonl")
+    rows = []
+    for number, value in enumerate(values, start=1):
+        try:
+            rows.append(_object(path, f"data {path}, row {number}", number, value, "each entry"))
+        except FrownError as error:
+            on_bad_row(error)
+    return rows
 
 
 def _parsed(place: str, text: str, mend: str) -> Any:
@@ -113,131 +189,94 @@ def _parsed(place: str, text: str, mend: str) -> Any:
         raise FrownError(f"{place} is not JSON: {why}{mend}") from None
 
 
-def _object(place: str, number: int, row: Any, each: str) -> SourceRow:
-    if not isinstance(row, dict):
-        raise FrownError(f"{place} is a JSON {kind_of(row)}; {each} holds one object")
-    return SourceRow(place, number, row)
+def _object(path: Path, place: str, number: int, value: Any, each: str) -> SourceRow:
+    if not isinstance(value, dict):
+        raise FrownError(f"{place} is a JSON {kind_of(value)}; {each} holds one object")
+    return SourceRow(place, number, value, path.name)
 
 
-def _from_csv(path: Path) -> list[SourceRow]:
-    """Every value is text, and an empty one is empty, not missing. A row must have as many values as the heading."""
-    tab = path.suffix.lower() == ".tsv"
-    try:
-        lines = list(csv.reader(io.StringIO(_text(path), newline=""), delimiter="\t" if tab else ",", strict=True))
-    except csv.Error as e:
-        raise FrownError(f"data {path} is not CSV: {e}") from None
-    if not lines:
-        return []
-    heading, rows = lines[0], []
-    if twice := {name for name in heading if heading.count(name) > 1}:
+def _from_csv(path: Path, raw: bytes, on_bad_row: OnBadRow) -> list[SourceRow]:
+    """Every value is text, and an empty one is empty, not missing. A row must have as many values as the heading.
+
+    Values are separated by whatever separates the heading: comma, semicolon, tab or bar; Excel's line "sep=;" says it.
+    """
+    text = decoded(path, raw)
+    said = re.match(r"sep=(.)\r?\n", text)
+    usual = "\t" if kind_ending(path) == ".tsv" else ","
+    separator = said[1] if said else _separator(text, usual)
+    skipped = 1 if said else 0
+    records = _records(path, text[said.end() :] if said else text, separator, skipped)
+    heading = next((values for _, values in records if values), [])
+    named = [name for name in heading if name]
+    if twice := {name for name in named if named.count(name) > 1}:
         raise FrownError(f"data {path}: two columns are called {min(twice)!r}; name each differently")
-    for number, values in enumerate(lines[1:], start=1):
+    if len(heading) - len(named) > 1:
+        heading = [name or f"unnamed {i}" for i, name in enumerate(heading, start=1)]
+    rows, number = [], 0
+    for line, values in records:
         if not values:
             continue
+        number += 1
         if len(values) != len(heading):
-            raise FrownError(
-                f"data {path}, row {number} has {len(values)} values under {len(heading)} headings; put values that "
-                "hold a separator in quotes"
+            on_bad_row(
+                FrownError(
+                    f"data {path}, row {number} has {len(values)} values under {len(heading)} headings (line {line}); "
+                    "put values that hold a separator in quotes"
+                )
             )
-        rows.append(SourceRow(f"data {path}, row {number}", number, dict(zip(heading, values, strict=True))))
+            continue
+        place = f"data {path}, row {number} (line {line})"
+        rows.append(SourceRow(place, number, dict(zip(heading, values, strict=True)), path.name))
     return rows
 
 
-def _from_parquet(path: Path) -> list[SourceRow]:
+def _records(path: Path, text: str, separator: str, skipped: int) -> Iterator[tuple[int, list[str]]]:
+    """The line in which each record begins, and its values; [] of an empty line."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    while True:
+        line = reader.line_num + 1 + skipped
+        try:
+            with _long_values():
+                values = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as e:
+            raise FrownError(f"data {path} is not CSV: {e}, in the row that begins in line {line}") from None
+        yield line, values
+
+
+def _separator(text: str, usual: str) -> str:
+    """What separates most values in the heading; the usual one where nothing separates more."""
+    beginning = text[: 1 << 20]
+
+    def columns(separator: str) -> int:
+        reader = csv.reader(io.StringIO(beginning, newline=""), delimiter=separator)
+        with _long_values():
+            return len(next((values for values in reader if values), []))
+
+    return max((usual, *(s for s in ",;\t|" if s != usual)), key=columns)
+
+
+@contextmanager
+def _long_values() -> Iterator[None]:
+    """Values of any length, where the csv module allows 128 KiB; its limit is the whole process's."""
+    before = csv.field_size_limit(sys.maxsize)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def _from_parquet(path: Path, raw: bytes, on_bad_row: OnBadRow) -> list[SourceRow]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        rows = pq.read_table(pa.BufferReader(_bytes(path))).to_pylist()
-    except (pa.ArrowException, ValueError) as e:
+        values = pq.read_table(pa.BufferReader(raw)).to_pylist()
+    except Exception as e:  # whatever a broken file makes pyarrow raise
         raise FrownError(f"data {path} is not Parquet: {first_line(e)}") from None
-    return _numbered(str(path), rows)
+    return [SourceRow(f"data {path}, row {n}", n, row, path.name) for n, row in enumerate(values, start=1)]
 
 
-def _from_folder(folder: Path, split: str | None) -> list[SourceRow]:
-    if not any((folder / name).is_file() for name in ("state.json", "dataset_dict.json")):
-        raise FrownError(f"data {folder} cannot be read: a folder that datasets' save_to_disk did not write")
-    datasets = _datasets(str(folder))
-    try:
-        data = datasets.load_from_disk(str(folder))
-    except Exception as e:  # whatever a broken folder makes datasets and pyarrow raise
-        raise FrownError(f"data {folder} cannot be read: {first_line(e)}") from None
-    return _of_split(str(folder), data, split)
-
-
-def _from_hub(name: str) -> list[SourceRow]:
-    repository, _, split = name.partition("@")
-    repository, _, config = repository.partition(":")
-    datasets = _datasets(name)
-    datasets.disable_progress_bars()
-    try:
-        data = datasets.load_dataset(repository, config or None, split=split or None)
-    except Exception as e:  # the hub's own errors, the network's, those of a broken cache
-        from huggingface_hub import constants
-
-        if constants.is_offline_mode():
-            raise FrownError(
-                f"data {name} is no file, and no whole data set {repository} is in the cache "
-                f"{datasets.config.HF_DATASETS_CACHE} ({first_line(e)}); HF_HUB_OFFLINE is set, so nothing is "
-                "downloaded: unset it, or give a file"
-            ) from None
-        raise FrownError(f"data {name} is no file, and cannot be had from the hub: {first_line(e)}") from None
-    return _of_split(name, data, None)
-
-
-def _of_split(name: str, data: Any, split: str | None) -> list[SourceRow]:
-    if isinstance(data, dict):  # a DatasetDict
-        wanted = split or ("train" if "train" in data else next(iter(data)) if len(data) == 1 else "")
-        if wanted not in data:
-            raise FrownError(f"data {name}: give one of its splits, {', '.join(f'{name}@{s}' for s in data)}")
-        data = data[wanted]
-    elif split is not None:
-        raise FrownError(f"data {name} has no splits; leave out @{split}")
-    return _numbered(name, data.to_list())
-
-
-def _datasets(name: str) -> Any:
-    try:
-        import datasets
-    except ImportError:
-        raise FrownError(f'data {name} needs the datasets package: pip install "frown[data]"') from None
-    return datasets
-
-
-def _numbered(name: str, rows: list[dict[str, Any]]) -> list[SourceRow]:
-    return [SourceRow(f"data {name}, row {n}", n, row) for n, row in enumerate(rows, start=1)]
-
-
-def kind_of(value: Any) -> str:
-    """What a value is called in JSON; a type that JSON has not (a date, bytes) by its own name."""
-    if value is None:
-        return "null"
-    names = {bool: "boolean", int: "number", float: "number", str: "string", list: "array", dict: "object"}
-    return names.get(type(value), type(value).__name__)
-
-
-def text_of(row: SourceRow, column: str, *, numbers: bool = False) -> str:
-    """The text in a column of a row; with `numbers`, a number is taken as its decimal text.
-
-    Raises FrownError for a missing column (naming those that are there) and for another type of value.
-    """
-    if column not in row.values:
-        raise FrownError(f"{row.place} has no column {column!r}; {_columns(column, row.values)}")
-    value = row.values[column]
-    if numbers and isinstance(value, int | float | Decimal) and not isinstance(value, bool) and math.isfinite(value):
-        return format(Decimal(str(value)), "f")  # 1e+22 written out
-    if not isinstance(value, str):
-        wanted = "a string or a finite number" if numbers else "a string"
-        shown = json.dumps(value, default=str)[:40]
-        raise FrownError(f"{row.place}: column {column!r} is {kind_of(value)} {shown}, not {wanted}")
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        raise FrownError(f"{row.place}: column {column!r} holds half a surrogate pair, which is not text") from None
-    return value
-
-
-def _columns(column: str, row: Mapping[str, Any]) -> str:
-    there = ", ".join(map(str, row)) or "none"
-    close = difflib.get_close_matches(column, list(row), n=1)
-    return f"columns there: {there}" + (f"; did you mean {close[0]!r}?" if close else "")
+def _numbered(source: Path, rows: list[dict[str, Any]]) -> list[SourceRow]:
+    return [SourceRow(f"data {source}, row {n}", n, row, source.name) for n, row in enumerate(rows, start=1)]

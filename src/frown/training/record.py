@@ -31,10 +31,10 @@ def record_step(
     batch: Batch,
     update: Update,
 ) -> dict[str, Any]:
-    """Write a step's metrics and rollouts to the run directory and say which critiques were lost; the metrics."""
+    """Write a step's metrics and rollouts to the run directory and say what went wrong; the metrics."""
     answers, lesson = batch.answers, batch.lesson
-    for why in sorted(set(lesson.lost) - before.complaints):
-        session.warn(f"step {after.step}: a critique was lost: {why}")
+    for complaint in sorted(set(lesson.complaints) - before.complaints):
+        session.warn(f"step {after.step}: {complaint}")
     metrics: dict[str, Any] = {
         **answer_metrics(answers),
         "views": len(lesson.views),

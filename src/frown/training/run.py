@@ -94,11 +94,13 @@ def _train(
     import torch
 
     from frown.learner.learner import Learner
+    from frown.policy.load import context_length
     from frown.policy.policy import policy_of
     from frown.practice.prompts import flow_of
     from frown.runtime.threads import settle
     from frown.store.trackers import tracking
     from frown.training import loop, state
+    from frown.training.context import Room, demonstrable, fitting, long_solutions
     from frown.training.session import Session
 
     if hooks.feedback is None:
@@ -106,11 +108,19 @@ def _train(
     checkpoint = ranks.from_first(lambda: run.newest_checkpoint(warn)) if resume else None
     torch.manual_seed(config.seed)
     policy = policy_of(config, ranks)
+    room = Room(context_length(policy.model), config.sampling.max_new_tokens)
+    environment = fitting(environment, policy.tokenizer, room, ranks)
+    if config.method.demonstrated:
+        environment = demonstrable(environment, policy.tokenizer, room, ranks)
     flow = flow_of(config.practice, environment)
     session = Session(config, policy, Learner(policy, config), environment, run, critic, hooks, flow, warn)
     if checkpoint is None:
         run.begin(config, threads=str(settle(policy.model)))  # from here on the directory says how the run ended
         say_settings(config, sum(p.numel() for p in policy.model.parameters()), run, warn, note)
+        long = ranks.from_first(lambda: long_solutions(config, environment, policy.tokenizer, room))
+        if long is not None:
+            warn(long)
+            run.log({"step": 0, "warning": long})
     else:
         # As many as before, so that sums are rounded alike.
         torch.set_num_threads(ranks.from_first(lambda: run.threads))

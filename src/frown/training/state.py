@@ -49,7 +49,7 @@ class LoopState:
     replay: tuple[ReplayItem, ...] = ()
     """Lessons that may be learnt from again."""
     complaints: frozenset[str] = frozenset()
-    """What was already said about lost critiques."""
+    """What was already said of lessons."""
 
 
 def beginning(session: Session) -> LoopState:
@@ -80,7 +80,7 @@ def advance(
         cost=cost,
         normaliser=batch.normaliser,
         replay=items,
-        complaints=state.complaints | set(batch.lesson.lost),
+        complaints=state.complaints | set(batch.lesson.complaints),
         guard=state.guard,
     )
 

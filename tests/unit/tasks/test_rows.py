@@ -79,6 +79,10 @@ def test_whatever_text_parquet_holds_comes_back(tmp_path_factory, rows):
         ("rows.parquet", b"", "is not Parquet"),
         ("missing/rows.parquet", None, "does not exist; give a JSONL, JSON, Parquet or CSV file"),
         ("data/train.jsonl", None, "does not exist"),
+        ("rows.csv", b'question,answer\n"one\ntwo",1\nq,2,3\n', "row 2 has 3 values under 2 headings (line 4)"),
+        ("rows.csv", b"question,answer\nq,1\nq\n", "row 2 has 1 values under 2 headings (line 3)"),
+        ("rows.csv", b'question,answer\nq,1\n"q,2\nq,3\n', "in the row that begins in line 3"),
+        ("rows.csv", b'question,answer\nq,1\n"a" b,2\n', "in the row that begins in line 3"),
     ],
 )
 def test_a_broken_source_is_one_line(tmp_path, name, content, words):
@@ -148,3 +152,110 @@ def test_a_data_set_of_the_hub_comes_from_the_cache(tmp_path, monkeypatch):
         with pytest.raises(FrownError, match="HF_HUB_OFFLINE is set") as error:
             read_rows(Path(name))
         assert name in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_csv_as_programs_write_it(tmp_path, separator, ending, newline, mark):
+    """The separator is that of the heading; values may hold it, quotes and newlines, in quotes."""
+    import csv
+
+    rows = [{"question": f'a{separator} "b"{newline}{i}, c; d', "answer": str(i), "note": ""} for i in range(3)]
+    path = tmp_path / f"rows.{ending}"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        file.write(mark)
+        writer = csv.DictWriter(file, list(rows[0]), delimiter=separator, lineterminator=newline)
+        writer.writeheader()
+        writer.writerows(rows)
+    assert [r.values for r in read_rows(path)] == rows
+    assert [r.place for r in read_rows(path)] == [f"data {path}, row {i} (line {2 * i})" for i in (1, 2, 3)]
+
+
+def test_csv_of_a_spreadsheet(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("sep=;\nquestion;answer;;\n1,5 + 1 = ?;2,5;;\n\n;;;\n")
+    first, empty = read_rows(path)
+    assert (first.values["question"], first.values["answer"]) == ("1,5 + 1 = ?", "2,5")
+    assert first.place.endswith("row 1 (line 3)") and empty.place.endswith("row 2 (line 5)")
+    tasks, report = read_tasks(path, {}, skip=True)
+    assert len(tasks) == 1 and report.bad == 1 and "row 2 (line 5): column 'question' is empty" in report.first_bad
+
+
+def test_csv_values_of_any_length(tmp_path):
+    import csv
+
+    limit = csv.field_size_limit()
+    (tmp_path / "rows.csv").write_text(f"question,answer\n{'x' * 300_000},1\n")
+    assert len(read_rows(tmp_path / "rows.csv")[0].values["question"]) == 300_000
+    assert csv.field_size_limit() == limit
+
+
+BAD = [
+    (
+        "rows.jsonl",
+        '{"question": "q", "answer": "1"}\n{"question": "q2", "answer": null}\n',
+        "line 2: column 'answer' is",
+    ),
+    (
+        "rows.jsonl",
+        '{"question": "q", "answer": "1"}\n{"question": null, "answer": "2"}\n',
+        "line 2: column 'question'",
+    ),
+    ("rows.jsonl", '{"question": "q", "answer": "1"}\n{"question": "q2"}\n', "line 2 has no column 'answer'"),
+    ("rows.jsonl", '{"question": "q", "answer": "1"}\n{"question": \n', "line 2 is not JSON"),
+    ("rows.jsonl", '{"question": "q", "answer": "1"}\n[1]\n', "line 2 is a JSON array"),
+    (
+        "rows.jsonl",
+        '{"question": null, "answer": "1"}\n{"question": "q", "answer": "1"}\n',
+        "line 1: column 'question'",
+    ),
+    ("rows.json", '[{"question": "q", "answer": "1"}, null]', "row 2 is a JSON null"),
+    ("rows.csv", "question,answer\nq,1\nq2,\n", "row 2 (line 3): column 'answer' is empty"),
+    ("rows.csv", "question,answer\nq,1\nq2,1,2\n", "row 2 has 3 values"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "words"), BAD)
+def test_a_bad_row_is_refused_by_name_or_left_out_and_counted(tmp_path, name, content, words):
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(FrownError) as error:
+        read_tasks(path, {})
+    assert words in str(error.value) and name in str(error.value) and "\n" not in str(error.value)
+    assert 'leave such rows out: task.bad_rows = "skip"' in str(error.value)
+    [task], report = read_tasks(path, {}, skip=True)
+    assert task.question == "q" and (report.rows, report.bad, report.duplicates) == (2, 1, 0)
+    [note] = report.notes
+    assert note.startswith(f"{path}: 1 of 2 rows are bad and left out") and words in note
+
+
+def test_null_cells_of_parquet(tmp_path):
+    path = tmp_path / "rows.parquet"
+    rows = [{"question": "q", "answer": "1", "solution": None}, {"question": "q2", "answer": None, "solution": "s"}]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    with pytest.raises(FrownError, match=r"row 2: column 'answer' is null .*bad_rows"):
+        read_tasks(path, {"solution": "solution"})
+    tasks, report = read_tasks(path, {"solution": "solution"}, skip=True)
+    assert [t.solution for t in tasks] == [None] and report.bad == 1  # a null that is optional is none
+
+
+def test_where_no_row_is_usable_that_is_an_error(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"q": "q", "answer": "1"}\n' * 3)
+    with pytest.raises(FrownError, match=r"no usable row among 3; the first: .*line 1 has no column 'question'"):
+        read_tasks(tmp_path / "rows.jsonl", {}, skip=True)
+    (tmp_path / "rows.jsonl").write_text("no rows\nat all\n")
+    with pytest.raises(FrownError, match="no usable row among 2"):
+        read_tasks(tmp_path / "rows.jsonl", {}, skip=True)
+
+
+def test_the_setting_is_for_data(tmp_path):
+    with pytest.raises(FrownError, match="bad_rows is for rows of data"):
+        load_environment(TaskConfig(kind="lab:chains", bad_rows="skip"))
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in ROWS) + '{"question": "q"}\n')
+    with pytest.raises(FrownError, match="line 13 has no column 'answer'"):
+        load_environment(TaskConfig(kind="exact", data=tmp_path / "rows.jsonl"))
+    env = load_environment(TaskConfig(kind="exact", data=tmp_path / "rows.jsonl", bad_rows="skip"))
+    assert any("1 of 13 rows are bad and left out" in note for note in env.notes)
+    env.close()
