@@ -39,13 +39,13 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
 
 def check_target(path: Path, source: Path | None = None) -> None:
     """Raise FrownError where a file cannot be written to, or is the `source` that is being read."""
-    if source is not None and path.exists() and source.exists() and path.samefile(source):
-        raise FrownError(f"{path} is the file being read; write elsewhere")
-    if _descriptor(path) is not None or _is_special(path):
-        return
-    if path.is_dir():
-        raise FrownError(f"{path} is a folder; name a file")
     with disk_errors(path):
+        if source is not None and path.exists() and source.exists() and path.samefile(source):
+            raise FrownError(f"{path} is the file being read; write elsewhere")
+        if _descriptor(path) is not None or _is_special(path):
+            return
+        if path.is_dir():
+            raise FrownError(f"{path} is a folder; name a file")
         target = Path(os.path.realpath(path))
         if not target.parent.is_dir():
             raise FrownError(f"cannot write {path}: the folder {target.parent} does not exist")
@@ -92,7 +92,8 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 def _replace(target: Path, write: Callable[[Path], Any]) -> None:
-    part = target.with_name(f".{target.name}.part")
+    name = target.name if len(os.fsencode(target.name)) < 240 else target.name[:50]  # file systems allow 255 bytes
+    part = target.with_name(f".{name}.part")
     mode = _refuse_protected(target)
     try:
         write(part)
