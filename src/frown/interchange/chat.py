@@ -34,7 +34,7 @@ from frown.interchange.messages import clean, content_text, messages_of
 from frown.interchange.omissions import Omissions
 from frown.interchange.placing import placed, without_prompt
 from frown.interchange.stream import joined, records_of, whole_answers
-from frown.tasks.contents import read_bytes
+from frown.tasks.contents import decoded, read_bytes
 from frown.types import Message
 
 
@@ -78,11 +78,9 @@ def _records(path: Path, omissions: Omissions) -> list[tuple[int, dict[str, Any]
 def _text(path: Path, omissions: Omissions) -> str:
     """The text of a log. A line that is no UTF-8 is left out."""
     raw = read_bytes(path)
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return raw.decode("utf-16", "replace")
     try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
+        return decoded(path, raw)
+    except FrownError:
         lines = raw.split(b"\n")
     for i, line in enumerate(lines):
         try:

@@ -80,7 +80,7 @@ def _part_text(part: Any) -> str:
         return content_text(part.get("content"))
     if kind == "thinking":
         return f"<think>\n{part.get('thinking')}\n</think>\n\n"
-    if kind in (None, "text", "input_text", "output_text", "refusal"):
+    if kind in (None, "text", "refusal") or isinstance(part.get("text"), str):
         texts = (part.get(name) for name in ("text", "refusal", "content"))
         return next((str(text) for text in texts if text is not None), "")
     return f"[{kind}]"
