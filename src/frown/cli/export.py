@@ -21,11 +21,13 @@ def export(run: Path, *, to: Literal["parquet", "inspect"], out: Path) -> None:
     from frown.cli.output import print_omissions, summary_stream
     from frown.interchange.exports import to_inspect, to_parquet
     from frown.interchange.imports import as_run
-    from frown.store.files import check_target
+    from frown.store.files import check_folder, check_target
     from frown.viewer.index import read_index
 
     if to == "parquet":
         check_target(out, run)
+    else:
+        check_folder(out)
     with as_run(run) as source:
         index = read_index(source.path)
         print_omissions(source.omissions)

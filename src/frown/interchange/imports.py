@@ -13,7 +13,7 @@ from frown.interchange.answer import Answer, records
 from frown.interchange.chat import read_chats
 from frown.interchange.omissions import Omissions
 from frown.interchange.trl import COLUMNS, read_completions
-from frown.store.files import disk_errors
+from frown.store.files import check_folder, disk_errors
 from frown.store.rollouts import is_rollout_file, write_rollouts
 
 
@@ -42,6 +42,7 @@ def import_rollouts(source: Path, out: Path, *, score: str | None = None) -> Imp
     the one that says whether an answer is right. Raises FrownError where nothing can be read, or `out` holds something
     already.
     """
+    check_folder(out)
     if out.is_dir() and any(out.iterdir()):
         raise FrownError(f"{out} is not empty; choose another --out")
     answers, omissions = _read(source, score)

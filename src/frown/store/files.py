@@ -54,6 +54,18 @@ def check_target(path: Path, source: Path | None = None) -> None:
             raise FrownError(f"cannot write {path}: the folder {target.parent} cannot be written to")
 
 
+def check_folder(path: Path) -> None:
+    """Raise FrownError where a path is no folder that can be written to, and cannot become one."""
+    with disk_errors(path):
+        if path.is_symlink() and not path.exists():
+            raise FrownError(f"cannot write {path}: it is a link to {os.readlink(path)}, which does not exist")
+        nearest = next(place for place in (path, *path.absolute().parents) if place.exists())
+        if not nearest.is_dir():
+            raise FrownError(f"cannot write {path}: {nearest} is no folder; name another with --out")
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise FrownError(f"cannot write {path}: the folder {nearest} cannot be written to")
+
+
 def is_regular(path: Path) -> bool:
     """Whether a path is a regular file, or would become one by being written."""
     return _descriptor(path) is None and not _is_special(path) and not path.is_dir()
