@@ -123,7 +123,7 @@ def _answers_of_body(record: Mapping[str, Any], body: Mapping[str, Any], omissio
             tokens=None if all(isnan(t.logp) for t in tokens) else tokens,
             cut=choice.reason in CUT,
             score=score,
-            verdict=", ".join(part for part in (said, ended) if part),
+            verdict=clean(", ".join(part for part in (said, ended) if part)),
             final=None if record.get("answer") is None else clean(content_text(record["answer"])),
             step=step,
             task=None if named is None else clean(named),

@@ -58,7 +58,7 @@ def _answer(
         messages=messages_of(requests[0][0] if requests and requests[0] else None),
         text=clean(text),
         score=value,
-        verdict=f"{name} {value:g}" if name else "",
+        verdict=clean(f"{name} {value:g}") if name else "",
         final=None if final is None else clean(final),
         task=f"{record.get('doc_hash') or ''}{record['doc_id']}",
     )

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
+from frown.interchange.messages import content_text
+
 Numbered = tuple[int, dict[str, Any]]
 """A record and the line that it stands in."""
 _JOINED = ("content", "text", "refusal", "reasoning_content", "reasoning", "thinking", "arguments", "response")
@@ -85,8 +87,7 @@ def _join(answer: dict[str, Any], piece: Mapping[str, Any]) -> None:
     for name, value in piece.items():
         if name == "choices":
             for choice in value or ():
-                if isinstance(choice, Mapping):
-                    _join_choice(answer["choices"], choice)
+                _join_choice(answer["choices"], choice)
         elif name == "message" and isinstance(answer.get("message"), dict) and isinstance(value, Mapping):
             _append(answer["message"], value)
         elif name in ("response", "thinking", "content") and isinstance(value, str):
@@ -98,13 +99,15 @@ def _join(answer: dict[str, Any], piece: Mapping[str, Any]) -> None:
 
 
 def _join_choice(choices: list[dict[str, Any]], piece: Mapping[str, Any]) -> None:
-    index = piece.get("index") or 0
+    delta, index = piece.get("delta"), piece.get("index") or 0
+    if delta is not None and not isinstance(delta, Mapping):
+        raise TypeError(f"a piece of an answer is {delta!r}")
     choice = next((c for c in choices if c["index"] == index), None)
     if choice is None:
         choice = {"index": index, **({"text": ""} if "text" in piece else {"message": {}})}
         choices.append(choice)
-    if isinstance(piece.get("delta"), Mapping):
-        _append(choice.setdefault("message", {}), piece["delta"])
+    if delta is not None:
+        _append(choice.setdefault("message", {}), delta)
     if isinstance(piece.get("text"), str):
         choice["text"] = choice.get("text", "") + piece["text"]
     logs = piece.get("logprobs")
@@ -121,8 +124,10 @@ def _join_choice(choices: list[dict[str, Any]], piece: Mapping[str, Any]) -> Non
 def _append(message: dict[str, Any], piece: Mapping[str, Any]) -> None:
     """One piece of a message behind those before it."""
     for name, value in piece.items():
-        if name in _JOINED and isinstance(value, str):
-            message[name] = f"{message.get(name) or ''}{value}"
+        if name in _JOINED and isinstance(value, str | list):
+            message[name] = f"{message.get(name) or ''}{content_text(value)}"
+        elif name in _JOINED and isinstance(value, int | float):
+            raise TypeError(f"a piece of {name} is {value!r}")
         elif name == "tool_calls" and isinstance(value, list):
             calls = message.setdefault("tool_calls", [])
             for call in value:

@@ -123,6 +123,8 @@ def _token(
     omit: Omit,
 ) -> LoggedToken:
     """A token; `others` are its alternatives, `among`: whether it is one of the likeliest itself."""
+    if not -1 <= number < 2**63:
+        raise ValueError(f"{number} is no token id")
     own, key = logp_of(logp), number if raw is None or number >= 0 else raw
     if isnan(own):
         omit("tokens", f"the log-probability of a token is {logp!r}")

@@ -240,6 +240,12 @@ def test_tokens_that_split_a_character(tmp_path, pieces, more):
     assert not np.isnan(row["logp"]).any()
 
 
+@pytest.mark.parametrize("number", [-7, 2**63, 10**400])
+def test_a_token_id_that_is_none_costs_the_log_probabilities(read, number):
+    [answer], omissions = read({"text": "a", "meta_info": {"output_token_logprobs": [[-0.5, number, "a"]]}})
+    assert answer.text == "a" and answer.tokens is None and omissions.counts == {"logprobs": 1}
+
+
 def test_tokens_by_id_alone_keep_the_text(tmp_path):
     """vLLM's --return-tokens-as-token-ids, and outputs that were not decoded."""
     entries = [entry(f"token_id:{i}", -0.5, [entry(f"token_id:{i + 1}", -1.0)]) for i in (5, 7)]
@@ -563,19 +569,21 @@ def test_pieces_of_calls_and_of_legacy_completions(read):
 
 
 @pytest.mark.parametrize("bad", [{"id": "c1", "choices": [{"index": 0, "delta": 7}]}, {"id": "c1", "choices": [None]},
+                                 {"id": "c1", "choices": [{"index": 0, "delta": {"content": 7}}]},
                                  {"id": "c1", "object": "chat.completion.chunk", "choices": 7}], ids=repr)  # fmt: skip
 def test_a_broken_piece_does_not_end_the_file(read, bad):
-    answers, _ = read(CHUNKS[1], bad, CHUNKS[2])
-    assert answers[0].text == "a b"
+    answers, omissions = read(CHUNKS[1], bad, CHUNKS[2])
+    assert [a.text for a in answers] == ["a b"] and sum(omissions.counts.values()) == 1
 
 
 # -- lm-eval -----------------------------------------------------------------------------------------------------------
 
 
 def sample(**more):
-    return {"doc_id": 0, "doc": {"question": "1+1?"}, "target": "2", "filter": "strict-match",
-            "arguments": {"gen_args_0": {"arg_0": "Q: 1+1?", "arg_1": {"until": ["Q:"]}}}, "metrics": ["exact_match"],
-            "resps": [["The answer is 2."]], "filtered_resps": ["2"], "doc_hash": "d", "exact_match": 1.0, **more}  # fmt: skip
+    asked = {"arg_0": "Q: 1+1?", "arg_1": {"until": ["Q:"]}}
+    row = {"doc_id": 0, "doc": {"question": "1+1?"}, "doc_hash": "d", "target": "2", "filter": "strict-match"}
+    row |= {"arguments": {"gen_args_0": asked}, "resps": [["The answer is 2."]], "filtered_resps": ["2"]}
+    return {**row, "metrics": ["exact_match"], "exact_match": 1.0, **more}
 
 
 def test_lm_eval_samples(read):
@@ -709,3 +717,13 @@ def test_what_was_left_out_is_said_by_those_who_read(tmp_path):
     with as_run(path) as run:
         assert run.omissions.counts == {"alternatives": 1, "requests": 1}
         assert len(run.omissions.sentences()) == 2
+
+
+def test_half_a_surrogate_pair_anywhere_can_be_written(tmp_path):
+    record = chat(
+        "a\ud800", [entry("a", -0.5) | {"token": "a\ud800", "bytes": None}], answer="\ud800", custom_id="\ud800"
+    )
+    record["messages"] = [{"role": "\ud800", "content": "\ud800"}]
+    record["choices"][0]["finish_reason"] = "\ud800"
+    row = stored(tmp_path, record, {"error": "\ud800"}, "\\ud800")[0]
+    assert row["text"] == "a\ufffd" and row["answer"] == "\ufffd" and row["verdict"] == "ended by \ufffd"
