@@ -24,12 +24,15 @@ from frown.cli.probe import probe
 from frown.cli.read import read
 from frown.cli.report import report
 from frown.cli.train import train
-from frown.errors import Elsewhere, FrownError
+from frown.errors import Elsewhere, FrownError, whole
 from frown.runtime.threads import wait_asleep
+
+VERBOSE = "--verbose"
 
 app = App(
     name="frown",
     help="Emotion-augmented self-distillation: post-train a language model on what it was unsure about.",
+    help_epilogue="Every command takes --verbose: what libraries say of an error is then given whole.",
     version=frown.__version__,
     result_action="return_value",
     suppress_keyboard_interrupt=False,  # `main` says where things stand
@@ -60,15 +63,21 @@ app.command("frown.cli.recipe:recipe", name="recipe", help="Run the experiments 
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point. A mistake is one line on standard error and status 2; Ctrl-C is status 130."""
+    """Entry point. A mistake is one line on standard error and status 2; Ctrl-C is status 130.
+
+    With `--verbose`, anywhere on the line, what the libraries underneath said stands before it, whole.
+    """
     wait_asleep()
+    words, verbose = _without_verbose(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(arguments, exit_on_error=False, print_error=False)
+        app(words, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         _fail(" ".join(str(error).split()) + renamed_flag(error))
     except Elsewhere:
         sys.exit(2)
     except FrownError as error:
+        if verbose:
+            print(whole(error), file=sys.stderr)
         _fail(str(error))
     except KeyboardInterrupt:
         print(
@@ -79,6 +88,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _without_verbose(words: Sequence[str]) -> tuple[list[str], bool]:
+    """The words without --verbose, and whether it was among them; what stands behind "--" is left alone."""
+    words = list(words)
+    end = words.index("--") if "--" in words else len(words)
+    return [*(w for w in words[:end] if w != VERBOSE), *words[end:]], VERBOSE in words[:end]
 
 
 def _fail(message: str) -> None:

@@ -49,6 +49,7 @@ def compare(
     from frown.report.html import write_report
     from frown.report.live import LiveView, RunRow
     from frown.runtime.processes import refuse_several
+    from frown.store.files import check_folder
 
     refuse_several("compare")
     if (preset is None) == (config is None):
@@ -60,6 +61,7 @@ def compare(
     if arms is not None:
         settings = configuration.only(settings, listed(arms))
     folder = out or Path("runs") / file.stem
+    check_folder(folder)
     cells = begin(settings, folder)
 
     console = Console(stderr=json_)

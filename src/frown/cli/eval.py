@@ -44,11 +44,14 @@ def evaluate(
     out
         Where everything is written. What is there of the same model, prompts and settings is used again.
     """
+    from frown.store.files import check_folder
+
     model, overrides = flags.model, words
     if model is None:
         if not words:
             raise FrownError("name a model: frown eval MODEL")
         model, overrides = words[0], words[1:]
+    check_folder(out)
     if harness is not None:
         if flags.task is None or any(x is not None for x in (flags.data, flags.columns, against, k, prompts)):
             raise FrownError("--harness runs its own tasks: give --task NAMES, and its options as KEY=VALUE")

@@ -18,13 +18,20 @@ def export(run: Path, *, to: Literal["parquet", "inspect"], out: Path) -> None:
     out
         Where to write it.
     """
+    from frown.cli.output import print_omissions, summary_stream
     from frown.interchange.exports import to_inspect, to_parquet
     from frown.interchange.imports import as_run
+    from frown.store.files import check_folder, check_target
     from frown.viewer.index import read_index
 
-    with as_run(run) as path:
-        index = read_index(path)
+    if to == "parquet":
+        check_target(out, run)
+    else:
+        check_folder(out)
+    with as_run(run) as source:
+        index = read_index(source.path)
+        print_omissions(source.omissions)
         if to == "parquet":
-            print(f"{out}: {to_parquet(index, out)} rollouts")
+            print(f"{out}: {to_parquet(index, out)} rollouts", file=summary_stream(out))
         else:
             print("\n".join(str(log) for log in to_inspect(index, out)))

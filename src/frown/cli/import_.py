@@ -11,13 +11,16 @@ def import_(source: Path, *, out: Path, score: str | None = None) -> None:
     Parameters
     ----------
     source
-        Chat logs of an OpenAI-style server or vLLM (.jsonl), TRL's completions (.parquet), or TRL's output folder.
+        Chat logs of vLLM, llama.cpp, SGLang, Ollama, OpenAI, LiteLLM or lm-eval (.jsonl, also compressed), TRL's
+        completions (.parquet), or TRL's output folder.
     out
         Where to write it.
     score
         Of TRL's rewards, the one that says whether an answer is right.
     """
+    from frown.cli.output import print_omissions
     from frown.interchange.imports import import_rollouts
 
-    counts = import_rollouts(source, out, score=score)
-    print(f"{out}: " + ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in counts.items()))
+    made = import_rollouts(source, out, score=score)
+    print_omissions(made.omissions)
+    print(f"{out}: {made.answers} answers, {made.with_logprobs} with logprobs, {made.unscored} unscored")

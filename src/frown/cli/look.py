@@ -46,15 +46,20 @@ def look(
     open_
         Open a browser.
     """
+    from frown.cli.output import print_omissions, summary_stream
     from frown.interchange.imports import as_run
+    from frown.store.files import check_target
     from frown.viewer.index import read_index
 
     if most is not None and most < 1:
         raise FrownError(f"--most is at least 1, got {most}")
     if text and out is not None:
         raise FrownError("--text shows rollouts here and --out writes a page; give one of them")
-    with as_run(run) as path:
-        index = read_index(path)
+    if out is not None:
+        check_target(out, run)
+    with as_run(run) as source:
+        index = read_index(source.path)
+        print_omissions(source.omissions)
         for line in index.unread:
             print(f"frown: not read: {line}", file=sys.stderr)
         if text:
@@ -63,7 +68,7 @@ def look(
             from frown.viewer.file import MOST, write_file
 
             written = write_file(index, out, most or MOST)
-            print(f"{out}: {written} of {len(index)} rollouts")
+            print(f"{out}: {written} of {len(index)} rollouts", file=summary_stream(out))
         else:
             _serve(index, port, open_)
 

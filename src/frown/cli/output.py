@@ -6,10 +6,13 @@ import json
 import shlex
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from frown.interchange.omissions import Omissions
 
 
 def typed_command() -> str:
@@ -17,9 +20,22 @@ def typed_command() -> str:
     return shlex.join(["frown", *sys.argv[1:]])
 
 
-def print_json(value: Any, indent: int | None = None) -> None:
-    """A value as JSON on standard output. ValueError for a number that JSON has no word for."""
-    print(json.dumps(value, indent=indent, allow_nan=False))
+def print_json(value: Any, indent: int | None = None, stream: TextIO | None = None) -> None:
+    """A value as JSON on standard output, or elsewhere. ValueError for a number that JSON has no word for."""
+    print(json.dumps(value, indent=indent, allow_nan=False), file=stream)
+
+
+def print_omissions(omissions: Omissions) -> None:
+    """What of a log could not be read, on standard error."""
+    for line in omissions.sentences():
+        print(f"frown: {line}", file=sys.stderr)
+
+
+def summary_stream(out: Path | None) -> TextIO:
+    """Where a command that writes a file says what it wrote: beside it, where the file is standard output itself."""
+    from frown.store.files import is_stdout
+
+    return sys.stderr if out is not None and is_stdout(out) else sys.stdout
 
 
 def plain(console: Console, line: str, style: str | None = None) -> None:

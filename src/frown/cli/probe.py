@@ -36,28 +36,31 @@ def probe(
     """
     from rich.console import Console
 
-    from frown.cli.output import plain, print_json, typed_command
+    from frown.cli.output import plain, print_json, summary_stream, typed_command
     from frown.config import RunConfig, load
     from frown.inspect.probe import probe as probe_feedback
     from frown.report.probe import example_text, probe_table, profile_table, sentences
     from frown.runtime.processes import refuse_several
+    from frown.store.files import check_target, is_regular, write_text
 
     refuse_several("probe")
     settings = load(RunConfig, config, [*flags.overrides(), *overrides])
+    if out is not None:
+        check_target(out)
     result = probe_feedback(settings, listed(kinds) if kinds else None, prompts=prompts)
     if out is not None:
         from frown.report.html import write_report
-        from frown.store.files import write_text
         from frown.store.machine import machine_record
 
         record = machine_record() | {"command": typed_command()}
         made = {"config": settings.model_dump(mode="json"), "environment": record}
         write_text(out, json.dumps({**result, **made}, allow_nan=False) + "\n")
-        write_report(out)
+        if is_regular(out):
+            write_report(out)
     if json_:
         print_json(result)
         return
-    console = Console()
+    console = Console(file=summary_stream(out))
     console.print(probe_table(result))
     if profile := profile_table(result):
         console.print(profile)

@@ -62,15 +62,16 @@ def _read_log(file: Path, as_json: bool) -> None:
     """The measures of logged answers."""
     from rich.console import Console
 
-    from frown.cli.output import print_json
+    from frown.cli.output import print_json, print_omissions
     from frown.interchange.imports import as_run
     from frown.interchange.measures import measure, table
     from frown.viewer.index import read_index
 
-    with as_run(file) as path:
-        measures = measure(read_index(path))
+    with as_run(file) as run:
+        measures = measure(read_index(run.path))
+    print_omissions(run.omissions)
     if as_json:
-        print_json(measures)
+        print_json({**measures, "left_out": run.omissions.counts})
     else:
         Console().print(table(measures))
 

@@ -15,6 +15,10 @@ def report(path: Path, *, out: Path | None = None) -> None:
     out
         Where to write it. Default: report.html in the folder, or beside the file.
     """
+    from frown.cli.output import summary_stream
     from frown.report.html import write_report
+    from frown.store.files import check_target
 
-    print(write_report(path, out))
+    if out is not None:
+        check_target(out, path)
+    print(write_report(path, out), file=summary_stream(out))

@@ -54,6 +54,7 @@ def train(
         With --plan: GiB of memory of the CUDA cards that are planned for, instead of this machine; without times.
     """
     from frown.config import RunConfig, load
+    from frown.store.files import check_folder
 
     words = [] if track is None else [f"track={listed(track)}"]
     settings = load(RunConfig, config, [*flags.overrides(), *words, *overrides])
@@ -62,6 +63,7 @@ def train(
     elif processes is not None or sharded or card is not None:
         raise FrownError("--processes, --sharded and --card go with --plan")
     else:
+        check_folder(out)
         _train(settings, out, resume, json_)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -12,11 +10,14 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 from frown.errors import FrownError
+from frown.store.files import check_target, write_text
 from frown.tasks.load import make_grader
-from frown.tasks.rows import read_rows, text_of
+from frown.tasks.rows import SourceRow, read_rows, text_of
 from frown.types import Verdict
 
 FIELDS = ("completion", "answer")
+UNREADABLE = "unreadable"
+"""The rule of a row that has no completion or no reference answer, or one that is no text."""
 
 
 class Grades(TypedDict):
@@ -80,30 +81,64 @@ def grade_file(
     """Judge each row's completion against its reference answer.
 
     `task`: "math", "choice" or "exact". `columns`: where `completion` and `answer` stand (default: under
-    these names). `out`: also write every row, in order, with `score` (null when unscored), `scored`,
-    `verdict` (why) and `extracted` (the final answer found) set; the file appears whole or not at all, and
-    must not be the input. `strict`: a right answer that is not in the form that was asked for counts as wrong.
-    `explain` is called for each row, in order. Raises FrownError for a mistake in the arguments or the file.
+    these names). A row whose completion or reference is null, missing or no text is unscored. `out`: also write every
+    row, in order, with `score` (null when unscored), `scored`, `verdict` (why) and `extracted` (the final answer
+    found) set; a regular file appears whole or not at all, what is none (a pipe, a device) is written into; it must
+    not be the input. `strict`: a right answer that is not in the form that was asked for counts as wrong. `explain` is
+    called for each row, in order. Raises FrownError for a mistake in the arguments or the file.
     """
     names = _column_names(columns or {})
     if out is not None:
-        _check_out(path, out)
+        check_target(out, path)
     grader = make_grader(task)
-    rows = read_rows(path)
-    texts = [text_of(row, names["completion"]) for row in rows]
-    golds = [text_of(row, names["answer"], numbers=True) for row in rows]
     try:
-        verdicts = grader.grade(golds, texts)
+        rows = read_rows(path)
+        pairs = _pairs(rows, names)
+        readable = [pair for pair in pairs if not isinstance(pair, str)]
+        judged = iter(grader.grade([gold for gold, _ in readable], [text for _, text in readable]))
     finally:
         grader.close()
+    verdicts = [_unreadable(pair) if isinstance(pair, str) else next(judged) for pair in pairs]
     grades = count(verdicts, strict=strict)
     if strict:
         verdicts = [_strictly(v) for v in verdicts]
-    for row, gold, verdict in zip(rows, golds, verdicts, strict=True):
-        explain(explanation(row.place, gold, verdict))
+    for row, pair, verdict in zip(rows, pairs, verdicts, strict=True):
+        explain(explanation(row.place, "" if isinstance(pair, str) else pair[0], verdict))
     if out is not None:
-        _write(out, [row.values | _scored(v) for row, v in zip(rows, verdicts, strict=True)])
+        # ASCII only: whatever the rows hold (line separators, half surrogates) can be read back
+        scored = (row.values | _scored(v) for row, v in zip(rows, verdicts, strict=True))
+        write_text(out, "".join(json.dumps(row, default=str) + "\n" for row in scored))
     return grades
+
+
+def _pairs(rows: Sequence[SourceRow], names: Mapping[str, str]) -> list[tuple[str, str] | str]:
+    """Of each row the reference answer and the completion, or why they cannot be read.
+
+    Raises FrownError where no row has a column, and where no row can be read.
+    """
+    for column in names.values():
+        if not any(column in row.values for row in rows):
+            text_of(rows[0], column)  # says which columns there are
+    pairs = [_pair(row, names) for row in rows]
+    if all(isinstance(pair, str) for pair in pairs):
+        raise FrownError(f"{rows[0].place}: {pairs[0]}; no row has a completion and a reference answer")
+    return pairs
+
+
+def _pair(row: SourceRow, names: Mapping[str, str]) -> tuple[str, str] | str:
+    texts = []
+    for field, numbers in (("answer", True), ("completion", False)):
+        try:
+            texts.append(text_of(row, names[field], numbers=numbers))
+        except FrownError as error:
+            missing = row.values.get(names[field]) is None
+            what = "reference answer" if field == "answer" else field
+            return f"the {what} is missing" if missing else str(error).removeprefix(f"{row.place}: ")
+    return texts[0], texts[1]
+
+
+def _unreadable(why: str) -> Verdict:
+    return replace(Verdict.unscored(why), rule=UNREADABLE)
 
 
 def count(verdicts: Sequence[Verdict], *, strict: bool = False) -> Grades:
@@ -159,35 +194,3 @@ def _scored(verdict: Verdict) -> dict[str, Any]:
         "verdict": verdict.message,
         "extracted": verdict.answer,
     }
-
-
-def _check_out(path: Path, out: Path) -> None:
-    if out.exists() and path.exists() and out.samefile(path):
-        raise FrownError(f"{out} is the file being graded; write the scored copy elsewhere")
-    if out.is_dir():
-        raise FrownError(f"{out} is a folder; name a file for the scored copy")
-    if not out.parent.is_dir():
-        raise FrownError(f"the folder {out.parent} for the scored copy does not exist")
-
-
-def _write(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """All rows or none: a neighbouring file first, then a rename."""
-    try:
-        handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                # ASCII only: whatever the rows hold (line separators, half surrogates) can be read back
-                file.writelines(json.dumps(row, default=str) + "\n" for row in rows)
-            os.chmod(name, 0o666 & ~_umask())
-            os.replace(name, out)
-        except BaseException:
-            os.unlink(name)
-            raise
-    except OSError as e:
-        raise FrownError(f"the scored copy {out} cannot be written: {e.strerror or e}") from None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,149 +1,249 @@
-"""Chat logs as JSON Lines: what OpenAI-style servers answer (vLLM, SGLang and others among them), and vLLM's outputs.
+"""Chat logs: what servers of language models answer, and what harnesses log of it, one record a line.
 
-Each line is one object, in any of these forms; `messages` (or `prompt`) and `score` (or `reward`, in [0, 1]) may stand
-beside them or, for the request, inside "request":
+`messages` (or `prompt`) and `score` (or `reward`, in [0, 1]) may stand beside these, or for the request in "request":
 
-    {"choices": [{"message": {"content": ...}, "logprobs": {"content": [{token, logprob, bytes, top_logprobs}]}}]}
-    {"choices": [{"text": ..., "logprobs": {"tokens": [...], "token_logprobs": [...], "top_logprobs": [{...}]}}]}
-    {"response": {the above}}, {"response": {"body": {the above}}}      a log of pairs; a batch's output
-    {"prompt": ..., "outputs": [{"text", "token_ids", "logprobs": [{id: {logprob, decoded_token}}]}]}    vLLM offline
+    {"choices": [{"message": {...}, "logprobs": {"content": [{token, logprob, bytes, top_logprobs}]}}]}     chat
+    {"choices": [{"text": ..., "logprobs": {"tokens", "token_logprobs", "top_logprobs"}}]}                  completions
+    {"choices": [{"delta": ...}]}, {"done": false, ...}                          pieces of a stream; also "data: {...}"
+    {"output": [{"type": "message", "content": [{"type": "output_text", ...}]}]}                            responses
+    {"response": {the above}}, {"response": {"body": {the above}}}     a log of pairs (LiteLLM); a batch's output
+    {"prompt": ..., "outputs": [{"text", "token_ids", "logprobs": [{id: {logprob, decoded_token}}]}]}       vLLM offline
+    {"content": ..., "completion_probabilities": [...]}                                                     llama.cpp
+    {"text": ..., "meta_info": {"output_token_logprobs": [[logprob, id, text]]}}                            SGLang
+    {"message": {...}, "done": true}, {"response": "...", "done": true}                                     Ollama
+    {"doc_id": ..., "resps": ..., "filtered_resps": ...}                                                    lm-eval
+    {"messages": [..., {"role": "assistant", ...}]}, {"prompt": ..., "completion": ...}             conversations alone
 
-Log-probabilities are taken as those of temperature 1, which is what these servers give unless told otherwise.
+Log-probabilities are taken as those of temperature 1, which is what these servers give unless told otherwise. What
+cannot be read costs itself alone and is counted: an alternative, a token, a score, an answer, a row.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from math import isfinite
+import json
+from collections.abc import Iterator, Mapping
+from math import isnan
 from pathlib import Path
 from typing import Any
 
 from frown.errors import FrownError
-from frown.interchange.answer import Answer, LoggedToken, clean
-from frown.tasks.rows import read_jsonl
+from frown.interchange.answer import Answer
+from frown.interchange.forms import BAD_FORM, CUT, ENDED, Choice, choices_of, has_answer, said_of, why
+from frown.interchange.lm_eval import answers_of_sample, is_sample, sample_key
+from frown.interchange.messages import clean, content_text, messages_of
+from frown.interchange.omissions import Omissions
+from frown.interchange.placing import placed, without_prompt
+from frown.interchange.stream import joined, records_of, whole_answers
+from frown.tasks.contents import decoded, read_bytes
 from frown.types import Message
 
-_ESCAPED = re.compile(r"(?:\\x[0-9a-f]{2})+")
 
+def read_chats(path: Path) -> tuple[list[Answer], Omissions]:
+    """All answers of a log, in order, and what of it could not be read. Compressed logs are read as they are.
 
-def read_chats(path: Path) -> list[Answer]:
-    """All answers of a log, in order.
-
-    Raises FrownError for a file that cannot be read and a line of another form; the line is named.
+    Raises FrownError for a file that cannot be read, and one that holds no answer.
     """
+    omissions = Omissions()
     answers: list[Answer] = []
-    for row in read_jsonl(path):
+    samples: set[str] = set()
+    for line, record in whole_answers(_records(path, omissions)):
+        omissions.place = f"line {line}"
+        if is_sample(record):
+            key = sample_key(record)
+            if key in samples:
+                omissions.add("filters", f"filter {record.get('filter')}")
+                continue
+            samples.add(key)
         try:
-            answers += answers_of(row.values)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            why = f"no {error}" if isinstance(error, KeyError) else error
-            where = f"{path}, line {row.number}"
-            raise FrownError(f"{where}: {why}; each line is an answer of an OpenAI-style server") from None
-    return answers
+            answers += answers_of(record, omissions)
+        except BAD_FORM as error:
+            omissions.add("rows", why(error))
+    if not answers:
+        reasons = omissions.sentences()
+        raise FrownError(f"{path} holds no answer that can be read; {reasons[0] if reasons else 'it is empty'}")
+    return answers, omissions
 
 
-def answers_of(record: Mapping[str, Any]) -> Iterator[Answer]:
+def _records(path: Path, omissions: Omissions) -> list[tuple[int, dict[str, Any]]]:
+    records = []
+    for line, value in records_of(_text(path, omissions)):
+        omissions.place = f"line {line}"
+        if isinstance(value, dict):
+            records.append((line, value))
+        else:
+            omissions.add("rows", str(value) if isinstance(value, ValueError) else f"{value!r:.40} is no object")
+    return records
+
+
+def _text(path: Path, omissions: Omissions) -> str:
+    """The text of a log. A line that is no UTF-8 is left out."""
+    raw = read_bytes(path)
+    try:
+        return decoded(path, raw)
+    except FrownError:
+        lines = raw.split(b"\n")
+    for i, line in enumerate(lines):
+        try:
+            line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            omissions.place = f"line {i + 1}"
+            omissions.add("rows", f"not UTF-8 text at byte {error.start + 1}")
+            lines[i] = b""
+    return b"\n".join(lines).decode("utf-8-sig")
+
+
+def answers_of(record: Mapping[str, Any], omissions: Omissions) -> Iterator[Answer]:
     """The answers that one record holds, one a choice. Raises KeyError, TypeError or ValueError for another form."""
-    body = record.get("response") or record
-    body = body.get("body") or body
-    asked = _messages(record)
-    task = record.get("custom_id") or (None if asked else body.get("id"))
-    offline = "outputs" in body
-    for choice in body["outputs" if offline else "choices"]:
-        text, tokens = _from_vllm(choice) if offline else _from_choice(choice)
-        given = choice.get("score", record.get("score", choice.get("reward", record.get("reward"))))
+    if is_sample(record):
+        yield from answers_of_sample(record, omissions.add)
+        return
+    for body in _bodies(record):
+        yield from _answers_of_body(record, body, omissions)
+
+
+def _answers_of_body(record: Mapping[str, Any], body: Mapping[str, Any], omissions: Omissions) -> Iterator[Answer]:
+    if (failure := _failure(record, body)) is not None:
+        omissions.add("requests", failure)
+        return
+    asked = _request(record)
+    prompts = _prompts(asked, body, omissions)
+    named = record.get("custom_id") or (None if prompts[0] else body.get("id"))
+    step = _step(record.get("step"))
+    choices = list(choices_of(body, omissions))
+    for choice in choices:
+        prompt = prompts[min(choice.index * len(prompts) // max(len(choices), 1), len(prompts) - 1)]
+        prompt, choice = _without_echo(prompt, choice, asked, body)
+        given = next((s[k] for s in (choice.source or {}, record) for k in ("score", "reward") if k in s), None)
+        score, said = _score(given, omissions)
+        ended = "" if choice.reason in (*CUT, *ENDED, "") else f"ended by {choice.reason}"
+        tokens = placed(choice.tokens, choice.text)
         yield Answer(
-            messages=asked,
-            text=text,
-            tokens=tokens,
-            cut=choice.get("finish_reason") == "length",
-            score=_score(given),
-            verdict="" if given is None else f"logged score {given}",
-            final=None if record.get("answer") is None else clean(record["answer"]),
-            step=int(record.get("step") or 0),
-            task=None if task is None else clean(task),
+            messages=prompt,
+            text=choice.text,
+            tokens=None if all(isnan(t.logp) for t in tokens) else tokens,
+            cut=choice.reason in CUT,
+            score=score,
+            verdict=clean(", ".join(part for part in (said, ended) if part)),
+            final=None if record.get("answer") is None else clean(content_text(record["answer"])),
+            step=step,
+            task=None if named is None else clean(named),
         )
 
 
-def _messages(record: Mapping[str, Any]) -> tuple[Message, ...]:
-    asked = {**record, **(record.get("request") or {})}
-    if isinstance(asked.get("body"), Mapping):
-        asked |= asked["body"]
-    messages = asked.get("messages", asked.get("prompt"))
-    if messages is None:
-        return ()
-    if isinstance(messages, str):
-        return ({"role": "user", "content": clean(messages)},)
-    return tuple({"role": m["role"], "content": clean(_content(m["content"]))} for m in messages)
+# -- what stands around an answer ------------------------------------------------------------------------------------
 
 
-def _content(content: Any) -> str:
-    """A message's text; parts that are no text are named in its place."""
-    if isinstance(content, Sequence) and not isinstance(content, str):
-        return "".join(p["text"] if p.get("type") == "text" else f"[{p.get('type')}]" for p in content)
-    return "" if content is None else str(content)
-
-
-def _score(given: Any) -> float | None:
-    if given is None:
-        return None
-    value = float(given)
-    if not 0.0 <= value <= 1.0:
-        raise ValueError(f"score {given!r} is not in [0, 1]")
+def _opened(value: Any) -> Any:
+    """A value, or what it holds where it is JSON within a string, as some databases keep it."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
     return value
 
 
-def _from_choice(choice: Mapping[str, Any]) -> tuple[str, tuple[LoggedToken, ...] | None]:
-    text = clean(_content(choice["message"].get("content")) if "message" in choice else choice["text"])
-    logs = choice.get("logprobs")
-    if not logs:
-        return text, None
-    if logs.get("content") is not None:
-        return text, tuple(
-            _token(t["token"], t["logprob"], t.get("bytes"), t.get("top_logprobs")) for t in logs["content"]
-        )
-    if logs.get("tokens") is None:
-        return text, None
-    tops = logs.get("top_logprobs") or [None] * len(logs["tokens"])
-    pairs = zip(logs["tokens"], logs["token_logprobs"], tops, strict=True)
-    return text, tuple(
-        _token(t, logp, None, [{"token": k, "logprob": v} for k, v in (top or {}).items()]) for t, logp, top in pairs
-    )
+def _bodies(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What the server answered, out of what it was logged in."""
+    if "done" in record:  # Ollama: "response" is the text
+        return [record]
+    body = _opened(record.get("response"))
+    if isinstance(body, list) and body and all(isinstance(part, Mapping) for part in body):
+        return list(joined(body))
+    if not isinstance(body, Mapping) or not body:
+        return [record]
+    inner = _opened(body.get("body"))
+    return [inner if isinstance(inner, Mapping) and inner else body]
 
 
-def _from_vllm(output: Mapping[str, Any]) -> tuple[str, tuple[LoggedToken, ...] | None]:
-    text, logs = clean(output["text"]), output.get("logprobs")
-    if not logs:
-        return text, None
-    tokens = []
-    for number, logged in zip(output["token_ids"], logs, strict=True):
-        top = {int(k): v if isinstance(v, Mapping) else {"logprob": v} for k, v in logged.items()}
-        if int(number) not in top:
-            raise ValueError(f"the log-probability of the sampled token {number} is not in the log")
-        own = top[int(number)]
-        raw = _raw(own.get("decoded_token") or f"<{number}>")
-        others = tuple((k, _logp(v["logprob"])) for k, v in top.items())
-        tokens.append(LoggedToken(raw, _logp(own["logprob"]), others, int(number)))
-    return text, tuple(tokens)
+def _request(record: Mapping[str, Any]) -> dict[str, Any]:
+    asked = dict(record)
+    for name in ("request", "kwargs", "body"):
+        inner = _opened(asked.get(name))
+        if isinstance(inner, Mapping):
+            asked |= inner
+    return asked
 
 
-def _token(token: str, logp: Any, raw: Any, top: Any) -> LoggedToken:
-    own = bytes(raw) if raw else _raw(token)
-    others = tuple((bytes(t["bytes"]) if t.get("bytes") else _raw(t["token"]), _logp(t["logprob"])) for t in top or ())
-    return LoggedToken(own, _logp(logp), others)
+def _prompts(asked: Mapping[str, Any], body: Mapping[str, Any], omissions: Omissions) -> list[tuple[Message, ...]]:
+    """What was asked: one prompt, or those of a batch."""
+    given = next((asked[k] for k in ("messages", "prompt", "input") if asked.get(k) is not None), None)
+    if given is None:
+        given = body.get("prompt")
+    request = _opened(asked.get("request"))
+    if given is None and isinstance(request, Mapping):
+        given = request.get("text")  # SGLang
+    given = _opened(given)
+    try:
+        if isinstance(given, list) and given and all(isinstance(p, str) for p in given):
+            return [messages_of(p) for p in given]
+        prompt = messages_of(given)
+    except BAD_FORM as error:
+        omissions.add("messages", why(error))
+        return [()]
+    if prompt and "choices" not in body and not has_answer(body) and prompt[-1]["role"] == "assistant":
+        prompt = prompt[:-1]  # a conversation alone, whose last turn is the answer
+    system = asked.get("instructions", asked.get("system"))
+    if isinstance(system, str) and system and prompt and prompt[0]["role"] != "system":
+        prompt = ({"role": "system", "content": clean(system)}, *prompt)
+    return [prompt]
 
 
-def _raw(token: str) -> bytes:
-    r"""A token's bytes. Servers write bytes that are no text as \xf0 and the like, some with "bytes:" before them."""
-    body = token.removeprefix("bytes:")
-    if _ESCAPED.fullmatch(body):
-        return bytes.fromhex(body.replace("\\x", ""))
-    return clean(token).encode("utf-8")
+def _failure(record: Mapping[str, Any], body: Mapping[str, Any]) -> str | None:
+    """Why a request had no answer; None where it has one."""
+    if body.get("choices") or body.get("outputs"):
+        return None
+    errors = (*(source.get(k) for source in (body, record) for k in ("error", "error_str", "error_information")),)
+    for error in errors:
+        if error:
+            return said_of(error)
+    if body.get("object") == "error" or "detail" in body:
+        return said_of(body)
+    response = record.get("response")
+    status = response.get("status_code") if isinstance(response, Mapping) else record.get("status_code")
+    if isinstance(status, int) and status >= 400:
+        return f"status {status}"
+    if record.get("status") in ("failure", "failed") or body.get("status") in ("failed", "cancelled"):
+        return str(record.get("status") or body["status"])
+    return None
 
 
-def _logp(value: Any) -> float:
-    number = float(value)
-    if not isfinite(number) or number > 1e-3:
-        raise ValueError(f"a log-probability is a number of at most 0, got {value!r}")
-    return min(number, 0.0)
+def _score(given: Any, omissions: Omissions) -> tuple[float | None, str]:
+    """The score, and what is said of it."""
+    if given is None:
+        return None, ""
+    try:
+        value = float(given)
+    except (TypeError, ValueError, OverflowError):
+        value = float("nan")
+    if not 0.0 <= value <= 1.0:
+        omissions.add("scores", f"score {given!r}")
+        return None, clean(f"logged score {given}")
+    return value, f"logged score {given}"
+
+
+def _step(given: Any) -> int:
+    step = int(given or 0)
+    if not 0 <= step < 2**31:
+        raise ValueError(f"step {given!r} is no training step")
+    return step
+
+
+def _without_echo(
+    prompt: tuple[Message, ...], choice: Choice, asked: Mapping[str, Any], body: Mapping[str, Any]
+) -> tuple[tuple[Message, ...], Choice]:
+    """The prompt and the answer apart, where a legacy completion holds both (`echo`)."""
+    tokens = choice.tokens
+    if not (asked.get("echo") is True or (tokens and isnan(tokens[0].logp))) or "choices" not in body:
+        return prompt, choice
+    said = prompt[0]["content"] if len(prompt) == 1 else None
+    if not prompt and tokens and asked.get("echo") is not False:
+        usage = body.get("usage")
+        n = usage.get("prompt_tokens") if isinstance(usage, Mapping) else None
+        count = usage.get("total_tokens") if isinstance(usage, Mapping) else None
+        if isinstance(n, int) and 0 < n < len(tokens) and count == len(tokens):
+            said = b"".join(t.raw or b"" for t in tokens[:n]).decode("utf-8", "replace")
+    if not said or not choice.text.startswith(said):
+        return prompt, choice
+    rest = Choice(choice.text[len(said) :], without_prompt(tokens, said), choice.reason, choice.source, choice.index)
+    return prompt or messages_of(said), rest

@@ -116,4 +116,6 @@ def _logprobs(record: RolloutRecord) -> Any:
     if not tokens or "logp" in record.unknown or len(rollout.logp) != len(tokens):
         return None
     values = zip(tokens, rollout.logp.tolist(), rollout.own, strict=True)
-    return Logprobs(content=[Logprob(token=token, logprob=logp) for token, logp, own in values if own])
+    return Logprobs(
+        content=[Logprob(token=token, logprob=logp) for token, logp, own in values if own and np.isfinite(logp)]
+    )

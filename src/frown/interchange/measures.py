@@ -22,10 +22,11 @@ MEASURES = {"ece": ece, "ece_equal_mass": ece_equal_mass, "brier": brier, "nll":
 def measure(index: Index) -> dict[str, Any]:
     """Plain data, as JSON takes it; what is unknown is None.
 
-    `rollouts`, `scored`, `with_logprobs` and `tokens` are counts; `mean_score` is over the scored ones, `surprisal`
-    (nats) over all tokens. `calibration`: by kind of confidence (`min_probability`, the probability of the weakest
-    token; `mean_probability`, exp of the mean log-probability; `agreement`, the share of a prompt's scored answers
-    with the same final answer) how many answers it is known of, and the measures of `frown.evals.calibration`.
+    `rollouts`, `scored`, `with_logprobs` and `tokens` (those with a log-probability) are counts; `mean_score` is over
+    the scored ones, `surprisal` (nats) over all tokens. `calibration`: by kind of confidence (`min_probability`, the
+    probability of the weakest token; `mean_probability`, exp of the mean log-probability; `agreement`, the share of a
+    prompt's scored answers with the same final answer) how many answers it is known of, and the measures of
+    `frown.evals.calibration`.
     """
     logps: list[np.ndarray | None] = []
     finals: list[str | None] = []
@@ -54,9 +55,11 @@ def measure(index: Index) -> dict[str, Any]:
 
 
 def _own(logp: list[float] | None, sampled: list[bool] | None) -> np.ndarray | None:
-    """float64: the log-probabilities of the tokens that the policy sampled; None where there are none."""
+    """float64: the known log-probabilities of the tokens that the policy sampled; None where there are none."""
     own = logp if logp is None or sampled is None else [v for v, mine in zip(logp, sampled, strict=True) if mine]
-    return np.array(own, np.float64) if own else None
+    known = np.array(own or (), np.float64)
+    known = known[~np.isnan(known)]
+    return known if len(known) else None
 
 
 def _agreement(index: Index, finals: np.ndarray) -> np.ndarray:

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from frown.errors import FrownError
-from frown.interchange.answer import Answer, clean
-from frown.types import Message
+from frown.errors import FrownError, first_line
+from frown.interchange.answer import Answer
+from frown.interchange.messages import clean, content_text, message_text, messages_of
 
 COLUMNS = {"prompt", "completion"}
 
@@ -29,7 +29,7 @@ def read_completions(path: Path, score: str | None = None) -> list[Answer]:
     try:
         table = pq.read_table(path)
     except (OSError, ValueError) as error:
-        raise FrownError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+        raise FrownError(f"{path} cannot be read: {first_line(error)}") from None
     if not set(table.column_names) >= COLUMNS:
         raise FrownError(
             f"{path} holds no completions: it lacks {', '.join(sorted(COLUMNS - set(table.column_names)))}"
@@ -43,20 +43,26 @@ def read_completions(path: Path, score: str | None = None) -> list[Answer]:
 
 
 def _answer(row: Mapping[str, Any], rewards: list[str], counted: str | None) -> Answer:
-    completion = row["completion"]
-    text = completion if isinstance(completion, str) else "\n".join(str(m["content"]) for m in completion or ())
     value = row[counted] if counted else None
     verdict = [f"{name} {row[name]:g}" for name in (*rewards, "advantage") if isinstance(row.get(name), int | float)]
     return Answer(
-        messages=_messages(row["prompt"]),
-        text=clean(text),
+        messages=messages_of(_without_nulls(row["prompt"])),
+        text=clean(_text(_without_nulls(row["completion"]))),
         score=float(value) if value is not None and 0.0 <= value <= 1.0 else None,
         verdict=", ".join(verdict),
         step=int(row.get("step") or 0),
     )
 
 
-def _messages(prompt: Any) -> tuple[Message, ...]:
-    if isinstance(prompt, str):
-        return ({"role": "user", "content": clean(prompt)},)
-    return tuple({"role": m["role"], "content": clean(m["content"])} for m in prompt or ())
+def _text(completion: Any) -> str:
+    turns = [completion] if isinstance(completion, Mapping) else completion
+    if isinstance(turns, list):
+        return "\n".join(message_text(t) if isinstance(t, Mapping) else content_text(t) for t in turns)
+    return content_text(turns)
+
+
+def _without_nulls(value: Any) -> Any:
+    """A value without its null fields: Parquet gives each call of a tool the arguments of all others, as null."""
+    if isinstance(value, Mapping):
+        return {k: _without_nulls(v) for k, v in value.items() if v is not None}
+    return [_without_nulls(v) for v in value] if isinstance(value, list) else value

@@ -14,6 +14,7 @@ from frown.report.blocks import Page
 from frown.report.material import Material, material
 from frown.report.palette import DARK, LIGHT, variables
 from frown.report.question import answer, question, table
+from frown.store.files import write_text
 
 HERE = Path(__file__).parent
 
@@ -35,10 +36,7 @@ def write_report(path: str | Path, out: Path | None = None) -> Path:
             f"{source} is not a complete summary ({type(error).__name__}: {error}); summarise the runs again"
         ) from error
     target = out or (path.with_suffix(".html") if probed else path / "report.html")
-    try:
-        target.write_text(text, encoding="utf-8", errors="xmlcharrefreplace")
-    except OSError as error:
-        raise FrownError(f"cannot write {target}: {error.strerror}") from None
+    write_text(target, text, errors="xmlcharrefreplace")
     return target
 
 

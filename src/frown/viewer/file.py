@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from frown.errors import FrownError
+from frown.store.files import write_text
 from frown.viewer.history import history
 from frown.viewer.index import Index
 from frown.viewer.overview import overview
@@ -66,10 +66,7 @@ def write_file(index: Index, target: Path, most: int = MOST) -> int:
         "pages": [page(index, int(i)) for i in chosen],
         "fates": [{name: past[name] for name in ("all", "fates")} for past in (history(index, int(i)) for i in chosen)],
     }
-    try:
-        target.write_text(document(index.name, data), encoding="utf-8", errors="xmlcharrefreplace")
-    except OSError as error:
-        raise FrownError(f"cannot write {target}: {error.strerror}") from None
+    write_text(target, document(index.name, data), errors="xmlcharrefreplace")
     return len(chosen)
 
 

@@ -1,11 +1,13 @@
 """`frown grade`: counts add up, the scored copy is whole, mistakes are one line."""
 
+import gzip
 import json
 
+import pyarrow as pa
 import pytest
 
 from frown.errors import FrownError
-from frown.inspect.grade import explanation_line, grade_file, parse_columns
+from frown.inspect.grade import UNREADABLE, explanation_line, grade_file, parse_columns
 
 ROWS = [
     {"id": 1, "out": "<answer>A</answer>", "gold": "A"},
@@ -93,7 +95,7 @@ def test_the_input_is_never_overwritten(path, tmp_path):
     link = tmp_path / "link.jsonl"
     link.symlink_to(path)
     for out in (path, link, path.parent / "." / path.name):
-        with pytest.raises(FrownError, match="is the file being graded"):
+        with pytest.raises(FrownError, match="is the file being read"):
             grade_file(path, task="choice", columns=COLUMNS, out=out)
     assert len(path.read_text().split("\n")) == 5
 
@@ -101,10 +103,67 @@ def test_the_input_is_never_overwritten(path, tmp_path):
 def test_a_failed_run_leaves_the_old_copy_alone(path, tmp_path):
     out = tmp_path / "scored.jsonl"
     out.write_text("old")
-    path.write_text(path.read_text() + '\n{"out": 3, "gold": "A"}')
-    with pytest.raises(FrownError, match="line 6: column 'out' is number 3, not a string"):
+    path.write_text(path.read_text() + '\n{"out": ')
+    with pytest.raises(FrownError, match="line 6 is not JSON"):
         grade_file(path, task="choice", columns=COLUMNS, out=out)
     assert out.read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ({"out": None, "gold": "A"}, "the completion is missing"),
+        ({"gold": "A"}, "the completion is missing"),
+        ({"out": 3, "gold": "A"}, "column 'out' is number 3, not a string"),
+        ({"out": float("nan"), "gold": "A"}, "column 'out' is number NaN, not a string"),
+        ({"out": True, "gold": "A"}, "column 'out' is boolean true, not a string"),
+        ({"out": ["A"], "gold": "A"}, "column 'out' is array"),
+        ({"out": {"text": "A"}, "gold": "A"}, "column 'out' is object"),
+        ({"out": "half \ud800", "gold": "A"}, "column 'out' holds half a surrogate pair"),
+        ({"out": "A", "gold": None}, "the reference answer is missing"),
+        ({"out": "A", "gold": float("nan")}, "column 'gold' is number NaN"),
+        ({"out": None, "gold": None}, "the reference answer is missing"),
+        ({}, "the reference answer is missing"),
+    ],
+)
+def test_a_row_without_a_completion_or_a_reference_is_unscored(path, tmp_path, row, why):
+    """One among many costs itself, and the scored copy keeps it."""
+    path.write_text(path.read_text() + "\n" + json.dumps(row))
+    explained: list = []
+    out = tmp_path / "scored.jsonl"
+    grades = grade_file(path, task="choice", columns=COLUMNS, out=out, explain=explained.append)
+    assert (grades["n"], grades["right"], grades["wrong"], grades["unscored"]) == (6, 1, 3, 2)
+    assert explained[5]["judged"] == "unscored" and explained[5]["rule"] == UNREADABLE
+    assert explained[5]["why"].startswith(why)
+    copy = json.loads(out.read_text().splitlines()[5])
+    assert copy["score"] is None and copy["scored"] is False and copy["verdict"].startswith(why)
+
+
+def test_rows_of_which_none_can_be_graded_are_an_error(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"completion": null, "answer": "A"}\n' * 2)
+    with pytest.raises(FrownError, match="line 1: the completion is missing; no row has"):
+        grade_file(file, task="choice")
+
+
+def packed(path, kind):
+    """A file compressed, under the name that tools give it."""
+    raw = path.read_bytes()
+    if kind == ".gz":
+        raw = gzip.compress(raw)
+    elif kind == ".zst":
+        sink = pa.BufferOutputStream()
+        with pa.CompressedOutputStream(sink, "zstd") as stream:
+            stream.write(raw)
+        raw = sink.getvalue().to_pybytes()
+    path = path.with_name(path.name + kind)
+    path.write_bytes(raw)
+    return path
+
+
+@pytest.mark.parametrize("kind", [".gz", ".zst"])
+def test_compressed_answers_are_read_as_they_are(path, kind):
+    assert grade_file(packed(path, kind), task="choice", columns=COLUMNS)["n"] == 5
 
 
 @pytest.mark.parametrize(

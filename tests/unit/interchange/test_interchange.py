@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from frown.cli.app import main
 from frown.errors import FrownError
 from frown.evals.calibration import auroc, ece
-from frown.interchange.answer import LoggedToken, clean, signals_of_top
+from frown.interchange.answer import LoggedToken, signals_of_top
 from frown.interchange.exports import to_inspect, to_parquet
 from frown.interchange.imports import as_run, import_rollouts, is_foreign
 from frown.interchange.measures import measure
+from frown.interchange.messages import clean
 from frown.store.rollouts import read_rollouts, write_rollouts
 from frown.viewer.columns import GRAVITY
 from frown.viewer.index import read_index
@@ -159,22 +160,30 @@ def test_text_alone_and_half_a_surrogate(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("record", "why"),
+    ("record", "kind", "why"),
     [
-        ({"x": 1}, "no 'choices'"),
-        ({"choices": [{"text": "a", "logprobs": {"tokens": ["a"], "token_logprobs": []}}]}, "shorter"),
-        (chat(tokens=[("a", 0.5)]), "at most 0"),
-        (chat(tokens=[("a", float("nan"))]), "at most 0"),
-        (chat(score=3), "not in \\[0, 1\\]"),
-        ({"choices": [{"message": "no"}]}, "line 2"),
+        ({"x": 1}, "rows", "no 'choices'"),
+        (
+            {"choices": [{"text": "a", "logprobs": {"tokens": ["a"], "token_logprobs": [-1, -2]}}]},
+            "logprobs",
+            "1 tokens",
+        ),
+        (chat(tokens=[("a", 0.5), ("b", -1.0)]), "tokens", "is 0.5"),
+        (chat(tokens=[("a", float("nan"))]), "tokens", "is nan"),
+        (chat(score=3), "scores", "score 3"),
+        ({"choices": [{"message": "no"}]}, "answers", "without a message"),
     ],
 )
-def test_a_line_of_another_form_is_named(record, why, tmp_path):
-    path = write(tmp_path / "log.jsonl", chat(), record)
-    with pytest.raises(FrownError, match=why) as caught:
-        import_rollouts(path, tmp_path / "run")
-    assert "line 2" in str(caught.value) and "\n" not in str(caught.value)
-    assert not (tmp_path / "run").exists()
+def test_what_cannot_be_read_costs_itself_and_is_counted(record, kind, why, tmp_path):
+    made = import_rollouts(write(tmp_path / "log.jsonl", chat(), record), tmp_path / "run")
+    assert made.omissions.counts[kind] == 1 and made.answers == (1 if kind in ("rows", "answers") else 2)
+    assert made.omissions.first[kind].startswith("line 2: ") and why in made.omissions.first[kind]
+
+
+def test_a_file_in_which_nothing_can_be_read_is_an_error_with_its_reason(tmp_path):
+    with pytest.raises(FrownError, match="no answer that can be read.*2 rows.*line 1: no 'choices'") as caught:
+        import_rollouts(write(tmp_path / "log.jsonl", {"x": 1}, {"y": 1}), tmp_path / "run")
+    assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
 
 
 def trl(folder, rewards, step=5):
@@ -190,16 +199,16 @@ def trl(folder, rewards, step=5):
 def test_trl_completions(tmp_path):
     source = trl(trl(tmp_path / "out", {"accuracy": [1.0, 0.0, 1.0, None]}, 5), {"accuracy": [1.0] * 4}, 10)
     assert is_foreign(source) and is_foreign(source / "completions" / "completions_00005.parquet")
-    counts = import_rollouts(source, tmp_path / "run")
-    assert counts == {"answers": 8, "with_logprobs": 0, "unscored": 1}
+    made = import_rollouts(source, tmp_path / "run")
+    assert (made.answers, made.with_logprobs, made.unscored) == (8, 0, 1)
     found = read_index(tmp_path / "run")
     assert sorted(set(found.step.tolist())) == [5, 10] and len(found.tasks) == 2 and found.questions[0] == "q0"
     assert [GRAVITY[q] for q in found.quadrant] == ["unknown"] * 8 and np.isnan(found.score[3])
     shown = page(found, 1)
     assert shown["tokens"] == ["a1"] and shown["verdict"] == "accuracy 0, advantage -0.5" and found.length[1] == -1
     two = trl(tmp_path / "two", {"accuracy": [1.0] * 4, "format": [0.0] * 4})
-    assert import_rollouts(two, tmp_path / "run2")["unscored"] == 4
-    assert import_rollouts(two, tmp_path / "run3", score="accuracy")["unscored"] == 0
+    assert import_rollouts(two, tmp_path / "run2").unscored == 4
+    assert import_rollouts(two, tmp_path / "run3", score="accuracy").unscored == 0
     with pytest.raises(FrownError, match="no reward 'joy'; there are accuracy, format"):
         import_rollouts(two, tmp_path / "run4", score="joy")
 
@@ -217,10 +226,10 @@ def test_trl_names_its_columns_so():
 def test_looking_at_a_log_leaves_nothing_behind(tmp_path):
     path = write(tmp_path / "log.jsonl", chat(), chat())
     with as_run(path) as run:
-        assert len(read_index(run)) == 2 and run != path
-    assert not run.exists() and list(tmp_path.iterdir()) == [path]
+        assert len(read_index(run.path)) == 2 and run.path != path
+    assert not run.path.exists() and list(tmp_path.iterdir()) == [path]
     with as_run(tmp_path / "nowhere") as same:
-        assert same == tmp_path / "nowhere"
+        assert same.path == tmp_path / "nowhere"
 
 
 def test_what_is_there_is_not_written_over(tmp_path):
@@ -277,7 +286,7 @@ def test_measures_are_those_of_the_evaluations(tmp_path):
         records.append(chat(tokens=[("a", math.log(p)), ("b", -0.001)], score=int(rng.random() < p), answer=str(k % 3))
                        | {"messages": [{"role": "user", "content": f"q{k // 4}"}]})  # fmt: skip
     with as_run(write(tmp_path / "log.jsonl", *records)) as run:
-        index = read_index(run)
+        index = read_index(run.path)
         found = measure(index)
         weakest = np.array([np.exp(record_at(index, i).rollout.logp.min()) for i in range(40)])[:, None]
     right = (index.score >= 1).astype(float)[:, None]
@@ -301,9 +310,9 @@ def without_logp(record):
 def test_a_mask_is_no_log_probability(tmp_path):
     """A file of conversations without log-probabilities."""
     with as_run(write(tmp_path / "log.jsonl", chat(score=1), chat(score=0))) as run:
-        [file] = (run / "rollouts").glob("*.parquet")
+        [file] = (run.path / "rollouts").glob("*.parquet")
         write_rollouts(file, [without_logp(record) for record in list(read_rollouts(file))])
-        found = measure(read_index(run))
+        found = measure(read_index(run.path))
     assert found["rollouts"] == 2 and found["with_logprobs"] == found["tokens"] == 0 and found["surprisal"] is None
     assert found["calibration"]["min_probability"]["answers"] == 0
 

@@ -69,8 +69,10 @@ def acts(
     from frown.recipes.empathy.presets import PRESETS
     from frown.recipes.empathy.profile import profiles as load
     from frown.runtime.processes import refuse_several
+    from frown.store.files import check_folder
 
     refuse_several("recipe empathy")
+    check_folder(out)
     kinds, on = _kinds(reward), _simulators(simulators)
     begun: list[Start] = [_start(name) for name in _names(starts)]
     _at_least_one({"--seeds": seeds, "--turns": turns})
@@ -128,8 +130,10 @@ def model(
     from frown.recipes.empathy.presets import PRESETS
     from frown.recipes.empathy.profile import profiles as load
     from frown.runtime.processes import refuse_several
+    from frown.store.files import check_folder
 
     refuse_several("recipe empathy model")
+    check_folder(out)
     kinds, on = _kinds(reward), _simulators(simulators)
     weights = _weights(task_weights)
     _at_least_one({"--seeds": seeds, "--turns": turns})
@@ -193,10 +197,12 @@ def train(
     from frown.recipes.empathy import talks
     from frown.report.live import LiveView, RunRow
     from frown.runtime.processes import refuse_several
+    from frown.store.files import check_folder
     from frown.store.run_directory import RunDirectory
     from frown.training.run import train as execute
 
     refuse_several("recipe empathy train")
+    check_folder(out)
     flags = {**_flags(preset, profiles, wording, history), "partner.task_weight": task_weight}
     config = talks.settings(person, overrides, model, flags)
     assert config.conversation is not None
@@ -264,9 +270,10 @@ def eval_(
     from frown.dialogue.environment import no_answer
     from frown.recipes.empathy import talks
     from frown.runtime.processes import refuse_several
-    from frown.store.files import write_text
+    from frown.store.files import check_folder, write_text
 
     refuse_several("recipe empathy eval")
+    check_folder(out)
     flags = _flags(preset, profiles, wording, history)
     report = talks.evaluate(talks.settings(person, overrides, model, flags), out, against)
     text = json.dumps({"command": _command(), **report}, indent=1, allow_nan=False)
@@ -297,14 +304,16 @@ def fit(
     """
     from frown.recipes.empathy.learned import leave_one_out, table
     from frown.runtime.processes import refuse_several
-    from frown.store.files import write_text
+    from frown.store.files import check_target, is_stdout, write_text
 
     refuse_several("recipe empathy fit")
+    if out is not None:
+        check_target(out)
     results = leave_one_out(files)
     text = json.dumps({"command": _command(), "models": results}, indent=1, allow_nan=False)
     if out is not None:
         write_text(out, text)
-    print(text if json_ else table(results))
+    print(text if json_ else table(results), file=sys.stderr if out is not None and is_stdout(out) else sys.stdout)
 
 
 def _flags(preset: str, profiles: Path | None, wording: str, history: str) -> dict[str, Any]:

@@ -49,8 +49,10 @@ def select(
     from frown.config import load
     from frown.recipes.negotiation.selection import SelectionConfig, policy_table, run, sentences, write
     from frown.runtime.processes import refuse_several
+    from frown.store.files import check_folder
 
     refuse_several("recipe negotiation select")
+    check_folder(out)
     settings = load(SelectionConfig, config, [*_flags({"scenario": scenario, "data": data}), *overrides])
     console = _console(json_)
     results, trained = run(settings, lambda line: console.print(line, markup=False, highlight=False))
@@ -91,8 +93,10 @@ def express(
     from frown.recipes.negotiation.expression import ExpressionConfig, run, write
     from frown.recipes.negotiation.speaker_scores import play_table, scores_table, sentences
     from frown.runtime.processes import refuse_several
+    from frown.store.files import check_folder
 
     refuse_several("recipe negotiation express")
+    check_folder(out)
     flags = _flags({"model": model, "scenario": scenario, "data": data})
     settings = load(ExpressionConfig, config, [*flags, *overrides])
     console = _console(json_)
