@@ -182,18 +182,20 @@ def measure(config: RunConfig) -> Lengths:
 
 def _longest_prompt(config: RunConfig) -> int | None:
     """Tokens, of 64 prompts; None where tokenizer or data are not there."""
-    from frown.policy.load import located
+    from frown.policy import gguf
+    from frown.policy.folder import located
     from frown.policy.text import prompt_ids
     from frown.tasks.load import load_environment
 
-    if not (located(config.model.path, weights=False) / "tokenizer_config.json").is_file():
+    place = located(config.model.path, weights=False)
+    if not gguf.is_gguf(place) and not (place / "tokenizer_config.json").is_file():
         return None
     data = config.task.kind in ("math", "choice", "exact")
     if data and config.task.data is None:
         return None
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(located(config.model.path, weights=False), local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(**gguf.pretrained(place))
     environment = load_environment(config.task, conversation=config.conversation)
     try:
         tasks = environment.train_tasks(
@@ -207,10 +209,10 @@ def _longest_prompt(config: RunConfig) -> int | None:
 def _pace(config: RunConfig, shapes: Shapes, work: Work) -> Pace:
     """Timed on this machine where the weights are there and small, else from the rate of a matrix product."""
     from frown.plan.pace import of_products, timed
-    from frown.policy.load import described
+    from frown.policy.folder import described
 
-    folder: Path = described(config.model.path)
+    place: Path = described(config.model.path)
     answerable = config.task.data is not None or config.task.kind not in ("math", "choice", "exact")
-    if answerable and shapes.weights <= TIMED_BELOW and any(folder.glob("*.safetensors")):
+    if answerable and shapes.weights <= TIMED_BELOW and (place.is_file() or any(place.glob("*.safetensors"))):
         return timed(config)
     return of_products(config.model, work.flop, work.sampled_tokens, WORKED_SHARE)
