@@ -7,7 +7,7 @@ and a head that shares its weight with the embedding gets one of its own where e
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -106,53 +106,70 @@ def merged(model: Any, folder: Path) -> Any:
     kind = str(getattr(settings.peft_type, "value", settings.peft_type))
     if kind not in MERGEABLE:
         raise FrownError(f"the adapters in {folder} are of the kind {kind}, which cannot be merged into weights")
-    _grow(model, tensors)
+    _grow(folder, model, tensors)
+    ends = _paths(model, model.get_input_embeddings()) + _paths(model, model.get_output_embeddings())
     with _calm():
         try:
             with_adapters = peft.PeftModel.from_pretrained(model, folder)
         except (RuntimeError, ValueError, KeyError) as error:
             raise FrownError(f"the adapters in {folder} do not fit their base model: {_misfit(error)}") from error
-        _refuse_others(folder, with_adapters, tensors)
+        # Weights of embedding and head that peft saves with adapters are there twice: as what they were, too.
+        _refuse_others(folder, with_adapters, {t for t in tensors if "lora_" in t or not t.startswith(ends)}, tensors)
         _untie(with_adapters)
         whole = with_adapters.merge_and_unload()
     return whole.requires_grad_(True)  # peft had frozen it; it is a model like any other now
 
 
-def _grow(model: Any, tensors: Mapping[str, tuple[int, ...]]) -> None:
-    """Give the embedding (and head) as many rows as the adapters' own copy of it has; peft does not."""
-    embedding = model.get_input_embeddings()
-    name = next(name for name, module in model.named_modules() if module is embedding)
-    ends = (f".{name}.weight", f".{name}.modules_to_save.weight", f".{name}.base_layer.weight", ".lm_head.weight")
-    rows = {shape[0] for key, shape in tensors.items() if key.endswith(ends) and "lora_" not in key}
-    if len(rows) == 1 and (most := rows.pop()) != embedding.weight.shape[0]:
-        model.resize_token_embeddings(most, mean_resizing=False)
+def _grow(folder: Path, model: Any, tensors: Mapping[str, tuple[int, ...]]) -> None:
+    """Give embedding and head as many rows as they had where the adapters were trained; peft does not.
+
+    Raises FrownError where the adapters bring the rows of one of them alone, and both have weights of their own.
+    """
+    ends = {"embedding": model.get_input_embeddings(), "head": model.get_output_embeddings()}
+    names = {end: _paths(model, module) for end, module in ends.items()}
+    rows = {
+        end: shape[0]
+        for end, paths in names.items()
+        for key, shape in tensors.items()
+        if key.startswith(paths) and key.endswith(".weight") and "lora_" not in key and ".original_module." not in key
+    }
+    different = {n for n in rows.values() if n != ends["embedding"].weight.shape[0]}
+    if not different:
+        return
+    if len(set(rows.values())) > 1:
+        raise FrownError(f"the adapters in {folder} bring an embedding and a head of different numbers of rows")
+    tied = ends["head"] is None or ends["head"].weight is ends["embedding"].weight
+    most = different.pop()
+    if not tied and (missing := sorted(set(ends) - set(rows))):
+        raise FrownError(
+            f"the adapters in {folder} were trained on {most} tokens and their base model has "
+            f"{ends['embedding'].weight.shape[0]}: the rows of the added ones are not among them, those of the "
+            f"{missing[0]} (save them with modules_to_save, or the resized base model with save_pretrained)"
+        )
+    model.resize_token_embeddings(most, mean_resizing=False)
 
 
-def _refuse_others(folder: Path, model: Any, tensors: Mapping[str, Any]) -> None:
-    """Raise FrownError where the file has tensors that the model has no place for, or not all that it needs: peft goes
-    on with what fits."""
+def _paths(model: Any, wanted: Any) -> tuple[str, ...]:
+    """How the tensors of a module of the base model begin in a file of adapters."""
+    return tuple(f"base_model.model.{name}." for name, module in model.named_modules() if module is wanted)
+
+
+def _refuse_others(folder: Path, model: Any, adapters: Collection[str], tensors: Collection[str]) -> None:
+    """Raise FrownError where there are `adapters` that the model has no place for, or not all that it needs among the
+    `tensors` of the file: peft goes on with what fits."""
     from peft import get_peft_model_state_dict
 
     wanted = set(get_peft_model_state_dict(model, save_embedding_layers=False))
-    present = set(tensors) - _embedding_names(model)
     if missing := sorted(wanted - set(tensors)):
         raise FrownError(
             f"the adapters in {folder} are not whole: {len(missing)} tensors that {ADAPTER} asks for are missing, "
             f"{missing[0]} among them"
         )
-    if strange := sorted(present - wanted):
+    if strange := sorted(set(adapters) - wanted):
         raise FrownError(
             f"the adapters in {folder} do not fit their base model, which has no place for {len(strange)} tensors, "
             f"{strange[0]} among them"
         )
-
-
-def _embedding_names(model: Any) -> set[str]:
-    """How the weights of embedding and head are called in a file of adapters, where peft saves them with those."""
-    inner = model.get_base_model()
-    ends = [inner.get_input_embeddings(), inner.get_output_embeddings()]
-    names = [name for name, module in model.named_modules() if any(module is end for end in ends)]
-    return {f"{name}{layer}.{kind}" for name in names for layer in ("", ".base_layer") for kind in ("weight", "bias")}
 
 
 def _untie(model: Any) -> None:

@@ -201,9 +201,9 @@ def _safetensors_fault(file: Path) -> str | None:
     with file.open("rb") as opened:
         head = opened.read(8)
     length = int.from_bytes(head, "little")
-    if head.startswith((b"PK\x03\x04", b"\x80\x02", gguf.MAGIC)):
-        return "is of another format under that name; convert it to safetensors"
     if len(head) < 8 or length > size - 8:
+        if head.startswith((b"PK\x03\x04", b"\x80\x02", gguf.MAGIC)):  # of torch's two formats, and GGUF
+            return "is of another format under that name; convert it to safetensors"
         known = "" if len(head) < 8 or length > _LARGE_HEADER else f", its header alone {length}"
         return f"is cut or no safetensors file: it has {size} bytes{known}; download it again"
     try:
