@@ -75,12 +75,7 @@ def _tokenizer(path: str, place: Path, base: Path) -> Any:
     from transformers import AutoTokenizer
 
     if gguf.is_gguf(base) and gguf.header(base).has_tokenizer and not (place != base and has_tokenizer(place)):
-        tokenizer = AutoTokenizer.from_pretrained(**gguf.pretrained(base))
-        vocabulary = tokenizer.get_vocab()
-        for name in ("unk_token", "bos_token", "pad_token"):
-            if getattr(tokenizer, name) not in vocabulary:  # a default of the class, saved behind the last row
-                setattr(tokenizer, name, None)
-        return tokenizer
+        return AutoTokenizer.from_pretrained(**gguf.pretrained(base))
     folders = [place, base] if base.is_dir() else [*([place] if place.is_dir() else []), base.parent]
     folder = next((folder for folder in folders if has_tokenizer(folder)), None)
     if folder is None:

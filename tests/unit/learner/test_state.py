@@ -1,4 +1,4 @@
-"""A learner that was saved and loaded is the one that was in memory, whatever was trained, and so is the model in it."""
+"""A learner that was saved and loaded is the one that was in memory, whatever was trained, and so is its model."""
 
 from __future__ import annotations
 
