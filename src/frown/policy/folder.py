@@ -35,14 +35,14 @@ def resolve(path: str) -> Path:
     file. Raises FrownError in one line where a file that will be read is missing, cut or not what its name says."""
     place = located(path)
     if gguf.is_gguf(place):
-        _refuse(f"model {place}", _fault(place))
+        _refuse(f"model {place}", fault_of(place))
         return place
     if not any((place / name).is_file() for name in ("config.json", ADAPTER)):
         raise FrownError(f"model folder {path} has no config.json; is it a Hugging Face model folder?")
     if not any(place.glob("*.safetensors")):
         raise FrownError(f"model folder {path} has no weights: no *.safetensors file in it{_instead(place)}")
     for file in _read_files(path, place):
-        _refuse(f"model folder {path}: {file.name}", _fault(file))
+        _refuse(f"model folder {path}: {file.name}", fault_of(file))
     return place
 
 
@@ -80,7 +80,7 @@ def described(path: str) -> Path:
 def base_of(path: str, folder: Path) -> Path:
     """The folder, or the GGUF file, of the model that adapters were trained on."""
     file = folder / ADAPTER
-    _refuse(f"model folder {path}: {file.name}", _fault(file))
+    _refuse(f"model folder {path}: {file.name}", fault_of(file))
     settings = json.loads(file.read_text(encoding="utf-8"))
     named, revision = settings.get("base_model_name_or_path"), settings.get("revision")
     if not isinstance(named, str) or not named:
@@ -131,7 +131,7 @@ def _parts(path: str, folder: Path) -> list[Path]:
     if not index.is_file():
         names = sorted(f.name for f in folder.glob("*.safetensors"))
         raise FrownError(f"model folder {path} has {names[0]}, but neither {WEIGHTS} nor {INDEX}; is it whole?")
-    _refuse(f"model folder {path}: {INDEX}", _fault(index))
+    _refuse(f"model folder {path}: {INDEX}", fault_of(index))
     try:
         names = sorted({str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
     except (KeyError, AttributeError):
@@ -163,8 +163,9 @@ def _refuse(what: str, fault: str | None) -> None:
         raise FrownError(f"{what} {fault}")
 
 
-def _fault(file: Path) -> str | None:
-    """What is wrong with a file, as the end of a sentence about it; None where nothing is seen to be."""
+def fault_of(file: Path) -> str | None:
+    """What is wrong with a file of a model, as the end of a sentence about it: a pointer of Git LFS, a web page, cut,
+    another format. None where nothing is seen to be."""
     try:
         if (pointer := lfs_pointer(file)) is not None:
             return pointer
