@@ -75,7 +75,8 @@ def test_a_web_page_under_another_name_is_told_as_such(folder, name):
 @pytest.mark.parametrize("content", [b'{"a": 1', b"[1, 2]", b"\xff\xfe{}", b"[" * 100_000])
 def test_settings_that_are_no_object_of_json_are_told_as_such(folder, name, content):
     (folder / name).write_bytes(content)
-    assert f"{name} is " in refusal(folder) and "JSON" in refusal(folder) or "UTF-8" in refusal(folder)
+    line = refusal(folder)
+    assert f"{name} is " in line and ("JSON" in line or "UTF-8" in line)
 
 
 @pytest.mark.parametrize("share", [1e-4, 0.01, 0.2, 0.999])
