@@ -39,8 +39,10 @@ def resolve(path: str) -> Path:
         return place
     if not any((place / name).is_file() for name in ("config.json", ADAPTER)):
         raise FrownError(f"model folder {path} has no config.json; is it a Hugging Face model folder?")
+    if dangling := next((f for f in sorted(place.iterdir()) if f.is_symlink() and not f.exists()), None):
+        raise FrownError(f"model folder {path}: {dangling.name} is a link to a file that is not there")
     if not any(place.glob("*.safetensors")):
-        raise FrownError(f"model folder {path} has no weights: no *.safetensors file in it{_instead(place)}")
+        raise FrownError(f"model folder {path} has no weights: no *.safetensors file in it{_instead(path, place)}")
     for file in _read_files(path, place):
         _refuse(f"model folder {path}: {file.name}", fault_of(file))
     return place
@@ -74,7 +76,11 @@ def described(path: str) -> Path:
     """The folder whose config.json (or the GGUF file that) says what a model is: of adapters, their base model's.
     Weights need not be there."""
     place = located(path, weights=False)
-    return base_of(path, place) if (place / ADAPTER).is_file() else place
+    if (place / ADAPTER).is_file():
+        return base_of(path, place)
+    if (config := place / "config.json").is_file():
+        _refuse(f"model folder {path}: {config.name}", fault_of(config))
+    return place
 
 
 def base_of(path: str, folder: Path) -> Path:
@@ -145,15 +151,15 @@ def _parts(path: str, folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def _instead(folder: Path) -> str:
+def _instead(path: str, folder: Path) -> str:
     """What else a folder without safetensors has, and what to do about it."""
+    if is_hub_name(path) and not Path(path).is_dir():
+        return ", which alone are fetched by a hub name (a GGUF file is given by its path)"
     if any(f for pattern in _PICKLED for f in folder.glob(pattern)):
         return (
             " (pickled weights are not loaded: convert them to safetensors, if you trust them, with transformers' "
             f"AutoModelForCausalLM.from_pretrained({str(folder)!r}, use_safetensors=False).save_pretrained('NEW'))"
         )
-    if any(folder.glob("*.gguf")):
-        return ""
     others = sorted(f.name for pattern in ("*.h5", "*.msgpack", "*.onnx", "*.npz") for f in folder.glob(pattern))
     return f" ({others[0]} is not loaded)" if others else ""
 

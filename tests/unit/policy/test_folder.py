@@ -12,6 +12,7 @@ import torch
 from frown.config import ModelConfig, RunConfig, parse
 from frown.errors import FrownError
 from frown.plan import doctor
+from frown.plan.sizes import shapes
 from frown.policy import load as models
 from frown.policy.folder import described, fault_of, located, resolve
 from learning import learner_of
@@ -253,6 +254,18 @@ def test_a_tokenizer_without_an_end_is_refused(folder):
         tokenizer.eos_token = None
 
     assert "no end-of-sequence token" in refusal(with_tokens(folder, unset))
+
+
+def test_a_link_into_an_empty_cache_is_named(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to(folder / "blobs" / "0123")
+    assert "model.safetensors is a link to a file that is not there" in refusal(folder)
+
+
+def test_a_plan_says_what_is_wrong_with_a_configuration(folder):
+    (folder / "config.json").write_bytes(POINTER)
+    with pytest.raises(FrownError, match=r"config.json is a Git LFS pointer"):
+        shapes(ModelConfig(path=str(folder)), rows=1, length=8)
 
 
 def test_what_is_there_is_resolved(folder):

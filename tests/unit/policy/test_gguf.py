@@ -12,7 +12,10 @@ import torch
 
 from families import family_model
 from frown.config import ModelConfig, RunConfig, parse
+from frown.config.defaults import parameters
 from frown.errors import FrownError
+from frown.inspect.harness import exported
+from frown.inspect.subjects import fingerprint
 from frown.plan.plan import measure
 from frown.plan.sizes import shapes
 from frown.policy import gguf as files
@@ -175,6 +178,15 @@ def test_it_can_be_planned(folder, tmp_path):
         for place in (file, folder)
     ]
     assert lengths[0] == lengths[1] and lengths[0].measured
+
+
+def test_it_is_exported_and_measured_as_a_folder(folder, tmp_path):
+    file = gguf_file(folder, tmp_path / "x.gguf", stored="F16")
+    whole = exported(str(file), tmp_path / "whole")
+    loaded = [models.load(ModelConfig(path=str(place))).model for place in (file, whole)]
+    assert torch.equal(logits(loaded[0]), logits(loaded[1]))
+    assert fingerprint(str(file)) == fingerprint(str(shutil.copy(file, tmp_path / "whole")))
+    assert parameters(str(file)) == sum(p.numel() for p in loaded[0].parameters())
 
 
 def test_whether_a_place_is_one_needs_no_package(tmp_path, monkeypatch):
