@@ -53,6 +53,7 @@ GEMMA_MARKERS = ("<end_of_turn>", "<start_of_turn>", "<bos>", "<eos>", "<pad>")
 FAMILIES = {
     "qwen3": Family("Qwen3", QWEN3, QWEN_MARKERS, None, True, {}),
     "qwen3-untied": Family("Qwen3", QWEN3, QWEN_MARKERS, None, False, {}),
+    "qwen2": Family("Qwen2", QWEN3, QWEN_MARKERS, None, True, {}),
     "llama": Family("Llama", LLAMA, LLAMA_MARKERS, "<|begin_of_text|>", False, {}),
     "llama-tied": Family("Llama", LLAMA, LLAMA_MARKERS, "<|begin_of_text|>", True, {}),
     "gemma": Family("Gemma", GEMMA, GEMMA_MARKERS, "<bos>", True, {}),

@@ -14,6 +14,7 @@ import torch
 from families import FAMILIES, family_model
 from frown.config import ModelConfig, RunConfig, parse
 from frown.errors import FrownError
+from frown.policy import folder as folders
 from frown.policy import load as models
 from frown.policy.text import prompt_ids, without_system
 from frown.store.run_directory import RunDirectory
@@ -149,15 +150,15 @@ def test_a_hub_name_is_found_in_the_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     cached = hub_cache(tmp_path / "cache", byte_model(tmp_path / "model"))
-    assert models.resolve("some-org/tiny-model") == cached
-    assert models.resolve("some-org/tiny-model@main") == cached
+    assert folders.resolve("some-org/tiny-model") == cached
+    assert folders.resolve("some-org/tiny-model@main") == cached
     assert models.load(ModelConfig(path="some-org/tiny-model")).tokenizer.chat_template
     for name in ("some-org/other", "some-org/tiny-model@v2"):
         with pytest.raises(FrownError, match=r"HF_HUB_OFFLINE is set") as error:
-            models.resolve(name)
+            folders.resolve(name)
         assert str(tmp_path / "cache") in str(error.value) and "\n" not in str(error.value)
     with pytest.raises(FrownError, match=r"does not exist; give a Hugging Face folder, a hub name or lab:NAME"):
-        models.resolve("nowhere/at/all")
+        folders.resolve("nowhere/at/all")
 
 
 def test_adapters_of_a_hub_model_name_the_model_and_not_the_cache(tmp_path, monkeypatch):
@@ -172,7 +173,7 @@ def test_adapters_of_a_hub_model_name_the_model_and_not_the_cache(tmp_path, monk
     told = json.loads((tmp_path / "saved" / "adapter_config.json").read_text())
     assert told["base_model_name_or_path"] == "some-org/tiny-model"
     models.load(ModelConfig(path=str(tmp_path / "saved")))
-    assert models.described(str(tmp_path / "saved")) == models.resolve("some-org/tiny-model")
+    assert folders.described(str(tmp_path / "saved")) == folders.resolve("some-org/tiny-model")
     with pytest.raises(FrownError, match="leave out model.lora"):
         models.load(ModelConfig(path=str(tmp_path / "saved"), lora=LORA))
     told["base_model_name_or_path"] = "some-org/gone"

@@ -12,7 +12,7 @@ from frown.config import CompareConfig, RunConfig, to_json
 from frown.errors import FrownError
 from frown.evals.summary import RunResult, summarise
 from frown.evals.summary import to_json as summary_json
-from frown.policy.load import resolve
+from frown.policy.folder import resolve
 from frown.store.files import write_text
 from frown.store.machine import machine_record
 from frown.store.run_directory import RunDirectory

@@ -71,18 +71,32 @@ def learning_rate_warning(lr: float, size: int, *, lora: bool) -> str | None:
 
 
 def parameters(path: str) -> int | None:
-    """How many parameters a model has: read from the headers of its safetensors files, without its weights.
+    """How many parameters a model has: read from the headers of its safetensors files or its GGUF file, without its
+    weights.
 
     None where that cannot be told: a hub name, a folder of adapters, another format.
     """
     if path.startswith("lab:"):
         return EMBEDDED
-    files = sorted(Path(path).glob("*.safetensors")) if Path(path).is_dir() else []
-    if not files or any(f.name.startswith("adapter") for f in files):
+    place = Path(path).expanduser()
+    files = sorted(place.glob("*.safetensors")) if place.is_dir() else []
+    if not files:
+        quantised = [place] if place.is_file() else sorted(place.glob("*.gguf"))
+        return _gguf_elements(quantised[0]) if len(quantised) == 1 else None
+    if any(f.name.startswith("adapter") for f in files):
         return None
     try:
         return sum(_elements(file) for file in files)
     except (OSError, ValueError, KeyError, TypeError, struct.error):
+        return None
+
+
+def _gguf_elements(file: Path) -> int | None:
+    try:
+        import gguf
+
+        return sum(int(tensor.n_elements) for tensor in gguf.GGUFReader(file).tensors)
+    except Exception:  # the package is missing, or the file broken: whoever loads it says so
         return None
 
 

@@ -25,8 +25,8 @@ class ModelConfig(Config):
 
     path: str = "lab:chains-0"
     """A Hugging Face causal-LM folder with a chat template, a folder of LoRA adapters (merged into their base model), a
-    hub name ("org/name" or "org/name@revision", from the hub's cache or downloaded), or "lab:NAME" for an embedded
-    base model."""
+    GGUF file (dequantised; what is learnt is saved as safetensors), a hub name ("org/name" or "org/name@revision", from
+    the hub's cache or downloaded), or "lab:NAME" for an embedded base model."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type the weights are held in; the loss is float32 whatever it is. bfloat16 goes with LoRA alone, whose adapters
     stay in float32: at useful learning rates most full-weight updates are below what bfloat16 can hold."""

@@ -15,7 +15,8 @@ from typing import Literal
 
 from frown.config import ModelConfig
 from frown.errors import FrownError, first_line
-from frown.policy.load import described, load, resolve
+from frown.policy.folder import described, resolve
+from frown.policy.load import load
 
 Harness = Literal["lm-eval", "inspect"]
 MODULES: Mapping[Harness, str] = {"lm-eval": "lm_eval", "inspect": "inspect_ai"}
@@ -50,10 +51,11 @@ def command(harness: Harness, folder: Path, tasks: Sequence[str], options: Seque
 
 
 def exported(model: str, to: Path) -> Path:
-    """The folder of a whole model: its own, or `to`, where adapters and their base are saved as one."""
-    folder = resolve(model)
-    if described(model) == folder:
-        return folder
+    """The folder of a whole model: its own, or `to`, where adapters and their base, or what a GGUF file holds, are
+    saved as one."""
+    place = resolve(model)
+    if described(model) == place and place.is_dir():
+        return place
     loaded = load(ModelConfig(path=model, device="cpu"))
     try:
         loaded.model.save_pretrained(to, safe_serialization=True)

@@ -169,7 +169,7 @@ def _hidden_states(model_path: str, texts: Sequence[str], rows: Sequence[SourceR
     from frown.runtime.threads import settle
     from frown.signals.probe import hidden_states
 
-    model, tokenizer, _ = models.load(ModelConfig(path=model_path))
+    model, tokenizer, *_ = models.load(ModelConfig(path=model_path))
     model.eval()
     settle(model)
     limit = models.context_length(model)

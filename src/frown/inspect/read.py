@@ -64,7 +64,7 @@ def read(
     from frown.policy.text import completion_text, prompt_ids, token_steps, token_texts
     from frown.runtime.threads import settle
 
-    model, tokenizer, _ = models.load(ModelConfig(path=model_path))
+    model, tokenizer, *_ = models.load(ModelConfig(path=model_path))
     model.eval()
     settle(model)
     context = prompt_ids(tokenizer, [{"role": "user", "content": prompt}])

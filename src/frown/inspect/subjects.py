@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from frown.config import RunConfig, parse
 from frown.errors import FrownError
-from frown.policy.load import described, resolve
+from frown.policy.folder import described, resolve
 from frown.store.run_reader import run_name
 
 PARTS = (".safetensors", ".json", ".jinja", ".txt", ".model")
@@ -62,13 +62,14 @@ def newest_checkpoint(path: Path) -> Path:
 def fingerprint(model: str) -> str:
     """SHA-256 of all that makes a model answer as it does: weights, settings, tokenizer, chat template, and those of
     the base model where it is adapters; the same bytes in another folder give the same."""
-    folder = resolve(model)
+    place = resolve(model)
+    files = [place] if place.is_file() else sorted(f for f in place.iterdir() if f.is_file() and f.suffix in PARTS)
     total = hashlib.sha256()
-    for file in sorted(f for f in folder.iterdir() if f.is_file() and f.suffix in PARTS):
+    for file in files:
         with file.open("rb") as opened:
             total.update(f"{file.name} {hashlib.file_digest(opened, 'sha256').hexdigest()}\n".encode())
     base = described(model)
-    if base != folder:
+    if base != place:
         total.update(fingerprint(str(base)).encode())
     return total.hexdigest()
 

@@ -214,7 +214,9 @@ class Learner:
     def save(self, folder: Path, weights: Mapping[str, torch.Tensor] | None = None) -> None:
         """The student as an ordinary Hugging Face folder (with LoRA: its adapters). `weights`: what is saved for the
         parts that a process has."""
-        self.policy.model.save_pretrained(folder, state_dict=weights, safe_serialization=True)
+        # The base's own embedding, which peft would put among adapters on it, is where the base is.
+        adapters = {"save_embedding_layers": False} if hasattr(self.policy.model, "disable_adapter") else {}
+        self.policy.model.save_pretrained(folder, state_dict=weights, safe_serialization=True, **adapters)
         self.policy.tokenizer.save_pretrained(folder)
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from frown.learner.learner import Learner
-from frown.policy.load import resolve
+from frown.policy.folder import resolve
 from frown.policy.parts import collected, distributed_like, is_part
 
 MODEL, TEACHER, OPTIMISER = "model", "teacher.safetensors", "optimiser.safetensors"

@@ -99,9 +99,13 @@ def models() -> dict[str, str]:
 def _state_of(path: Path) -> str:
     from safetensors import safe_open
 
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+    from frown.policy.folder import fault_of
+
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "model.safetensors"):
         if not (path / name).is_file():
             return f"{name} is missing"
+        if (fault := fault_of(path / name)) is not None:
+            return f"{name} {fault}"
     try:
         with safe_open(path / "model.safetensors", framework="np") as weights:  # refuses a file that was cut
             finite = all(bool((abs(weights.get_tensor(key)) < float("inf")).all()) for key in weights.keys())

@@ -223,10 +223,10 @@ def _longest_prompt(config: RunConfig) -> tuple[int | None, tuple[str, ...]]:
 def _pace(config: RunConfig, shapes: Shapes, work: Work) -> Pace:
     """Timed on this machine where the weights are there and small, else from the rate of a matrix product."""
     from frown.plan.pace import of_products, timed
-    from frown.policy.load import described
+    from frown.policy.folder import described
 
-    folder: Path = described(config.model.path)
+    place: Path = described(config.model.path)
     answerable = config.task.data is not None or config.task.kind not in ("math", "choice", "exact")
-    if answerable and shapes.weights <= TIMED_BELOW and any(folder.glob("*.safetensors")):
+    if answerable and shapes.weights <= TIMED_BELOW and (place.is_file() or any(place.glob("*.safetensors"))):
         return timed(config)
     return of_products(config.model, work.flop, work.sampled_tokens, WORKED_SHARE)

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from frown.config import ModelConfig
 from frown.errors import FrownError, first_line
 from frown.policy import load as models
+from frown.policy.folder import described
+from frown.policy.gguf import pretrained
 
 
 class PerProcess(NamedTuple):
@@ -76,9 +78,9 @@ def shapes(config: ModelConfig, *, rows: int, length: int, spread_over: int = 1)
     from transformers import AttentionInterface, AutoConfig, AutoModelForCausalLM
 
     AttentionInterface.register(_ATTENTION, _attention)
-    folder = models.described(config.path)
+    place = described(config.path)
     try:
-        settings = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        settings = AutoConfig.from_pretrained(**pretrained(place))
         with torch.device("meta"):
             built = AutoModelForCausalLM.from_config(
                 settings, dtype=getattr(torch, config.dtype), attn_implementation=_ATTENTION

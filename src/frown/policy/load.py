@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -12,7 +10,11 @@ from typing import Any, NamedTuple
 
 from frown.config import ModelConfig
 from frown.errors import FrownError, first_line
-from frown.policy.hub import is_hub_name, snapshot
+from frown.policy import gguf
+from frown.policy.adapters import adapted, declare_untied, merged, rank_note
+from frown.policy.folder import ADAPTER, TOKENIZERS, base_of, has_tokenizer, resolve
+from frown.policy.text import templated
+from frown.types import Message
 
 
 class LoadedModel(NamedTuple):
@@ -21,133 +23,148 @@ class LoadedModel(NamedTuple):
     model: Any
     tokenizer: Any
     device: Any
-
-
-ADAPTER = "adapter_config.json"
-"""What makes a folder one of LoRA adapters (peft)."""
-
-
-def resolve(path: str) -> Path:
-    """The folder of a model: an embedded one for "lab:NAME", a folder as it is, or that of a hub name."""
-    folder = located(path)
-    if not any((folder / name).is_file() for name in ("config.json", ADAPTER)):
-        raise FrownError(f"model folder {path} has no config.json; is it a Hugging Face model folder?")
-    if not any(folder.glob("*.safetensors")):
-        pickled = " (pickled weights are not loaded: convert them to safetensors)" if any(folder.glob("*.bin")) else ""
-        raise FrownError(f"model folder {path} has no weights: no *.safetensors file in it{pickled}")
-    return folder
-
-
-def located(path: str, *, weights: bool = True) -> Path:
-    """The folder that "lab:NAME", a path or a hub name stands for, whatever is in it; `weights`: a hub model whole."""
-    if path.startswith("lab:"):
-        from frown.lab.base import model_path
-
-        return model_path(path.removeprefix("lab:"))
-    folder = Path(path).expanduser()
-    if folder.is_dir():
-        return folder
-    if is_hub_name(path):
-        return snapshot(path, weights=weights)
-    raise FrownError(f"model folder {path} does not exist; give a Hugging Face folder, a hub name or lab:NAME")
+    notes: tuple[str, ...] = ()
+    """What a person should know of its files."""
 
 
 def load(config: ModelConfig) -> LoadedModel:
     """Model in training precision on its device (with fresh LoRA adapters if configured), and tokenizer.
 
     A folder of LoRA adapters is loaded as its base model with the adapters merged into it, so that "the model at the
-    start" (a frozen teacher) is what the adapters had made of it. No code from a folder is run.
+    start" (a frozen teacher) is what the adapters had made of it. A GGUF file is dequantised. No code from a folder is
+    run.
     """
-    folder = resolve(config.path)
-    is_adapter = (folder / ADAPTER).is_file()
+    place = resolve(config.path)
+    is_adapter = (place / ADAPTER).is_file()
     if is_adapter and config.lora is not None:
         raise FrownError(
             f"model {config.path} is a folder of LoRA adapters, and new ones on top of it would name a base model that "
             "is in no folder: leave out model.lora, or merge them first (merge_and_unload and save_pretrained of peft)"
         )
     import torch
-    from transformers import AutoTokenizer
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     device = device_named(config.device)
-    base = _base(config.path, folder) if is_adapter else folder
+    base = base_of(config.path, place) if is_adapter else place
+    notes = [_gguf_note(base, config.dtype)] if gguf.is_gguf(base) else []
     try:
-        has_tokenizer = (folder / "tokenizer_config.json").is_file()
-        tokenizer = AutoTokenizer.from_pretrained(folder if has_tokenizer else base, **_LOCAL)
+        tokenizer = _tokenizer(config.path, place, base)
         model, loading = _weights(base, getattr(torch, config.dtype))
+        _refuse_incomplete(config.path, loading)
         if is_adapter:
-            model = _merged(model, folder)
+            model = merged(model, place)
     except FrownError:
         raise
     except Exception as error:  # whatever a broken folder makes the libraries raise
         raise FrownError(f"cannot load model {config.path}: {first_line(error)}") from error
-    _refuse_incomplete(config.path, loading, tokenizer)
+    declare_untied(model)
+    _refuse_tokenizer(config.path, tokenizer)
+    notes += [line for line in (_unused(loading), _rowless(config.path, model, tokenizer)) if line]
     if config.gradient_checkpointing:
         _mark_for_recomputation(model)
     if config.lora is not None:
         model = adapted(model, config)
-    return LoadedModel(model.to(device), tokenizer, device)
+        notes += [line for line in (rank_note(model, config.lora.rank),) if line]
+    return LoadedModel(model.to(device), tokenizer, device, tuple(notes))
 
 
-def _refuse_incomplete(path: str, loading: Mapping[str, Any], tokenizer: Any) -> None:
-    """Raise FrownError for a model without all of its weights, a chat template or an end of sequence."""
+def _tokenizer(path: str, place: Path, base: Path) -> Any:
+    """The tokenizer in a model's own folder or GGUF file, else that of the base of its adapters, or the one beside its
+    GGUF file."""
+    from transformers import AutoTokenizer
+
+    if gguf.is_gguf(base) and gguf.header(base).has_tokenizer and not (place != base and has_tokenizer(place)):
+        return AutoTokenizer.from_pretrained(**gguf.pretrained(base))
+    folders = [place, base] if base.is_dir() else [*([place] if place.is_dir() else []), base.parent]
+    folder = next((folder for folder in folders if has_tokenizer(folder)), None)
+    if folder is None:
+        raise FrownError(
+            f"model {path} has no tokenizer: none of {', '.join(TOKENIZERS)} is there; copy the files of the model it "
+            "was made from"
+        )
+    return AutoTokenizer.from_pretrained(**gguf.pretrained(folder))
+
+
+def _weights(place: Path, dtype: Any) -> tuple[Any, dict[str, Any]]:
+    """The model in a folder or a GGUF file, and what transformers says is missing in it."""
+    from transformers import AutoModelForCausalLM
+
+    how: dict[str, Any] = gguf.dequantised() if gguf.is_gguf(place) else {"use_safetensors": True}
+    with _without_report():
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **how, **gguf.pretrained(place)
+        )
+    return loaded[0], loaded[1]
+
+
+@contextmanager
+def _without_report() -> Iterator[None]:
+    """Without the table of tensors that transformers writes to the screen: what counts of it is said in one line."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _gguf_note(file: Path, dtype: str) -> str:
+    return (
+        f"the weights of {file.name} are {gguf.header(file).quantisation}, dequantised to {dtype}: what is learnt is "
+        "saved as safetensors, not as GGUF"
+    )
+
+
+def _refuse_incomplete(path: str, loading: Mapping[str, Any]) -> None:
+    """Raise FrownError for a model without all of its weights."""
     absent = sorted({*loading["missing_keys"], *(str(key[0]) for key in loading["mismatched_keys"])})
     if absent:
         raise FrownError(
             f"model {path}: {len(absent)} tensors are missing from its weights or have another shape than its "
             f"config.json says, {absent[0]} among them; is the checkpoint whole?"
         )
+
+
+def _unused(loading: Mapping[str, Any]) -> str | None:
+    """A line on weights that the architecture has no place for."""
+    strange = sorted(loading["unexpected_keys"])
+    if not strange:
+        return None
+    return (
+        f"{len(strange)} tensors of the model's weights are not used, since its architecture has no place for them "
+        f"({strange[0]} among them)"
+    )
+
+
+def _refuse_tokenizer(path: str, tokenizer: Any) -> None:
+    """Raise FrownError for a tokenizer without a chat template or an end of sequence."""
     if not tokenizer.chat_template:
         raise FrownError(f"model {path} has no chat template; add chat_template.jinja to the folder")
     if tokenizer.eos_token_id is None:
         raise FrownError(f"model {path}: its tokenizer has no end-of-sequence token; set eos_token")
 
 
-_LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-
-
-def _weights(folder: Path, dtype: Any) -> tuple[Any, dict[str, Any]]:
-    """The model in a folder, and what transformers says is missing in it."""
-    from transformers import AutoModelForCausalLM
-
-    loaded: Any = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **_LOCAL
+def _rowless(path: str, model: Any, tokenizer: Any) -> str | None:
+    """A line on tokens that the model has no embedding of. Raises FrownError where a conversation needs one of them."""
+    rows = model.get_input_embeddings().weight.shape[0]
+    beyond = {token: i for token, i in tokenizer.get_vocab().items() if i >= rows}
+    if not beyond:
+        return None
+    token = min(beyond, key=lambda name: beyond[name])
+    what = (
+        f"the tokenizer has {len(beyond)} tokens that the model has no embedding of, {token!r} ({beyond[token]}) "
+        f"among them, since the embedding has {rows} rows"
     )
-    return loaded[0], loaded[1]
-
-
-def described(path: str) -> Path:
-    """The folder whose config.json says what a model is: of adapters, their base model's. Weights need not be there."""
-    folder = located(path, weights=False)
-    return _base(path, folder) if (folder / ADAPTER).is_file() else folder
-
-
-def _base(path: str, folder: Path) -> Path:
-    """The folder of the model that adapters were trained on."""
-    try:
-        named = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))["base_model_name_or_path"]
-    except (OSError, ValueError, KeyError, TypeError):
-        named = None
-    if not isinstance(named, str):
-        raise FrownError(f"model {path}: its {ADAPTER} names no base model")
-    try:
-        base = resolve(named)
-    except FrownError as error:
-        raise FrownError(f"model {path} holds adapters; their base model cannot be loaded: {error}") from None
-    if (base / ADAPTER).is_file():
-        raise FrownError(f"model {path} holds adapters of adapters ({named}); merge those first")
-    return base
-
-
-def _merged(model: Any, folder: Path) -> Any:
-    """The model with the adapters in a folder added to its weights."""
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise FrownError(f"{folder} has no adapter_model.safetensors")
-    peft = _peft(f"the adapters in {folder} need")
-    with _calm():
-        whole = peft.PeftModel.from_pretrained(model, folder).merge_and_unload()
-    return whole.requires_grad_(True)  # peft had frozen it; it is a model like any other now
+    ids = templated(tokenizer, [Message(role="user", content="a")], return_dict=False)
+    if tokenizer.eos_token_id >= rows or max(ids) >= rows:
+        raise FrownError(
+            f"model {path}: {what}, and its conversations need them: take the tokenizer of this very model, or resize "
+            "the embedding (resize_token_embeddings of transformers)"
+        )
+    return f"{what}; a text with one of them is refused"
 
 
 def device_named(name: str) -> Any:
@@ -162,53 +179,6 @@ def device_named(name: str) -> Any:
     except (RuntimeError, AssertionError) as error:
         raise FrownError(f"model.device = {name!r} cannot be used here: {first_line(error)}") from None
     return device
-
-
-def _peft(what_needs: str) -> Any:
-    try:
-        import peft
-    except ImportError:
-        raise FrownError(f'{what_needs} the peft package: pip install "frown[lora]"') from None
-    return peft
-
-
-@contextmanager
-def _calm() -> Iterator[None]:
-    """Without one warning: peft asks a model for `is_gradient_checkpointing`, a name that transformers has deprecated,
-    and nobody who trains adapters can do anything about it."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-        yield
-
-
-def adapted(model: Any, config: ModelConfig) -> Any:
-    """The model with fresh LoRA adapters, which alone are trained."""
-    peft = _peft("model.lora needs")
-    lora = config.lora
-    assert lora is not None
-    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
-    try:
-        with _calm():
-            with_adapters = peft.get_peft_model(
-                model,
-                peft.LoraConfig(
-                    task_type="CAUSAL_LM",
-                    r=lora.rank,
-                    lora_alpha=lora.alpha,
-                    target_modules=targets,
-                ),
-            )
-    except ValueError as error:
-        raise FrownError(f"model.lora.targets = {lora.targets!r}: {first_line(error)}") from None
-    # What saved adapters say of their base: a hub name as it was given, which means something elsewhere, too, and not
-    # the folder of a cache; of a local model the whole path.
-    settings = with_adapters.peft_config["default"]
-    if is_hub_name(config.path) and not Path(config.path).expanduser().is_dir():
-        settings.base_model_name_or_path, _, revision = config.path.partition("@")
-        settings.revision = revision or None
-    else:
-        settings.base_model_name_or_path = str(located(config.path).resolve())
-    return with_adapters
 
 
 def layers(model: Any) -> list[Any]:

@@ -24,7 +24,7 @@ from frown.policy.parts import whole
 from frown.policy.passes import Packing
 from frown.policy.rows import Row
 from frown.policy.sampling import Decoding, Sample, read_logits, sample
-from frown.policy.text import completion_text, prompt_ids, token_steps
+from frown.policy.text import completion_text, embedded, prompt_ids, token_steps
 from frown.runtime.allocator import keep_freed_memory
 from frown.runtime.processes import ALONE, Ranks
 from frown.signals.variance import copies_mutual_information, noise_copies
@@ -59,14 +59,15 @@ class Policy:
         self.sampling, self.ranks = sampling, ranks
         self._sampling_batch_tokens = sampling_batch_tokens
         keep_freed_memory()
-        self.model, self.tokenizer, self.device = models.load(model)
+        self.model, self.tokenizer, self.device, notes = models.load(model)
         self.model.eval()  # no dropout: the policy that is trained is the policy that sampled
         self.head = head_of(self.model)
         self.eos_ids = models.end_ids(self.model, self.tokenizer)
+        self._rows = self.model.get_input_embeddings().weight.shape[0]
         pad = self.tokenizer.pad_token_id
-        self.pad_id = pad if pad is not None else self.eos_ids[0]
+        self.pad_id = pad if pad is not None and pad < self._rows else next(i for i in self.eos_ids if i < self._rows)
         self.packing = Packing(trunk.choose(self.model), micro_batch_tokens, self.pad_id, self.device)
-        self.notes = [line for line in (why_slow(self.head, self.model), *self.packing.choice.notes) if line]
+        self.notes = [line for line in (*notes, why_slow(self.head, self.model), *self.packing.choice.notes) if line]
         """What a person should know of how this model is read."""
         self.steps_taken = 0
         """Optimiser steps that its weights have behind them."""
@@ -76,7 +77,7 @@ class Policy:
 
     def prompt(self, messages: Sequence[Message]) -> Ints:
         """A conversation as token ids up to where its answer begins."""
-        return prompt_ids(self.tokenizer, messages)
+        return embedded(self.tokenizer, prompt_ids(self.tokenizer, messages), self._rows)
 
     def contexts(self, conversations: Sequence[Sequence[Message]]) -> list[Ints]:
         """Conversations as token ids up to where the answer begins; one that leaves no room for it is an error."""
@@ -95,7 +96,8 @@ class Policy:
 
     def encode(self, text: str) -> list[int]:
         """A piece of text as the model's tokens, without any that mark a beginning or an end."""
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return [int(i) for i in embedded(self.tokenizer, np.asarray(ids, dtype=np.int64), self._rows)]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Tokens as text."""

@@ -50,6 +50,16 @@ def _length(tokenizer: Any, messages: Sequence[Message]) -> int | FrownError:
         return error
 
 
+def embedded(tokenizer: Any, ids: Ints, rows: int) -> Ints:
+    """Token ids as they are. Raises FrownError where one is beyond the `rows` of a model's embedding."""
+    if len(ids) and ids.max() >= rows:
+        token = tokenizer.convert_ids_to_tokens(int(ids.max()))
+        raise FrownError(
+            f"a text holds the token {token!r} ({ids.max()}), of which the model has no embedding: it has {rows} rows"
+        )
+    return ids
+
+
 def templated(tokenizer: Any, messages: Sequence[Message], **how: Any) -> Any:
     """What the model's chat template makes of a conversation, up to where its answer begins; `how` is for
     `apply_chat_template`. Raises FrownError where the template fails.

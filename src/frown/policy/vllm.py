@@ -383,6 +383,7 @@ class _Generation(VLLMGeneration):
         if hasattr(model, "disable_adapter") and not (self._dist.is_fsdp or self._dist.is_zero3):
             # TRL adds the adapters to the weights and takes them off again, which in bfloat16 leaves other weights.
             names = {name.replace(".base_layer", "") for name, _ in model.get_base_model().named_parameters()}
+            _refuse_shared_embedding(model.get_base_model())
             with torch.no_grad():
                 for name, weight in merged_weights(model, rounded=True):
                     if name not in names:  # vLLM leaves it out, without a word
@@ -393,3 +394,13 @@ class _Generation(VLLMGeneration):
                     yield name, weight
         else:
             yield from super()._iter_named_params()
+
+
+def _refuse_shared_embedding(model: Any) -> None:
+    """Raise FrownError for an adapter on an embedding that is the head, too: vLLM has one weight for both."""
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    if hasattr(embedding, "get_base_layer") and embedding.get_base_layer().weight is getattr(head, "weight", None):
+        raise FrownError(
+            "vLLM has one weight for embedding and head of this model, and the embedding alone has an adapter: leave "
+            "it out of model.lora.targets"
+        )

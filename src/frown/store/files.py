@@ -76,6 +76,15 @@ def is_stdout(path: Path) -> bool:
     return _descriptor(path) == 1
 
 
+def lfs_pointer(path: Path) -> str | None:
+    """What a file is, in words, where it is only the pointer that Git LFS leaves in place of one; else None."""
+    with path.open("rb") as opened:
+        head = opened.read(512)
+    if not head.startswith(b"version https://git-lfs.github.com/spec/"):
+        return None
+    return f"is a Git LFS pointer of {path.stat().st_size} bytes and not the file itself: run git lfs pull there"
+
+
 def is_part(path: Path) -> bool:
     """Whether this is what a killed process left of a file it was writing."""
     return path.name.startswith(".") and path.name.endswith(".part")

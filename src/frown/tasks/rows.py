@@ -68,14 +68,6 @@ def read_rows(source: Path, on_bad_row: OnBadRow = _refuse) -> list[SourceRow]:
     return rows
 
 
-def read_jsonl(path: Path) -> list[SourceRow]:
-    """The rows of a file of JSON lines, whatever it is called; blank lines are skipped."""
-    rows = _from_jsonl(path, read_bytes(path), _refuse)
-    if not rows:
-        raise FrownError(f"data {path} has no rows")
-    return rows
-
-
 def text_of(row: SourceRow, column: str, *, numbers: bool = False) -> str:
     """The text in a column of a row (`frown.tasks.columns.value_of`); with `numbers`, a number is taken as its decimal
     text.

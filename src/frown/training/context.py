@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 from frown.config import RunConfig
 from frown.errors import FrownError
 from frown.feedback.disclosure import shortened
-from frown.policy.load import context_of, described, located
+from frown.policy import gguf
+from frown.policy.folder import described, located
+from frown.policy.load import context_of
 from frown.policy.text import completion_text, prompt_lengths
 from frown.runtime.processes import ALONE, Ranks
 from frown.tasks.base import Environment
@@ -42,11 +44,11 @@ def measured_by(path: str, answer: int) -> tuple[Any, Room] | None:
     """The tokenizer of a model and the room in it, from its files alone; None where it has no tokenizer."""
     from transformers import AutoConfig, AutoTokenizer
 
-    folder = located(path, weights=False)
-    if not (folder / "tokenizer_config.json").is_file():
+    place = located(path, weights=False)
+    if not gguf.is_gguf(place) and not (place / "tokenizer_config.json").is_file():
         return None
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    settings = AutoConfig.from_pretrained(described(path), local_files_only=True, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(**gguf.pretrained(place))
+    settings = AutoConfig.from_pretrained(**gguf.pretrained(described(path)))
     return tokenizer, Room(context_of(settings), answer)
 
 

@@ -45,6 +45,7 @@ def model_card(config: RunConfig, run: RunDirectory) -> str:
             f"# {_text(Path(base).name)}, post-trained by frown",
             "",
             f"- base model: {_text(base)}" + (" (this folder holds LoRA adapters)" if adapters else ""),
+            *_of_gguf(base),
             f"- task: {_text(config.task.kind)}; data: {_text(str(config.task.data or 'made by the task'))}",
             f"- method: {_text(config.method.type)}, {_loss(config)}",
             f"- feedback to the teacher: {_text(', '.join(config.method.kinds) or 'none')}",
@@ -70,6 +71,17 @@ def model_card(config: RunConfig, run: RunDirectory) -> str:
             "",
         ]
     )
+
+
+def _of_gguf(base: str) -> list[str]:
+    """A line on the weights that training began with, where they were quantised."""
+    from frown.policy import gguf
+    from frown.policy.folder import located
+
+    if base.startswith("lab:") or not Path(base).expanduser().exists() or not gguf.is_gguf(file := located(base)):
+        return []
+    stored = gguf.header(file).quantisation
+    return [f"- weights before training: weights of a GGUF file, {_text(stored)}, dequantised"]
 
 
 def _loss(config: RunConfig) -> str:

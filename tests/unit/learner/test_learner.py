@@ -368,9 +368,10 @@ def test_the_ema_teacher_is_the_running_mean_of_the_merged_weights(folder, lora)
             torch.testing.assert_close(parameter, expected[name], rtol=1e-5, atol=1e-6)
 
 
-def test_a_running_mean_follows_a_head_with_an_adapter_that_shares_its_weight_with_the_embedding(folder):
+@pytest.mark.parametrize("targets", [["q_proj", "lm_head"], ["embed_tokens"], ["embed_tokens", "lm_head"]])
+def test_a_running_mean_follows_adapters_on_a_head_and_an_embedding_that_share_a_weight(folder, targets):
     pytest.importorskip("peft")
-    lora = {"rank": 4, "targets": ["q_proj", "lm_head"]}
+    lora = {"rank": 4, "targets": targets}
     e = learner(folder, model={"lora": lora}, teacher={"weights": "ema", "ema_rate": 1.0})
     moved(e)
     e.teacher.update()

@@ -420,12 +420,16 @@ def test_adapters_are_sent_merged_and_the_student_stays_as_it_is(folder, server,
     assert not torch.equal(own["model.layers.0.self_attn.q_proj.weight"], base)
 
 
-def test_an_adapter_on_a_tied_head_is_refused_before_anything_is_sent(folder, server, wire):
+@pytest.mark.parametrize(
+    ("targets", "words"),
+    [(["lm_head", "q_proj"], r"vLLM has no lm_head\.weight"), (["embed_tokens"], "the embedding alone has an adapter")],
+)
+def test_an_adapter_on_a_tied_head_is_refused_before_anything_is_sent(folder, server, wire, targets, words):
     """vLLM leaves out the head of a tied model, and would sample from another policy without a word."""
     pytest.importorskip("peft")
     wire[server.url] = server.wire
-    e = policy(folder, server.url, model={"lora": {"rank": 2, "targets": ["lm_head", "q_proj"]}})
-    with pytest.raises(FrownError, match=r"vLLM has no lm_head\.weight.*model\.lora\.targets"):
+    e = policy(folder, server.url, model={"lora": {"rank": 2, "targets": targets}})
+    with pytest.raises(FrownError, match=rf"{words}.*model\.lora\.targets"):
         e.sync()
     assert "/start_weight_update" not in server.paths()
 

@@ -18,7 +18,7 @@ import pytest
 
 from frown.errors import FrownError
 from frown.tasks.data import read_tasks
-from frown.tasks.rows import read_jsonl, read_rows
+from frown.tasks.rows import read_rows
 
 ROWS = [{"question": f"{i} + 1 = ?", "answer": str(i + 1)} for i in range(40)]
 
@@ -72,7 +72,7 @@ def test_every_kind_of_file_may_be_compressed(tmp_path, kind, packing):
 @pytest.mark.parametrize("name", ["answers.jsonl.gz", "answers.gz", "answers", "answers.txt"])
 def test_a_plain_file_may_be_called_as_if_it_were_compressed(tmp_path, name):
     (tmp_path / name).write_bytes(contents()["jsonl"])
-    assert [r.values for r in read_jsonl(tmp_path / name)] == ROWS
+    assert [r.values for r in read_rows(tmp_path / name)] == ROWS
     assert read_rows(tmp_path / name)[2].place == f"data {tmp_path / name}, line 3"
 
 

@@ -17,7 +17,8 @@ from frown.critics.model.critic import ModelCritic, OnOutcome, Outcome, to_outco
 from frown.critics.model.prompt import judge_prompt, retry_prompt
 from frown.critics.model.reply import ParsedReply, parse_reply
 from frown.errors import FrownError, first_line
-from frown.policy.load import context_length, end_ids, load, resolve
+from frown.policy.folder import resolve
+from frown.policy.load import context_length, end_ids, load
 from frown.policy.text import prompt_ids
 from frown.types import Ints, Message
 
@@ -44,7 +45,7 @@ class LocalModel:
         self._config, self._sees, self._max_new_tokens = config, sees, max_new_tokens
         # Past the check that refuses bfloat16 for training: nothing is trained here.
         plain = ModelConfig.model_construct(path=config.path, dtype=config.dtype, device=config.device)
-        self._model, self._tokenizer, self._device = load(plain)
+        self._model, self._tokenizer, self._device, _ = load(plain)
         self._model.eval().requires_grad_(False)
         self._eos = end_ids(self._model, self._tokenizer)
         self._context = context_length(self._model)
@@ -173,8 +174,8 @@ class LocalModel:
             return prompt_ids(self._tokenizer, [merged, *rest])
 
 
-def _fingerprint(folder: Path) -> str:
-    """A hash of the names, sizes and times of a folder's files: another model in its place is another critic."""
-    files = sorted(f for f in folder.rglob("*") if f.is_file())
-    entries = [f"{f.relative_to(folder)} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files]
+def _fingerprint(place: Path) -> str:
+    """A hash of the names, sizes and times of a model's files: another model in its place is another critic."""
+    files = [place] if place.is_file() else sorted(f for f in place.rglob("*") if f.is_file())
+    entries = [f"{f.relative_to(place)} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files]
     return hashlib.sha256("\n".join(entries).encode()).hexdigest()[:16]

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from frown.config import Config, LoraConfig, Seeds
 from frown.errors import FrownError
-from frown.policy.load import ADAPTER, resolve
+from frown.policy.folder import ADAPTER, resolve
 from frown.recipes.negotiation import iql, language, play, scenarios, selection, speaker_model, speech, spoken, teach
 from frown.recipes.negotiation.arms import Arm, TrainedArm, train_arms
 from frown.recipes.negotiation.emotions import cards, places
