@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
+# Every process of a test would else compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo quick test check bench docs format venv clean
 
@@ -17,7 +19,7 @@ demo: venv
 	$(BIN)/frown compare --preset demo --out runs/demo
 
 quick: venv
-	$(BIN)/python -m pytest -n 2 -m "unit and not slow"
+	$(BIN)/python -m pytest -n 2 -m "unit and not slow" tests/unit
 
 test: venv
 	$(BIN)/python -m pytest -n 2 --dist worksteal

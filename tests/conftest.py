@@ -32,6 +32,13 @@ def pytest_configure(config):
     torch.set_num_threads(1)
 
 
+def pytest_ignore_collect(collection_path, config):
+    """Under `-m "... not slow"`, files that are slow as a whole are not even imported."""
+    if "not slow" in config.option.markexpr and collection_path.suffix == ".py":
+        return "\npytestmark = pytest.mark.slow\n" in collection_path.read_text(encoding="utf-8") or None
+    return None
+
+
 def pytest_collection_modifyitems(items):
     """Mark each test with its lane, which is the folder it lies in."""
     for item in items:

@@ -105,6 +105,7 @@ def test_shuffling_labels_keeps_places_and_the_multiset_of_labels(case, seed):
     assert a.step_doubt == b.step_doubt
 
 
+@pytest.mark.slow
 @given(
     cases(), st.sampled_from(["shuffled_spans", "shuffled_labels", "random_spans", "position_only"]), st.integers(0, 9)
 )
@@ -147,6 +148,7 @@ def test_oracle_marks_exactly_the_wrong_steps_or_says_why_not():
     assert blind.spans == () and "nobody judged" in blind.unread[0]
 
 
+@pytest.mark.slow
 @given(cases())
 def test_none_says_nothing(case):
     r, a = case

@@ -51,6 +51,7 @@ def test_robust_z_is_the_modified_z_score():
     assert (robust_z(np.full(4, 3.0)) == 0).all()
 
 
+@pytest.mark.slow
 @given(VALUES, st.floats(0.125, 64), st.sampled_from(["rolling_mad", "share"]))
 def test_relative_detectors_do_not_see_scale(values, scale, kind):
     detector = Detector(kind, 0.75)

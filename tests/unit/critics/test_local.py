@@ -20,6 +20,8 @@ from parrot import parrot
 from parrot_critic import COMMENTS, SAID, here, request
 from tiny import byte_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
@@ -157,7 +159,6 @@ def test_a_closed_critic_holds_no_weights(folder):
     assert one._backend._model is None and "closed" in one.review([request()])[0].lost
 
 
-@pytest.mark.slow
 def test_folders_that_cannot_be_loaded_are_refused_in_one_line(tmp_path):
     with pytest.raises(FrownError, match="does not exist"):
         here(tmp_path / "none")

@@ -16,6 +16,8 @@ from frown.evals.summary import RunResult, summarise, to_json
 from frown.evals.weights import ratio
 from paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 DOUBTFUL, CONFIDENT = 2.0, 0.1
 
 

@@ -13,6 +13,8 @@ from frown.evals.summary import summarise, to_json
 from paths import ROOT
 from summaries import STEPS, experiment, full_summary, run, samples
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def summary():
@@ -73,7 +75,6 @@ def test_shapes_and_ranges_are_checked():
 # --- the summary --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_same_runs_same_bytes(summary):
     again = to_json(full_summary())
     assert to_json(summary) == again
@@ -116,7 +117,6 @@ def test_pairs_and_sentences(summary):
         assert ("no difference is shown" in p["sentence"]) != p["shown"]
 
 
-@pytest.mark.slow
 def test_the_change_from_the_untrained_policy_is_the_difference_of_its_first_and_last_evaluation(summary):
     for name, arm in summary["arms"].items():
         for metric, found in arm["change"].items():
@@ -128,7 +128,6 @@ def test_the_change_from_the_untrained_policy_is_the_difference_of_its_first_and
     assert summarise(late, baseline="grpo")["arms"]["grpo"]["change"] is None
 
 
-@pytest.mark.slow
 def test_an_arm_like_the_baseline_shows_no_difference():
     results = [run("grpo", s) for s in range(3)]
     twins = [replace(r, arm="twin") for r in results]
@@ -137,7 +136,6 @@ def test_an_arm_like_the_baseline_shows_no_difference():
     assert pairs[0]["sentence"].endswith("+.00 [.00, .00]; the interval includes zero, so no difference is shown.")
 
 
-@pytest.mark.slow
 def test_threshold_costs_are_censored_not_invented(summary):
     full, grpo = summary["arms"]["full critique"], summary["arms"]["grpo"]
     steps = full["steps_to_threshold"]
@@ -154,7 +152,6 @@ def test_threshold_costs_are_censored_not_invented(summary):
     assert summarise(experiment(), baseline="grpo")["arms"]["grpo"]["steps_to_threshold"] is None
 
 
-@pytest.mark.slow
 def test_unscored_samples_are_counted_and_left_out():
     results = experiment()
     clean = summarise(results, baseline="grpo")
@@ -169,7 +166,6 @@ def test_unscored_samples_are_counted_and_left_out():
     assert any("9 of 2160 final samples could not be scored" in w for w in found["warnings"])
 
 
-@pytest.mark.slow
 def test_failed_runs_are_listed_and_left_out(summary):
     assert summary["failures"] == [
         {
@@ -183,7 +179,6 @@ def test_failed_runs_are_listed_and_left_out(summary):
     assert summary["arms"]["aimed"] == summarise(experiment(), baseline="grpo", threshold=0.8)["arms"]["aimed"]
 
 
-@pytest.mark.slow
 def test_only_shared_seeds_are_compared_and_it_says_so():
     results = [run("grpo", s) for s in (0, 1)] + [run("aimed", s) for s in (1, 2, 3)]
     found = summarise(results, baseline="grpo")

@@ -11,6 +11,8 @@ from frown.errors import FrownError
 from frown.inspect.harness import command, exported, run_under
 from tiny import byte_model
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_harness_is_a_command():
     lm = command("lm-eval", Path("/m"), ["gsm8k", "arc_easy"], ["limit=5"], Path("/o"))

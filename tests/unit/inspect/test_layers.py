@@ -34,6 +34,7 @@ def rows(tmp_path_factory):
     return write_jsonl(file, rows)
 
 
+@pytest.mark.slow
 def test_a_label_that_the_last_token_tells_is_read_and_shuffled_ones_are_not(model, rows, capsys):
     columns = "text=said,label=feels,group=question"
     main(["layers", model, "--data", str(rows), "--columns", columns, "--positive", "glad", "--json"])

@@ -243,6 +243,7 @@ def test_what_is_there_is_not_written_over(tmp_path):
         import_rollouts(tmp_path / "x.parquet", tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_an_exported_file_is_the_run(tmp_path):
     index = read_index(comparison(tmp_path / "demo"))
     assert to_parquet(index, tmp_path / "all.parquet") == len(index)

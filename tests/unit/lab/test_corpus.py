@@ -21,6 +21,8 @@ from frown.lab.corpus import (
 )
 from frown.lab.text import ANSWER_MARK, BOS, EOS, IDS, UNK, VOCABULARY, encode, make_tokenizer, prompt_ids
 
+pytestmark = pytest.mark.slow
+
 FAMILIES = [CHAINS, COLUMNS]
 NAMES = [f.name for f in FAMILIES]
 TOKENIZER = make_tokenizer()
@@ -68,7 +70,6 @@ def test_documents_fit_and_read_back(family):
             assert family.split_of(d.problem) == "base"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES, ids=NAMES)
 def test_shares(family):
     rng = random.Random(1)
@@ -87,7 +88,6 @@ def expected_slip(family, check):
     return np.mean([p + (1 - p) * 0.02 * care for p, care in zip(chances, CARELESSNESS, strict=True)])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES, ids=NAMES)
 @pytest.mark.parametrize("kind", ["none", "critique", "pointer", "weighed", "retry"])
 def test_a_revision_is_a_rewrite(family, kind):
@@ -133,7 +133,6 @@ def test_what_is_said_is_heeded(family, kind):
     assert share > HEED - 4 * (HEED * (1 - HEED) / n) ** 0.5
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES, ids=NAMES)
 def test_weighed_notes_hold_the_truth_as_often_as_they_say(family):
     rng, held = random.Random(3), []

@@ -17,6 +17,8 @@ from frown.lab.environment import LabEnvironment
 from frown.lab.family import SHIFTS, SPLITS, Problem, get_family
 from frown.types import Feedback, Part, Step, Task
 
+pytestmark = pytest.mark.slow
+
 FAMILIES = [CHAINS, COLUMNS]
 NAMES = [f.name for f in FAMILIES]
 ALPHABET = "0123456789+-*@=;,/|>?!QRCAHWX$ é\n"
@@ -162,7 +164,6 @@ def test_a_digit_that_is_not_ascii_is_malformed():
     assert not CHAINS.read_answer(problem, "7+1=8;8+1=٩").well_formed
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES, ids=NAMES)
 def test_splits_are_disjoint_and_fixed(family):
     assert sorted(b for r in SPLITS.values() for b in r) == list(range(100))
@@ -306,7 +307,6 @@ def test_a_critic_errs_at_its_rate_and_then_says_the_opposite(name):
     assert abs(wrong / n - 0.3) < 4 * (0.3 * 0.7 / n) ** 0.5
 
 
-@pytest.mark.slow
 def test_errors_name_what_is_wrong():
     with pytest.raises(FrownError, match=r"'rows'.*chains, columns"):
         LabEnvironment("rows")

@@ -49,6 +49,7 @@ def full_logp(model, rollout: Rollout) -> torch.Tensor:
     return (logits / rollout.temperature).log_softmax(-1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_sampling_reports_the_log_probabilities_and_signals_of_a_plain_forward_pass(folder, temperature):
     e = learner(folder, sampling={"max_new_tokens": 40})
@@ -350,6 +351,7 @@ def test_an_adapter_on_the_head_trains_and_the_teacher_has_its_own(folder, weigh
     assert any("lm_head" in name for name in learnt) and all("lora_" in name for name in learnt)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lora", [None, {"rank": 4, "alpha": 8}])
 def test_the_ema_teacher_is_the_running_mean_of_the_merged_weights(folder, lora):
     if lora:

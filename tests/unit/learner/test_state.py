@@ -76,6 +76,7 @@ CASES = [(family, targets, "ema") for family in ("llama", "qwen2", "qwen3-untied
 CASES += [("llama-tied", targets, teacher) for targets in TARGETS for teacher in ("frozen", "ema", "live")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "targets", "teacher"), CASES)
 def test_what_is_saved_is_what_was_in_memory(family, targets, teacher, folder, tmp_path):
     if TARGETS[targets] is not None:

@@ -741,6 +741,7 @@ def test_the_top_and_the_tail_are_what_trl_computes(alpha: float) -> None:
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here")
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"alpha": 1.0, "top_k": 4, "temperature": 0.7}])
 def test_the_compiled_chunk_is_the_eager_one(options: dict) -> None:
     x, loss = inputs(), mixed_loss(23)

@@ -24,6 +24,8 @@ from frown.training.run import train
 from paths import ROOT
 from tiny import byte_model
 
+pytestmark = pytest.mark.slow
+
 LENGTHS = Lengths(prompt=50, answer=30, context=70, measured=True)
 
 

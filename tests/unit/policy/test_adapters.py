@@ -13,6 +13,8 @@ from frown.config import ModelConfig
 from frown.errors import FrownError
 from frown.policy import load as models
 
+pytestmark = pytest.mark.slow
+
 peft = pytest.importorskip("peft")
 
 IDS = torch.tensor([[1, 2, 3, 50, 100, 7]])

@@ -23,6 +23,8 @@ from frown.policy import load as models
 from frown.policy.folder import resolve
 from frown.policy.text import prompt_ids
 
+pytestmark = pytest.mark.slow
+
 gguf = pytest.importorskip("gguf")
 pytest.importorskip("accelerate")
 
@@ -177,7 +179,7 @@ def test_it_can_be_planned(folder, tmp_path):
         measure(parse(RunConfig, {"model": {"path": str(place)}, "task": {"kind": "math", "data": str(rows)}}, "test"))
         for place in (file, folder)
     ]
-    assert lengths[0] == lengths[1] and lengths[0].measured
+    assert lengths[0] == lengths[1] and lengths[0].lengths.measured
 
 
 def test_it_is_exported_and_measured_as_a_folder(folder, tmp_path):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -24,6 +24,8 @@ from frown.training.run import train
 from frown.types import Rollout, Task, TeacherView
 from learning import parsed
 from tiny import byte_model, gsm8k_rows, write_jsonl
+
+pytestmark = pytest.mark.slow
 
 SIZE = {
     "vocab_size": 97,
@@ -70,7 +72,7 @@ class Double:
 def exact(monkeypatch):
     """Nothing in a model is rounded to less than float64."""
     for config, _, _ in FAMILIES.values():
-        module = sys.modules[getattr(transformers, config).__module__.replace("configuration", "modeling")]
+        module = importlib.import_module(getattr(transformers, config).__module__.replace("configuration", "modeling"))
         monkeypatch.setattr(module, "torch", Double())
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
 

@@ -32,6 +32,8 @@ from frown.types import Task
 from tiny import byte_model
 from vllm_server import VLLMServer
 
+pytestmark = pytest.mark.slow
+
 TASKS = [Task("1", ({"role": "user", "content": "hi"},), "x"), Task("2", ({"role": "user", "content": "yes?"},), "y")]
 
 

@@ -102,6 +102,7 @@ def test_a_level_that_does_not_exist_is_named():
         curriculum.flow_of(PracticeConfig(difficulty="flow", start=1), LabEnvironment("chains", 5))
 
 
+@pytest.mark.slow
 def test_the_levels_of_a_reasoning_gym_curriculum():
     pytest.importorskip("reasoning_gym")
     from frown.tasks.gym import GymEnvironment
@@ -181,6 +182,7 @@ def test_advantages_weighted_by_affect_keep_their_mean_size(control):
 # -- a run ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_counts_candidates_replays_and_rises(tmp_path):
     config = parse(
         RunConfig,
@@ -203,6 +205,7 @@ def test_a_run_counts_candidates_replays_and_rises(tmp_path):
     assert replace(rollout(), group=1).group == 1
 
 
+@pytest.mark.slow
 def test_an_affect_reward_and_tail_suppression_train_without_a_teacher(tmp_path):
     for name, changes in (("reward", {"affect": {"reward": 0.5}}), ("tail", {"method": "opsa"})):
         values = {

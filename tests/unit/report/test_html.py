@@ -22,6 +22,8 @@ from frown.report.question import changed
 from frown.report.table import summary_table
 from summaries import HOSTILE, full_summary, hostile_summary, run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def summary():

@@ -33,6 +33,7 @@ def test_the_linear_probe_is_scikit_learns_logistic_regression(l2: float) -> Non
     np.testing.assert_allclose(probe.predict(x), sklearn.predict_proba(z)[:, 1], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_two_layers_read_what_one_cannot() -> None:
     rng = np.random.default_rng(1)
     x = torch.tensor(rng.normal(size=(300, 4)))

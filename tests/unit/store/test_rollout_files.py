@@ -12,6 +12,8 @@ from frown.store.run_directory import RunDirectory
 from frown.training.run import train
 from small_run import SMALL
 
+pytestmark = pytest.mark.slow
+
 STEPS, ROLLOUTS = 3, 8
 """Rollouts of each step."""
 

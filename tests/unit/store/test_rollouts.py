@@ -135,6 +135,7 @@ def rollout(**more):
     return Rollout(task, **usual | {"temperature": 1.0, "stop": "eos", "text": "2"} | more)
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(st.lists(records(), max_size=4))
 def test_whatever_is_written_is_read_again(tmp_path_factory, written):

@@ -102,7 +102,7 @@ def test_a_compressed_file_that_is_cut_or_damaged_is_one_line(tmp_path, packing)
 
 def test_an_error_in_a_compressed_file_names_its_line(tmp_path):
     path = tmp_path / "rows.jsonl.gz"
-    path.write_bytes(gzip.compress(b'{"question": "q", "answer": "1"}\n{"question": "q", "answer": null}\n'))
+    path.write_bytes(gzip.compress(b'{"question": "q", "answer": "1"}\n{"question": "q", "answer": null}\n', mtime=0))
     with pytest.raises(FrownError, match=r"rows\.jsonl\.gz, line 2: column 'answer' is null"):
         read_tasks(path, {})
 
@@ -129,9 +129,9 @@ def tarred() -> bytes:
         ("rows.zip", zipped(), "zip archive; unpack it"),
         ("rows.xlsx", zipped(), "spreadsheet; save it as CSV"),
         ("rows.tar", tarred(), "tar archive; unpack it"),
-        ("rows.tar.gz", gzip.compress(tarred()), "tar archive; unpack it"),
-        ("rows.jsonl.gz.gz", gzip.compress(gzip.compress(b"{}\n")), "compressed twice"),
-        ("rows.jsonl.gz", gzip.compress(b""), "has no rows"),
+        ("rows.tar.gz", gzip.compress(tarred(), mtime=0), "tar archive; unpack it"),
+        ("rows.jsonl.gz.gz", gzip.compress(gzip.compress(b"{}\n", mtime=0), mtime=0), "compressed twice"),
+        ("rows.jsonl.gz", gzip.compress(b"", mtime=0), "has no rows"),
         (
             "train.parquet",
             b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n",

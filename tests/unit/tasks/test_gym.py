@@ -12,6 +12,8 @@ from frown.tasks.load import load_environment
 
 pytest.importorskip("reasoning_gym")
 
+pytestmark = pytest.mark.slow
+
 NAMES = "chain_sum leg_counting basic_arithmetic gcd spell_backward number_sorting maze simple_equations".split()
 
 

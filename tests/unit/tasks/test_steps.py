@@ -9,6 +9,8 @@ from frown.tasks.wording import English
 from frown.types import Feedback, Part, Task
 from growth import is_linear
 
+pytestmark = pytest.mark.slow
+
 PIECES = st.sampled_from(
     ["<step_1>", "</step_1>", "<step_22>", "1. ", "2) ", "Step 3: ", "\n", "\n\n", " ", "Mr. X. ", "a. ", "B!? ",
      "…", "é", "\u2028", "。", "x", "3.5", "\r\n", "**2.** "]

@@ -109,6 +109,7 @@ def _share(teacher, start, end) -> float:
 # -- trust region --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
 @pytest.mark.parametrize("family", ["qwen3", "gemma2"])
 def test_a_trust_region_teacher_is_the_geometric_mixture(family, lora, tmp_path):
@@ -137,6 +138,7 @@ def test_a_trust_region_teacher_is_the_geometric_mixture(family, lora, tmp_path)
         np.testing.assert_allclose(read["teacher_logp"], taken, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("share", "same"), [(0.0, "frozen"), (1.0, "live")])
 def test_the_ends_of_a_trust_region_are_the_frozen_and_the_live_teacher(folder, share, same):
     found = []

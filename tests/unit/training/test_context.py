@@ -155,6 +155,7 @@ def test_a_run_is_refused_before_it_begins_and_so_is_its_plan(folder, tmp_path, 
     assert "line 31" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_plan_measures_every_row_and_says_what_is_left_out(folder, tmp_path):
     data = rows(tmp_path / "rows.jsonl", {33: 600} | dict.fromkeys(range(1, 31), 300))
     made = plan.make(settings(folder, data, bad_rows="skip"))

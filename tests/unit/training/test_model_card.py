@@ -17,6 +17,8 @@ from frown.training import model_card as cards
 from frown.training.model_card import _code, _text, model_card
 from frown.training.run import train
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = 'a`b*c|d\n---\nlicense: mit\n<script>alert("x")</script>```\n# [head](http://x)'
 
 

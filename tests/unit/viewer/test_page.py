@@ -204,6 +204,7 @@ def test_the_terminal_shows_the_same_colours(index):
         drawn(index, i, "joy")
 
 
+@pytest.mark.slow
 def test_the_terminal_obeys_nobody(bad):
     for i in range(len(bad)):
         text = re.sub(r"\x1b\[[\d;]*m", "", drawn(bad, i, no_color=True))

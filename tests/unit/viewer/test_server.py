@@ -108,6 +108,7 @@ def test_head_has_no_body(server):
     assert status == 200 and body == b"" and int(headers["Content-Length"]) > 100
 
 
+@pytest.mark.slow
 def test_many_ask_at_once(server):
     """The browser opens a group's answers side by side; one file is read by all of them."""
     expected = [json.loads(json.dumps(page(server.index, i))) for i in range(len(server.index))]

@@ -443,6 +443,7 @@ def test_steps_of_several_rewards_with_a_language_model(first):
     assert set(found) == {*experiment.MEASURES, "on_topic", "meets", "no_act"} and found["emotion"].shape == (6,)
 
 
+@pytest.mark.slow
 def test_a_reward_of_the_task_alone_is_no_reward_of_feelings(first):
     """With weight 1 the values of all turns are the share of turns on topic, whatever the person felt."""
     people, how = drawn(6, 1), model_policy.Training(each=2)

@@ -160,6 +160,7 @@ def test_one_kind_alone_is_the_optimum_that_is_told():
     assert looked[0] == pytest.approx(told.q[2, 4, 1], abs=1e-12)
 
 
+@pytest.mark.slow
 def test_what_is_played_lies_under_the_bound_and_near_it():
     where = play.world(scenarios.synthetic().scenarios, TACTICS, AT, RULES)
     earned = utility(play.play(play.belief_optimal(where, 20), where, 5, 20).dialogues)
@@ -198,6 +199,7 @@ def test_history_is_the_vad_state_and_the_answers_for_any_taxonomy():
         assert found.shape == (100, 27) and np.array_equal(found[:, :11], encode(dialogues, at, "vad", RULES))
 
 
+@pytest.mark.slow
 @given(st.integers(0, 1000), st.integers(0, 15))
 def test_dialogues_do_not_know_of_each_other_and_order_within_a_level_does_not_matter(seed, t):
     rng = np.random.default_rng(seed)

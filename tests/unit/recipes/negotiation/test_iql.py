@@ -21,6 +21,8 @@ from frown.recipes.negotiation.people import evaluate_people
 from frown.recipes.negotiation.state import Encoding, encode
 from paths import SHARED
 
+pytestmark = pytest.mark.slow
+
 RULES = Rules()
 AT = places(cards("ekman7"))
 TRAIN, TEST = scenarios.split(scenarios.synthetic())

@@ -15,6 +15,8 @@ from frown.recipes.negotiation.offers import read_offer
 from frown.recipes.negotiation.scenarios import Scenario
 from paths import SHARED
 
+pytestmark = pytest.mark.slow
+
 EMOTIONS = cards("ekman7")
 AT = places(EMOTIONS)
 TABLES = SHARED / "data" / "negotiation"

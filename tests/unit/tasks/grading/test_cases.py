@@ -33,11 +33,13 @@ def misjudged(file: Path) -> list[tuple[str, str, str, str]]:
     return wrong
 
 
+@pytest.mark.slow
 def test_every_case_is_judged_as_a_person_would():
     assert len(OWN.read_text("utf-8").split("\n")) > 500
     assert misjudged(OWN) == []
 
 
+@pytest.mark.slow
 def test_every_gathered_case_is_judged_as_a_person_would():
     if not GATHERED.exists():
         pytest.skip("the gathered cases are not beside the project")

@@ -16,6 +16,8 @@ from frown.tasks.grading.numerals import match_number
 from growth import is_linear
 from paths import SHARED
 
+pytestmark = pytest.mark.slow
+
 BOMB = "\\boxed{10^{10^{10^{10}}}+1}"
 BOMB_GOLD = "10^{10^{10^{10}}}"
 

@@ -109,6 +109,7 @@ def right(gold: str, text: str) -> bool:
     return isinstance(verdict, Verdict) and verdict.right
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=1000)
 @given(_VALUES, _VALUES, st.integers(2, 400), st.sampled_from(_FORMS), st.sampled_from(_TAILS))
 def test_nobody_is_right_who_states_another_number(gold, stated, distractor, form, tail):
@@ -122,12 +123,14 @@ def test_nobody_is_right_who_states_another_number(gold, stated, distractor, for
         assert not right(canonical_number(gold), text)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=1000)
 @given(_VALUES, st.integers(2, 400), st.sampled_from(_FORMS), st.sampled_from(_TAILS))
 def test_who_states_it_is_right_whatever_else_is_said(gold, distractor, form, tail):
     assert right(canonical_number(gold), form.format(canonical_number(gold) + tail.format(d=distractor)))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=1000)
 @given(_VALUES, st.integers(2, 400), st.sampled_from(_FORMS), st.sampled_from(_SPOILT))
 def test_what_is_denied_bounded_doubted_or_several_is_not_right(gold, distractor, form, spoilt):
