@@ -20,7 +20,10 @@ def pytest_configure(config):
     from hypothesis import HealthCheck, settings
 
     # The first example pays for imports and compilation, and drawing examples is slow where the machine is.
-    settings.register_profile("frown", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    examples = 25 if "not slow" in config.option.markexpr else 100
+    settings.register_profile(
+        "frown", max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
     settings.load_profile("frown")
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         # A shell has what it starts in the background ignore Ctrl-C, and so would all processes that tests start.
