@@ -33,22 +33,31 @@ SCALES = (
     Scale(3e9, 1e-6, 5e-5, 512),
     Scale(math.inf, 1e-6, 2e-5, 512),
 )
+HIGHEST = 1e-3
+"""No learning rate above this is chosen, whatever the method."""
 FAR = 10.0
 """A learning rate more than so many times above what has worked, or below it, is warned of."""
 EMBEDDED = 334_752
 """Parameters of the lab's models."""
 
 
-def chosen(model: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The settings that are chosen for a model, as nested keys of a run; `model`: the keys given of its section."""
+def chosen(model: Mapping[str, Any], factor: float = 1.0) -> dict[str, dict[str, Any]]:
+    """The settings that are chosen for a model, as nested keys of a run; `model`: the keys given of its section;
+    `factor`: as of `usual_rate`."""
     scale = scale_of(parameters(str(model.get("path", "lab:"))))
-    return fitting(scale, lora=model.get("lora") is not None)
+    return fitting(scale, lora=model.get("lora") is not None, factor=factor)
 
 
-def fitting(scale: Scale, *, lora: bool) -> dict[str, dict[str, Any]]:
+def fitting(scale: Scale, *, lora: bool, factor: float = 1.0) -> dict[str, dict[str, Any]]:
     """The settings that fit models of a size, as nested keys of a run; `lora`: only adapters are trained."""
-    lr = scale.lora_lr if lora else scale.lr
+    lr = usual_rate(scale, lora=lora, factor=factor)
     return {"optimiser": {"lr": lr}, "sampling": {"max_new_tokens": scale.max_new_tokens}}
+
+
+def usual_rate(scale: Scale, *, lora: bool, factor: float = 1.0) -> float:
+    """The learning rate that has worked for models of a size; `factor`: `Method.lr_factor`."""
+    rate = scale.lora_lr if lora else scale.lr
+    return float(f"{max(rate, min(rate * factor, HIGHEST)):g}")
 
 
 def scale_of(parameters: int | None) -> Scale:
@@ -56,10 +65,9 @@ def scale_of(parameters: int | None) -> Scale:
     return SCALES[-1] if parameters is None else next(s for s in SCALES if parameters < s.below)
 
 
-def learning_rate_warning(lr: float, size: int, *, lora: bool) -> str | None:
+def learning_rate_warning(lr: float, size: int, *, lora: bool, factor: float = 1.0) -> str | None:
     """One line where a learning rate is far from what has worked for a model of so many parameters, else None."""
-    scale = scale_of(size)
-    usual = scale.lora_lr if lora else scale.lr
+    usual = usual_rate(scale_of(size), lora=lora, factor=factor)
     if usual / FAR <= lr <= usual * FAR:
         return None
     side, end = ("above", "ruin the model") if lr > usual else ("below", "teach it nothing")

@@ -33,6 +33,9 @@ class Method(Variant):
     settings: ClassVar[Mapping[str, Any]] = {}
     """What it recommends for other sections, as nested keys; what is given there goes before it."""
 
+    lr_factor: ClassVar[float] = 1.0
+    """How many times the learning rate of reinforcement learning it takes."""
+
     @classmethod
     def builtin(cls) -> Mapping[str, AnyClass]:
         """frown's own methods."""

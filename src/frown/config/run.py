@@ -104,9 +104,10 @@ class RunConfig(Config):
         method = given.get("method", DEFAULT)
         if isinstance(method, Mapping):
             method = {"type": DEFAULT, **method}
-        recommended = getattr(class_named(Method, method), "settings", {})
+        kind = class_named(Method, method)
+        recommended = getattr(kind, "settings", {})
         model = given.get("model")
-        by_size = defaults.chosen(model if isinstance(model, Mapping) else {})
+        by_size = defaults.chosen(model if isinstance(model, Mapping) else {}, getattr(kind, "lr_factor", 1.0))
         named = set(flat(given)) | set(flat(recommended))
         config = handler(merge(merge(by_size, recommended), given | {"method": method}))
         config._chosen = tuple(f"{key} = {value:g}" for key, value in flat(by_size).items() if key not in named)

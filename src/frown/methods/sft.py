@@ -31,6 +31,7 @@ class SFT(Method):
     paper: ClassVar[str] = "standard; as a warm start before RL, e.g. DeepSeek-R1, arXiv 2501.12948"
     cost: ClassVar[str] = "worked solutions; no sampling, no comments, no teacher"
     result: ClassVar[str] = "a baseline; not measured yet"
+    lr_factor: ClassVar[float] = 10.0
     settings: ClassVar[Mapping[str, Any]] = {"sampling": {"responses_per_prompt": 1}}
 
     @property

@@ -146,7 +146,7 @@ def say_settings(config: RunConfig, size: int, run: RunDirectory, warn: Warn, no
         note(line)
         run.log({"step": 0, "note": line})
     lora = config.model.lora is not None
-    warning = learning_rate_warning(config.optimiser.lr, size, lora=lora)
+    warning = learning_rate_warning(config.optimiser.lr, size, lora=lora, factor=config.method.lr_factor)
     if warning is not None:
         warn(warning)
         run.log({"step": 0, "warning": warning})
