@@ -38,6 +38,19 @@ def whole(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def stopped_once(tmp_path_factory):
+    """A run that was stopped by hand in its fifth step."""
+    with pytest.MonkeyPatch.context() as patch:
+        return interrupted(tmp_path_factory.mktemp("stopped") / "run", patch)
+
+
+@pytest.fixture
+def stopped(stopped_once, tmp_path):
+    """A copy of it."""
+    return shutil.copytree(stopped_once, tmp_path / "run", symlinks=True)
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -94,10 +107,8 @@ def flip_a_bit(file: Path) -> None:
         ("manifest.json", Path.unlink, "it has no manifest.json"),
     ],
 )
-def test_a_damaged_checkpoint_is_refused_by_name_and_the_one_before_is_used(
-    name, damage, said, whole, tmp_path, monkeypatch
-):
-    run = interrupted(tmp_path / "run", monkeypatch)
+def test_a_damaged_checkpoint_is_refused_by_name_and_the_one_before_is_used(name, damage, said, whole, stopped):
+    run = stopped
     damage(run / "checkpoints" / "step=000004" / name)
     heard: list[str] = []
     train(settings(), run, heard.append, resume=True)
@@ -115,8 +126,8 @@ def test_a_run_without_a_whole_checkpoint_is_refused_and_left_as_it_is(tmp_path,
     assert (run / "metrics.jsonl").read_bytes() == held
 
 
-def test_without_resume_this_very_run_is_refused_and_told_how_to_go_on(tmp_path, monkeypatch):
-    run = interrupted(tmp_path / "run", monkeypatch)
+def test_without_resume_this_very_run_is_refused_and_told_how_to_go_on(stopped):
+    run = stopped
     with pytest.raises(FrownError, match="holds this very run, interrupted; --resume goes on with it"):
         train(settings(), run)
     with pytest.raises(FrownError, match=r"another configuration \(optimiser.lr, seed\); choose"):
@@ -154,8 +165,8 @@ def test_a_run_that_cannot_begin_leaves_no_folder(tmp_path):
     assert list((tmp_path / "mine").iterdir()) == []
 
 
-def test_a_stopped_cell_of_a_comparison_goes_on_from_its_checkpoint(whole, tmp_path, monkeypatch):
-    run = interrupted(tmp_path / "run", monkeypatch)
+def test_a_stopped_cell_of_a_comparison_goes_on_from_its_checkpoint(whole, stopped):
+    run = stopped
     first = run / "rollouts" / "step=000001.parquet"
     made = first.stat().st_mtime_ns
     RunDirectory(run).forget()
@@ -181,8 +192,8 @@ def test_the_learning_rate_goes_as_in_transformers(schedule, warmup):
         oracle.step()
 
 
-def test_other_versions_are_said(tmp_path, monkeypatch):
-    run = interrupted(tmp_path / "run", monkeypatch)
+def test_other_versions_are_said(stopped):
+    run = stopped
     held = (run / "environment.json").read_text()
     (run / "environment.json").write_text(held.replace('"torch": "', '"torch": "0.'))
     heard: list[str] = []

@@ -22,6 +22,8 @@ from benchmarks.loss_layer import (
 from benchmarks.measures import MEASURES
 from benchmarks.measuring import agree, in_fresh_process, interleaved, peak_mib, resident_mib
 
+from pages import touch_64_mib
+
 pytestmark = pytest.mark.slow
 
 
@@ -43,15 +45,10 @@ def test_a_disagreement_is_found():
         agree(found, 1e-4)
 
 
-def work_on_64_mib() -> None:
-    pages = bytearray(64 << 20)
-    pages[:: 1 << 12] = b"x" * len(pages[:: 1 << 12])
-
-
 def test_memory_is_that_of_the_work():
     """In a process of its own: where the high-water mark cannot be set back, earlier work would hide this one's."""
     assert resident_mib() > 1
-    assert 60 <= in_fresh_process(peak_mib, work_on_64_mib) <= 80
+    assert 60 <= in_fresh_process(peak_mib, touch_64_mib) <= 80
 
 
 def test_turns_are_taken():

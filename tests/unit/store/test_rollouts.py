@@ -136,8 +136,8 @@ def rollout(**more):
 
 
 @pytest.mark.slow
-@settings(max_examples=200)
-@given(st.lists(records(), max_size=4))
+@settings(max_examples=60)
+@given(st.lists(records(), max_size=3))
 def test_whatever_is_written_is_read_again(tmp_path_factory, written):
     file = tmp_path_factory.mktemp("rollouts") / "step=000001.parquet"
     write_rollouts(file, written)
