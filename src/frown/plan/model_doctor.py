@@ -153,8 +153,13 @@ def examine_model(path: str) -> ModelReport:
         warnings += chat.warnings
     speed, pace = None, None
     if policy is not None:
-        speed, pace = _timed(path, kind, policy)
-        warnings += [*policy.notes, *_weight_warnings(policy)]
+        faults += _not_finite(policy.model)
+        warnings += [*policy.notes, *_copied_head(policy.model)]
+    if policy is not None and not faults:
+        try:
+            speed, pace = _timed(path, kind, policy)
+        except (FrownError, RuntimeError) as error:  # torch's own, where memory ends
+            warnings.append(f"it could not be timed: {first_line(error)}")
     suggestions = _suggestions(path, kind, pace, warnings)
     return ModelReport(
         model=path,
@@ -290,25 +295,28 @@ def _tied(model: Any) -> bool:
     return model.get_output_embeddings().weight is model.get_input_embeddings().weight
 
 
-def _weight_warnings(policy: Policy) -> list[str]:
-    """On numbers that are not finite, a head that copies the embedding, and a tokenizer larger than the head."""
+def _not_finite(model: Any) -> list[str]:
     import torch
 
-    model, lines = policy.model, []
     broken = [name for name, p in model.named_parameters() if not bool(torch.isfinite(p).all())]
-    if broken:
-        lines.append(f"{len(broken)} of its tensors hold numbers that are not finite, {broken[0]} among them")
+    return [f"{len(broken)} of its tensors hold numbers that are not finite, {broken[0]} among them"] if broken else []
+
+
+def _copied_head(model: Any) -> list[str]:
+    """A line where the head is a copy of the embedding."""
+    import torch
+
     head, embedding = model.get_output_embeddings().weight, model.get_input_embeddings().weight
-    if head is not embedding and head.shape == embedding.shape:
-        with torch.no_grad():
-            gap = float((head - embedding).norm() / embedding.norm())
-        if gap < COPY:
-            lines.append(
-                f"head and embedding have weights of their own that are nearly equal (they differ by {gap:.1%}): it "
-                f"was probably made tied, and training all weights moves {head.numel():,} numbers too many. Adapters "
-                "(model.lora.rank=16) leave both alone"
-            )
-    return lines
+    if head is embedding or head.shape != embedding.shape:
+        return []
+    with torch.no_grad():
+        gap = float((head - embedding).norm() / embedding.norm())
+    if not gap < COPY:
+        return []
+    return [
+        f"head and embedding have weights of their own that are nearly equal (they differ by {gap:.1%}): it was "
+        f"probably made tied, and training all weights moves {head.numel():,} numbers too many; adapters leave both alone"
+    ]
 
 
 # -- how fast it is, and what a run would choose -----------------------------------------------------------------------
