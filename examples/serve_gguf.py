@@ -32,9 +32,7 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--port", type=int, default=8000, help="0: any free one")
     parser.add_argument("--context", type=int, default=4096, help="tokens of one conversation")
-    parser.add_argument(
-        "--answers", type=int, default=2, help="conversations at once (critic.model.endpoint.concurrency)"
-    )
+    parser.add_argument("--answers", type=int, default=2, help="conversations at once")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     given = parser.parse_args()
     if not given.file.is_file():

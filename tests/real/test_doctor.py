@@ -12,7 +12,8 @@ def test_a_pretrained_model_is_as_training_needs_it(smollm2, capsys, monkeypatch
     monkeypatch.setattr(model_doctor, "TIMED_TOKENS", 8)
     main(["doctor", "--model", str(smollm2), "--json"])
     report = json.loads(capsys.readouterr().out)
-    assert report["trainable"] and report["faults"] == [] and report["warnings"] == []
+    assert report["trainable"] and report["faults"] == []
+    assert not [line for line in report["warnings"] if not line.startswith("a step takes up to ")]  # a slow machine
     assert report["architecture"] == "LlamaForCausalLM" and report["parameters"] == 134_515_008
     assert report["tied"] and report["context"] == 8192 and report["packing"] == "blocks"
     assert report["chat"]["closing"] == "<|im_end|>" and report["chat"]["ends"] == ["<|im_end|>"]

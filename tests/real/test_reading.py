@@ -55,7 +55,7 @@ def test_read_gives_the_log_probabilities_of_transformers(smollm2, plain, capsys
     main(["read", str(smollm2), "--prompt", PROMPT, "--completion", COMPLETION, "--json"])
     reading = json.loads(capsys.readouterr().out)
     expected = golden(plain, PROMPT, COMPLETION)
-    assert reading["ids"] == expected["ids"].tolist() and len(reading["ids"]) > 60
+    assert reading["ids"] == expected["ids"].tolist() and len(reading["ids"]) > 50
     for name in ("surprisal", "entropy", "varentropy", "top_probability", "margin"):
         np.testing.assert_allclose(reading["signals"][name], expected[name], atol=5e-4, rtol=2e-4, err_msg=name)
     assert expected["surprisal"].max() > 8 and expected["entropy"].min() < 0.1  # both ends of the range are compared

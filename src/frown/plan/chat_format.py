@@ -75,13 +75,10 @@ def _system(tokenizer: Any) -> Literal["own turn", "in front of the question", "
 
 def _closing(tokenizer: Any, end_ids: Sequence[int], ends: Sequence[str]) -> tuple[str | None, list[str]]:
     """The token that the template writes behind an answer, and what is wrong with it."""
-    turns = [("user", "a"), ("assistant", _WORD), ("user", "b")]
-    text = str(templated(tokenizer, [Message(role=r, content=c) for r, c in turns], tokenize=False))  # type: ignore[typeddict-item]
-    if _WORD not in text:
-        return None, [
-            "the chat template leaves out earlier answers, so a conversation cannot be trained as one sequence"
-        ]
-    behind = text.partition(_WORD)[2].strip(" ")
+    asked, answered = Message(role="user", content="a"), Message(role="assistant", content=_WORD)
+    if _WORD not in str(templated(tokenizer, [asked, answered, asked], tokenize=False)):
+        return None, ["the chat template leaves out earlier answers: a conversation is then no one sequence"]
+    behind = str(templated(tokenizer, [asked, answered], tokenize=False)).rpartition(_WORD)[2].strip(" ")
     ids = tokenizer(behind, add_special_tokens=False)["input_ids"]
     closing = None if not ids else int(ids[0])
     if closing in end_ids:

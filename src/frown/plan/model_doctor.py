@@ -37,6 +37,8 @@ SMALLER: tuple[dict[str, Any], ...] = (
     {"micro_batch_tokens": 1024, "sampling_batch_tokens": 4096, "gradient_checkpointing": True},
 )
 """What is tried in turn until a step fits into memory."""
+PATIENCE = 600.0
+"""Seconds of a step, above which a shorter one is named."""
 QUESTION = (
     "A baker makes 48 rolls in the morning and half as many in the afternoon. He sells them in bags of 6, at 3 dollars "
     "a bag. How much does he earn when he sells all of them?"
@@ -315,7 +317,7 @@ def _copied_head(model: Any) -> list[str]:
         return []
     return [
         f"head and embedding have weights of their own that are nearly equal (they differ by {gap:.1%}): it was "
-        f"probably made tied, and training all weights moves {head.numel():,} numbers too many; adapters leave both alone"
+        f"probably made tied, and to train all weights moves {head.numel():,} too many; adapters leave both alone"
     ]
 
 
@@ -356,11 +358,24 @@ def _suggestions(path: str, kind: str, pace: Pace | None, warnings: list[str]) -
             suggestions.append(_suggestion(path, kind, lora, pace))
         except FrownError as error:
             warnings.append(f"it gets no adapters: {error}")
+    if (suggestions[0].seconds_per_step or 0.0) > PATIENCE:
+        warnings.append(_slow(path, kind, pace, suggestions[0]))
     for suggestion in suggestions:
         if not suggestion.fits:
             how = f"adapters of rank {suggestion.lora}" if suggestion.lora else "all weights"
             warnings.append(f"a step on {how} takes {in_words(suggestion.memory)}, more than this machine has")
     return tuple(suggestions)
+
+
+def _slow(path: str, kind: str, pace: Pace | None, chosen: Suggestion) -> str:
+    """A line on a step that takes too long to wait for, and on a shorter one."""
+    fewer = {"prompts_per_step": 4, "responses_per_prompt": 4, "max_new_tokens": min(128, chosen.max_new_tokens)}
+    plan = make(_config(path, kind, sampling=fewer), pace=pace)
+    words = " ".join(f"sampling.{name}={value}" for name, value in fewer.items())
+    return (
+        f"a step takes up to {(chosen.seconds_per_step or 0.0) / 60:.0f} min here; with {words} up to "
+        f"{plan.seconds_per_step / 60:.1f} min"
+    )
 
 
 def _suggestion(path: str, kind: str, model: dict[str, Any], pace: Pace | None) -> Suggestion:

@@ -80,7 +80,7 @@ def test_a_template_whose_end_of_turn_ends_nothing_is_warned_of(tmp_path):
     folder = family_model("gemma", tmp_path)
     ids = json.loads((folder / "generation_config.json").read_text())["eos_token_id"]
     for name in ("generation_config.json", "config.json"):
-        change(folder / name, eos_token_id=max(ids))  # <eos>, the tokenizer's own
+        change(folder / name, eos_token_id=min(ids))  # <eos>, the tokenizer's own
     report = examine_model(str(folder))
     assert report.chat is not None and report.chat.ends == ("<eos>",) and not report.faults
     [warning] = [line for line in report.warnings if "closes an answer" in line]
