@@ -7,19 +7,22 @@ import math
 import os
 import signal
 import time
+from functools import partial
 
 import numpy as np
 import pytest
 
 from frown.cli.app import main
+from frown.inspect import probe
 from frown.store.run_directory import RunDirectory
+from frown.training import preflight
 from frown.viewer.index import read_index
 from frown.viewer.page import page
 from kill_loop import differences, modified
 from warm import Process, completed
 
 TASK = ("--task", "math")
-SHORT = ("sampling.prompts_per_step=2", "sampling.max_new_tokens=24", "eval.prompts=1", "eval.samples=1")
+SHORT = ("sampling.prompts_per_step=2", "sampling.max_new_tokens=16", "eval.prompts=1", "eval.samples=1")
 AIMED = ("--method", "aimed", 'method.feedback=["critique","reference"]')
 ADAPTERS = ("model.lora.rank=4",)
 WAYS = {
@@ -33,22 +36,30 @@ def train(model, rows, out, *words: str) -> list[str]:
     return ["train", "--model", str(model), *TASK, "--data", str(rows), "--out", str(out), *SHORT, *words]
 
 
+@pytest.fixture
+def few_answers(monkeypatch):
+    """Four answers of student and teacher are compared before training, instead of 128 whatever a step has."""
+    for module in (preflight, probe):
+        monkeypatch.setattr(module, "teacher_gap", partial(preflight.teacher_gap, most=4))
+
+
+@pytest.mark.usefixtures("few_answers")
 @pytest.mark.parametrize("way", WAYS)
 def test_aimed_distillation_leaves_a_run_to_look_at(way, smollm2, rows, tmp_path, capsys):
     if way != "full":
         pytest.importorskip("peft")
     out = tmp_path / "run"
-    main(train(smollm2, rows, out, *AIMED, "optimiser.steps=2", "eval.every=2", *WAYS[way]))
+    main(train(smollm2, rows, out, *AIMED, "optimiser.steps=1", *WAYS[way]))
     run = RunDirectory(out)
     assert run.status == ("finished", "")
     steps = [m for m in run.metrics() if "loss" in m]
-    assert len(steps) == 2 and all(math.isfinite(m["loss"]) and m["grad_norm"] > 0 for m in steps)
-    assert 0 < steps[0]["entropy"] < 5 and steps[0]["mismatch"] < (0.05 if "bfloat16" in way else 1e-4)
+    assert len(steps) == 1 and math.isfinite(steps[0]["loss"]) and steps[0]["grad_norm"] > 0
+    assert 0 < steps[0]["policy_entropy"] < 8 and steps[0]["mismatch"] < (0.05 if "bfloat16" in way else 1e-4)
 
     main(["report", str(out)])
     assert "</html>" in (out / "report.html").read_text(encoding="utf-8")
     index = read_index(out)
-    assert len(index) >= 2 * 2 and not index.unread
+    assert len(index) >= 2 and not index.unread
     shown = page(index, int(index.order[0]))
     assert shown["tokens"] and len(shown["tokens"]) == index.length[index.order[0]]
     main(["look", str(out), "--out", str(tmp_path / "look.html")])
@@ -97,6 +108,7 @@ def test_it_is_measured_with_an_interval(smollm2, rows, tmp_path, capsys):
     assert len(index) == 6 and set(index.length) <= set(range(1, 25))
 
 
+@pytest.mark.usefixtures("few_answers")
 def test_feedback_is_probed_before_anything_is_trained(smollm2, rows, tmp_path, capsys):
     main(["probe", "--model", str(smollm2), *TASK, "--data", str(rows), *SHORT, *AIMED, "--kinds", "reference",
           "--prompts", "3", "--out", str(tmp_path / "probe.json"), "--json"])  # fmt: skip
