@@ -7,15 +7,12 @@ import math
 import os
 import signal
 import time
-from functools import partial
 
 import numpy as np
 import pytest
 
 from frown.cli.app import main
-from frown.inspect import probe
 from frown.store.run_directory import RunDirectory
-from frown.training import preflight
 from frown.viewer.index import read_index
 from frown.viewer.page import page
 from kill_loop import differences, modified
@@ -34,13 +31,6 @@ WAYS = {
 
 def train(model, rows, out, *words: str) -> list[str]:
     return ["train", "--model", str(model), *TASK, "--data", str(rows), "--out", str(out), *SHORT, *words]
-
-
-@pytest.fixture
-def few_answers(monkeypatch):
-    """Four answers of student and teacher are compared before training, instead of 128 whatever a step has."""
-    for module in (preflight, probe):
-        monkeypatch.setattr(module, "teacher_gap", partial(preflight.teacher_gap, most=4))
 
 
 @pytest.mark.usefixtures("few_answers")
