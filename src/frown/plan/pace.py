@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from frown.policy.load import context_length, device_named
 
 if TYPE_CHECKING:
     from frown.learner.learner import Learner
-    from frown.tasks.base import Environment
+    from frown.types import Task
 
 
 class Device(NamedTuple):
@@ -55,17 +56,12 @@ def device_of(name: str) -> Device:
 
 
 def timed(config: RunConfig, *, patience: float = 2.0, tokens: int = 128) -> Pace:
-    """The pace of short answers, sampled and trained on; no weight is changed.
-
-    Few answers first, then more at once (which is faster by the token) until that takes `patience` seconds or is as
-    many as a step has.
-    """
+    """The pace of short answers to the run's own prompts, sampled and trained on; no weight is changed."""
     from frown.learner.learner import Learner
     from frown.policy.policy import policy_of
     from frown.tasks.load import load_environment
     from frown.training.context import Room, fitting
 
-    most = config.answers_per_step
     sampling = config.sampling.model_copy(update={"max_new_tokens": min(tokens, config.sampling.max_new_tokens)})
     alone = DistributedConfig()  # one process is timed
     short = config.model_copy(update={"sampling": sampling, "distributed": alone})
@@ -73,23 +69,32 @@ def timed(config: RunConfig, *, patience: float = 2.0, tokens: int = 128) -> Pac
     environment = load_environment(config.task, conversation=config.conversation)
     room = Room(context_length(learner.policy.model), config.sampling.max_new_tokens)
     environment = fitting(environment, learner.policy.tokenizer, room)
-    rows = min(4, most)
     try:
-        _once(learner, environment, 1)  # pays for what is done once
-        while True:
-            pace, seconds = _once(learner, environment, rows)
-            if seconds > patience or rows == most:
-                return pace
-            rows = min(4 * rows, most)
+        return pace_of(learner, lambda n: environment.train_tasks(np.random.default_rng(config.seed), n), patience)
     finally:
         environment.close()
 
 
-def _once(learner: Learner, environment: Environment, rows: int) -> tuple[Pace, float]:
+def pace_of(learner: Learner, tasks: Callable[[int], Sequence[Task]], patience: float) -> Pace:
+    """The pace of a learner on so many `tasks` as it is asked for, an answer each; no weight is changed.
+
+    Few answers first, then more at once (which is faster by the token) until that takes `patience` seconds or is as
+    many as a step has.
+    """
+    most = learner.config.answers_per_step
+    rows = min(4, most)
+    _once(learner, tasks(1))  # pays for what is done once
+    while True:
+        pace, seconds = _once(learner, tasks(rows))
+        if seconds > patience or rows == most:
+            return pace
+        rows = min(4 * rows, most)
+
+
+def _once(learner: Learner, tasks: Sequence[Task]) -> tuple[Pace, float]:
     from frown.types import TeacherView
 
     config = learner.config
-    tasks = environment.train_tasks(np.random.default_rng(config.seed), rows)
     began = time.perf_counter()
     rollouts = learner.policy.sample(tasks, 1, seed=0, temperature=config.sampling.temperature)
     sampled = time.perf_counter()
@@ -101,7 +106,7 @@ def _once(learner: Learner, environment: Environment, rows: int) -> tuple[Pace, 
     answers = sum(len(r.ids) for r in rollouts)
     passes = 2 if config.method.share > 0 else 1
     tokens = passes * sum(len(r.prompt_ids) + len(r.ids) for r in rollouts)
-    basis = f"timed here on {rows} answers of {answers / rows:.0f} tokens at once"
+    basis = f"timed here on {len(tasks)} answers of {answers / len(tasks):.0f} tokens at once"
     return Pace((sampled - began) / answers, (ended - sampled) / tokens, basis), ended - began
 
 

@@ -126,11 +126,19 @@ def in_words(count: float) -> str:
     return f"{count:.0f} B"
 
 
-def make(config: RunConfig, *, processes: int = 1, sharded: bool = False, card: float | None = None) -> Plan:
+def make(
+    config: RunConfig,
+    *,
+    processes: int = 1,
+    sharded: bool = False,
+    card: float | None = None,
+    pace: Pace | None = None,
+) -> Plan:
     """The plan of a run. Writes nothing and trains nothing.
 
-    `card`: GiB of memory of the CUDA cards that are planned for, instead of this machine; no time is known then. Raises
-    FrownError for a model without a usable config.json, or for fewer than one process.
+    `card`: GiB of memory of the CUDA cards that are planned for, instead of this machine; no time is known then.
+    `pace`: what is known of it already, instead of timing it here. Raises FrownError for a model without a usable
+    config.json, or for fewer than one process.
     """
     from frown.losses.head import chunk_bytes
     from frown.plan import pace as paces
@@ -147,7 +155,8 @@ def make(config: RunConfig, *, processes: int = 1, sharded: bool = False, card: 
         device = paces.Device("cuda", f"a card of {card:g} GiB", int(card * 2**30))
     memory = memory_of(config, shapes, batch, lengths, chunk_bytes=chunk_bytes(device.kind))
     work = work_of(config, shapes, batch, lengths)
-    pace = _pace(config, shapes, work) if card is None else paces.unknown(work.flop)
+    if pace is None:
+        pace = _pace(config, shapes, work) if card is None else paces.unknown(work.flop)
     evaluations = 2 + (config.optimiser.steps - 1) // config.eval.every
     evaluated = evaluations * config.eval.prompts * config.eval.samples * lengths.answer
     step = pace.sampling * work.sampled_tokens + pace.learning * (work.learnt_tokens + work.taught_tokens)

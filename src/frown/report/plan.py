@@ -46,7 +46,7 @@ def _lines(plan: Plan) -> list[str]:
 def _time_of(plan: Plan) -> str:
     if math.isnan(plan.seconds):
         return f"time: {plan.pace}"
-    each, whole = _time(plan.seconds_per_step), _time(plan.seconds)
+    each, whole = duration(plan.seconds_per_step), duration(plan.seconds)
     return f"time: {each} a step, {whole} in all, if every answer runs to its limit ({plan.pace})"
 
 
@@ -56,7 +56,8 @@ def _add(table: Table, phase: str, items: tuple[Item, ...]) -> None:
         table.add_row(phase if i == 0 else "", item.name, in_words(item.bytes), item.why)
 
 
-def _time(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds in the largest unit of which there are two."""
     for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"
