@@ -54,3 +54,10 @@ protocol_version
 do_HEAD
 version_string
 log_message
+
+# llama.cpp reads its settings (examples/serve_gguf.py).
+model_alias
+hostnames
+n_ctx
+n_parallel
+n_threads
