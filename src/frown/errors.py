@@ -10,8 +10,12 @@ from collections.abc import Sequence
 class FrownError(Exception):
     """Something a person can mend. The command line prints the message alone and exits with status 2.
 
-    The message names the thing that is wrong (file, line, key, value) and the mend, in one line.
+    The message names the thing that is wrong (file, line, key, value) and the mend, in one line: whatever others wrote
+    in it, characters that cannot be shown are escaped, and of an endless one the middle is left out.
     """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(_one_line(message))
 
 
 class NotFinite(FrownError):
@@ -20,6 +24,15 @@ class NotFinite(FrownError):
 
 class Elsewhere(FrownError):
     """What another process of this run could not do. That one says what and why."""
+
+
+_MOST = 1600
+"""Characters of an error that a person is shown."""
+
+
+def _one_line(text: str) -> str:
+    shown = text if len(text) <= _MOST else f"{text[: _MOST - 500]} [...] {text[-500:]}"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 
 
 def printable(text: str) -> str:

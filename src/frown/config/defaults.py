@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from frown.config.gguf_header import tensor_shapes
+
 
 class Scale(NamedTuple):
     """What fits models of fewer parameters than `below`."""
@@ -101,10 +103,8 @@ def parameters(path: str) -> int | None:
 
 def _gguf_elements(file: Path) -> int | None:
     try:
-        import gguf
-
-        return sum(int(tensor.n_elements) for tensor in gguf.GGUFReader(file).tensors)
-    except Exception:  # the package is missing, or the file broken: whoever loads it says so
+        return sum(math.prod(shape) for shape in tensor_shapes(file).values())
+    except (OSError, ValueError):  # whoever loads it says so
         return None
 
 

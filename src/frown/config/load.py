@@ -52,6 +52,8 @@ def read_file(file: Path) -> dict[str, Any]:
         raise FrownError(f"cannot read config {file}: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise FrownError(f"config {file} is not TOML: {error}") from None
+    except RecursionError:
+        raise FrownError(f"config {file} is nested too deeply") from None
     except (ValueError, TypeError) as error:
         raise FrownError(f"config {file} is not JSON: {error}") from None
 
@@ -118,7 +120,7 @@ def _nested(override: str) -> dict[str, Any]:
         raise FrownError(f"an override is written KEY=VALUE, e.g. optimiser.lr=1e-4; got {override!r}{hint}")
     try:
         value: Any = tomllib.loads(f"x = {text}")["x"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         value = text.strip()
     for part in reversed(key.strip().split(".")):
         value = {part: value}

@@ -114,7 +114,7 @@ class Voice:
         try:
             kept = self._cache.get(key)
             return None if kept is None else str(json.loads(kept)["text"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             self._budget.count("cache_faults")
             return None
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from frown.config import EvaluationConfig, ModelConfig, SamplingConfig, TaskConfig, load
 from frown.config.defaults import parameters, scale_of
-from frown.errors import FrownError, first_line
+from frown.errors import FrownError
 from frown.evals.samples import GradedSamples
 from frown.evals.summary import RunResult, summarise, to_json
 from frown.inspect.subjects import Subject, fingerprint, subjects
@@ -160,14 +160,12 @@ def _samples(
     say: Callable[[str], None],
 ) -> GradedSamples:
     """The graded samples of one model, read back where they are kept already."""
-    import pyarrow as pa
-
     file = out / "samples" / f"{key(subject.model, tasks, config)}.parquet"
     if file.is_file():
         try:
             kept = read_samples(file)
-        except (FrownError, pa.ArrowException, OSError) as error:
-            say(f"{file} cannot be read and is made again: {first_line(error)}")
+        except FrownError as error:
+            say(f"it is made again: {error}")
         else:
             say(f"{name}: the same model, prompts and settings were sampled before; read back from {file}")
             return kept

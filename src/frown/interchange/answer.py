@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -48,6 +49,14 @@ class Answer:
     step: int = 0
     task: str | None = None
     """What the log calls the task; None: said by its messages."""
+
+
+def step_of(given: Any) -> int:
+    """A logged training step; 0 where none is. Raises ValueError or TypeError for what is none."""
+    step = int(given or 0)
+    if not 0 <= step < 2**31:
+        raise ValueError(f"step {given!r} is no training step")
+    return step
 
 
 def records(answers: Sequence[Answer]) -> list[RolloutRecord]:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from frown.errors import FrownError
-from frown.interchange.answer import Answer
+from frown.interchange.answer import Answer, step_of
 from frown.interchange.forms import BAD_FORM, CUT, ENDED, Choice, choices_of, has_answer, said_of, why
 from frown.interchange.lm_eval import answers_of_sample, is_sample, sample_key
 from frown.interchange.messages import clean, content_text, messages_of
@@ -108,7 +108,7 @@ def _answers_of_body(record: Mapping[str, Any], body: Mapping[str, Any], omissio
     asked = _request(record)
     prompts = _prompts(asked, body, omissions)
     named = record.get("custom_id") or (None if prompts[0] else body.get("id"))
-    step = _step(record.get("step"))
+    step = step_of(record.get("step"))
     choices = list(choices_of(body, omissions))
     for choice in choices:
         prompt = prompts[min(choice.index * len(prompts) // max(len(choices), 1), len(prompts) - 1)]
@@ -220,13 +220,6 @@ def _score(given: Any, omissions: Omissions) -> tuple[float | None, str]:
         omissions.add("scores", f"score {given!r}")
         return None, clean(f"logged score {given}")
     return value, f"logged score {given}"
-
-
-def _step(given: Any) -> int:
-    step = int(given or 0)
-    if not 0 <= step < 2**31:
-        raise ValueError(f"step {given!r} is no training step")
-    return step
 
 
 def _without_echo(

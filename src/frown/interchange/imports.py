@@ -47,7 +47,7 @@ def import_rollouts(source: Path, out: Path, *, score: str | None = None) -> Imp
         raise FrownError(f"{out} is not empty; choose another --out")
     answers, omissions = _read(source, score)
     if not answers:
-        raise FrownError(f"{source} holds no answer")
+        raise FrownError(f"{source} holds no answer{''.join(f'; {line}' for line in omissions.sentences()[:1])}")
     with disk_errors(out):
         (out / "rollouts").mkdir(parents=True, exist_ok=True)
         for step in sorted({a.step for a in answers}):
@@ -90,11 +90,13 @@ def _read(source: Path, score: str | None) -> tuple[list[Answer], Omissions]:
         files = sorted((source / "completions").glob("*.parquet")) or sorted(source.glob("*.parquet"))
         if not files:
             raise FrownError(f"{source} holds no completions/*.parquet")
-        return [a for f in files for a in read_completions(f, score)], Omissions()
+        omissions = Omissions()
+        return [a for f in files for a in read_completions(f, omissions, score)], omissions
     if not source.exists():
         raise FrownError(f"{source} is not there")
     if source.suffix == ".parquet":
-        return read_completions(source, score), Omissions()
+        omissions = Omissions()
+        return read_completions(source, omissions, score), omissions
     if score is not None:
         raise FrownError("--score names one of TRL's rewards; in a chat log the score stands beside each answer")
     return read_chats(source)

@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from frown.errors import FrownError, first_line
-from frown.interchange.answer import Answer
+from frown.interchange.answer import Answer, step_of
+from frown.interchange.forms import BAD_FORM, why
 from frown.interchange.messages import clean, content_text, message_text, messages_of
+from frown.interchange.omissions import Omissions
 
 COLUMNS = {"prompt", "completion"}
 
 
-def read_completions(path: Path, score: str | None = None) -> list[Answer]:
-    """The answers of one file. `score`: the reward that says whether an answer is right, in [0, 1].
+def read_completions(path: Path, omissions: Omissions, score: str | None = None) -> list[Answer]:
+    """The answers of one file. `score`: the reward that says whether an answer is right, in [0, 1]. A row that cannot
+    be read is left out and counted.
 
     Without it, the only reward there is counts; where there are several, or it leaves [0, 1], answers are unscored.
     Raises FrownError for a file of other columns, or without the named reward.
@@ -28,7 +31,8 @@ def read_completions(path: Path, score: str | None = None) -> list[Answer]:
 
     try:
         table = pq.read_table(path)
-    except (OSError, ValueError) as error:
+        rows = table.to_pylist()
+    except Exception as error:  # whatever a broken file makes pyarrow raise
         raise FrownError(f"{path} cannot be read: {first_line(error)}") from None
     if not set(table.column_names) >= COLUMNS:
         raise FrownError(
@@ -39,7 +43,14 @@ def read_completions(path: Path, score: str | None = None) -> list[Answer]:
     if score is not None and score not in rewards:
         raise FrownError(f"{path} has no reward {score!r}; there are {', '.join(rewards) or 'none'}")
     counted = score or (rewards[0] if len(rewards) == 1 else None)
-    return [_answer(row, rewards, counted) for row in table.to_pylist()]
+    answers = []
+    for number, row in enumerate(rows, start=1):
+        omissions.place = f"{path.name}, row {number}"
+        try:
+            answers.append(_answer(row, rewards, counted))
+        except BAD_FORM as error:
+            omissions.add("rows", why(error))
+    return answers
 
 
 def _answer(row: Mapping[str, Any], rewards: list[str], counted: str | None) -> Answer:
@@ -50,7 +61,7 @@ def _answer(row: Mapping[str, Any], rewards: list[str], counted: str | None) -> 
         text=clean(_text(_without_nulls(row["completion"]))),
         score=float(value) if value is not None and 0.0 <= value <= 1.0 else None,
         verdict=", ".join(verdict),
-        step=int(row.get("step") or 0),
+        step=step_of(row.get("step")),
     )
 
 

@@ -27,6 +27,13 @@ class Tensors(NamedTuple):
     optimiser: dict[str, torch.Tensor]
 
 
+class LearnerState(NamedTuple):
+    """What of a learner is saved beside its tensors."""
+
+    steps_taken: int
+    teacher_frozen: bool
+
+
 @torch.no_grad()
 def tensors_of(learner: Learner) -> Tensors:
     """What `save_learner` writes. Every process of a run asks, the first one alone gets it."""
@@ -49,26 +56,26 @@ def tensors_of(learner: Learner) -> Tensors:
     )
 
 
-def save_learner(learner: Learner, tensors: Tensors, folder: Path) -> dict[str, Any]:
-    """Write student, teacher and optimiser to files in `folder`; what is left is returned as plain data."""
+def save_learner(learner: Learner, tensors: Tensors, folder: Path) -> LearnerState:
+    """Write student, teacher and optimiser to files in `folder`; what is left is returned."""
     from safetensors.torch import save_file
 
     learner.save(folder / MODEL, tensors.student)
     if tensors.teacher is not None:
         save_file({name: x.contiguous() for name, x in tensors.teacher.items()}, folder / TEACHER)
     save_file({name: x.contiguous() for name, x in tensors.optimiser.items()}, folder / OPTIMISER)
-    return {"steps_taken": learner.policy.steps_taken, "teacher_frozen": learner.teacher.frozen}
+    return LearnerState(learner.policy.steps_taken, learner.teacher.frozen)
 
 
 @torch.no_grad()
-def load_learner(learner: Learner, folder: Path, rest: dict[str, Any]) -> None:
+def load_learner(learner: Learner, folder: Path, state: LearnerState) -> None:
     """Put a learner of the same configuration into the state that `save_learner` wrote, bit for bit."""
     from safetensors.torch import load_file
 
     tensors = learner.policy.ranks.tensors_from_first
     _load_student(learner, tensors(lambda: _read_student(learner, folder / MODEL)))
     learner.thaw_teacher()
-    if rest["teacher_frozen"]:
+    if state.teacher_frozen:
         learner.freeze_teacher()
     copy = learner.teacher.copied_weights()
     if copy is not None:
@@ -84,7 +91,7 @@ def load_learner(learner: Learner, folder: Path, rest: dict[str, Any]) -> None:
     groups = learner.optimiser.state_dict()["param_groups"]
     learner.optimiser.load_state_dict({"state": dict(moments), "param_groups": groups})
     learner.optimiser.zero_grad(set_to_none=True)
-    learner.policy.steps_taken = int(rest["steps_taken"])
+    learner.policy.steps_taken = state.steps_taken
 
 
 def _read_student(learner: Learner, folder: Path) -> dict[str, torch.Tensor]:

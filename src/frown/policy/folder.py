@@ -142,13 +142,20 @@ def _parts(path: str, folder: Path) -> list[Path]:
         names = sorted({str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
     except (KeyError, AttributeError):
         raise FrownError(f"model folder {path}: {INDEX} has no weight_map; download it again") from None
-    missing = [name for name in names if not (folder / name).is_file()]
+    missing = [name for name in names if not _is_file(folder / name)]
     if missing:
         raise FrownError(
             f"model folder {path}: {len(missing)} of {len(names)} files of weights are missing, {missing[0]} among "
             "them; download the model again"
         )
     return [folder / name for name in names]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have
+        return False
 
 
 def _instead(path: str, folder: Path) -> str:

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from frown.config.gguf_header import tensor_shapes
 from frown.errors import FrownError, first_line
 
 MAGIC = b"GGUF"
@@ -79,6 +80,7 @@ def header(file: Path) -> Header:
     import gguf
 
     try:
+        tensor_shapes(file)  # of one that ends too early the reader would not come to an end
         reader = gguf.GGUFReader(file)
         kinds = [tensor.tensor_type.name for tensor in reader.tensors]
         parts, stored = (_number(reader, name) for name in ("split.count", "general.file_type"))

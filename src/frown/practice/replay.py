@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from frown.config.practice import PracticeConfig
+from frown.errors import FrownError
 from frown.store.record import RolloutRecord, TeacherReading
 from frown.store.rollouts import read_rollouts, write_rollouts
 from frown.types import Floats, Rollout, Task, TeacherView
@@ -99,12 +100,14 @@ def write(items: Sequence[ReplayItem], file: Path) -> None:
 
 
 def read(file: Path) -> tuple[ReplayItem, ...]:
-    """The lessons that `write` kept; of each view `rollout` is its place in the file."""
+    """The lessons that `write` kept; of each view `rollout` is its place in the file. Raises FrownError for a file of
+    other rollouts."""
     with read_rollouts(file) as records:
-        return tuple(_item(i, record) for i, record in enumerate(records))
+        return tuple(_item(i, record, file) for i, record in enumerate(records))
 
 
-def _item(i: int, record: RolloutRecord) -> ReplayItem:
+def _item(i: int, record: RolloutRecord, file: Path) -> ReplayItem:
     reading = record.teacher
-    assert reading is not None and reading.unresolved is not None
+    if reading is None or reading.unresolved is None or len(reading.weight) != len(record.rollout.ids):
+        raise FrownError(f"{file}: rollout {i} is no lesson, since no teacher looked at it; start a new run")
     return ReplayItem(record.rollout, TeacherView(i, reading.context_ids, reading.weight), reading.unresolved)

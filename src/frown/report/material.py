@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from frown.errors import FrownError
 from frown.evals.profile import JudgedAnswer, profile
 from frown.evals.summary import SCHEMA
 from frown.report.again import command
+from frown.store.files import parse_json
 from frown.store.run_directory import RunDirectory
 from frown.store.run_reader import run_name
 
@@ -95,12 +95,12 @@ def load_summary(source: Path) -> dict[str, Any]:
 def read_json(source: Path, why: str) -> Any:
     """The JSON in a file. Raises FrownError where it cannot be read; `why`: what it is needed for."""
     try:
-        return json.loads(source.read_text(encoding="utf-8"))
+        return parse_json(source.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FrownError(f"{source} is not there; {why}") from None
     except OSError as error:
         raise FrownError(f"{source} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise FrownError(f"{source} is not JSON ({error}); write it again") from None
 
 
@@ -112,7 +112,7 @@ def _of_run(path: Path) -> dict[str, Any]:
     name = run_name(path)
     config = read_json(path / "config.json", "the run's settings are in it")
     try:
-        environment = dict(read_json(path / "environment.json", ""))
+        environment = RunDirectory(path).machine()
     except FrownError:
         environment = {}
     environment["command"] = command(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -35,6 +36,21 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
             _write_through(path, descriptor, write)
         else:
             _replace(Path(os.path.realpath(path)), write)
+
+
+def parse_json(text: str) -> Any:
+    """A value from JSON that something can be computed with. Raises ValueError for what is no JSON, is nested too
+    deeply, or has a whole number that no float can hold."""
+
+    def whole(digits: str) -> int:
+        if len(digits) > 300:
+            raise ValueError(f"a number of {len(digits)} digits")
+        return int(digits)
+
+    try:
+        return json.loads(text, parse_int=whole)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def check_target(path: Path, source: Path | None = None) -> None:

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from threading import Lock
@@ -100,14 +101,16 @@ class RolloutFile(Sequence[RolloutRecord]):
         import pyarrow.parquet as pq
 
         try:
-            self._source = pq.ParquetFile(path, memory_map=True, read_dictionary=list(dictionaries))
-        except (OSError, ValueError) as error:
+            named = set(dictionaries) & set(pq.read_schema(path).names)
+            self._source = pq.ParquetFile(path, memory_map=True, read_dictionary=sorted(named))
+        except Exception as error:  # whatever a broken file makes pyarrow raise
             raise FrownError(f"{path} cannot be read as Parquet: {first_line(error)}") from None
         self.path = path
         self.schema = self._source.schema_arrow
         self._one_reader = Lock()  # two threads in one open file may end the process
         try:
             _check_version(self.schema, path)
+            _check_columns(self.schema, path)
         except FrownError:
             self.close()
             raise
@@ -130,10 +133,28 @@ class RolloutFile(Sequence[RolloutRecord]):
     def __getitem__(self, i: Any) -> Any:
         if isinstance(i, slice):
             return [self[k] for k in range(*i.indices(len(self)))]
-        return _record(self.values(i))
+        return self._record(i, self.values(i))
 
     def __iter__(self) -> Iterator[RolloutRecord]:
-        return map(_record, self.rows())
+        return (self._record(i, row) for i, row in enumerate(self.rows()))
+
+    def _record(self, i: int, row: Mapping[str, Any]) -> RolloutRecord:
+        try:
+            return _record(row)
+        except _BAD_ROW as error:
+            why = first_line(error)
+            raise FrownError(f"{self.path}: rollout {i} cannot be read: {why}; leave out the file") from None
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """One reader at a time. What arrow says of a damaged file becomes a FrownError."""
+        import pyarrow as pa
+
+        with self._one_reader:
+            try:
+                yield
+            except (pa.ArrowException, OSError, ValueError) as error:
+                raise FrownError(f"{self.path} is damaged: {first_line(error)}; leave it out") from None
 
     def values(self, i: int, columns: Sequence[str] | None = None) -> dict[str, Any]:
         """Row `i` as plain data, all columns or some. Only the row group that it lies in is read."""
@@ -142,14 +163,14 @@ class RolloutFile(Sequence[RolloutRecord]):
             raise IndexError(f"{self.path} has {len(self)} rollouts; there is no rollout {i}")
         group = int(np.searchsorted(self._ends, at, side="right"))
         first = int(self._ends[group - 1]) if group else 0
-        with self._one_reader:
+        with self._reading():
             table = self._source.read_row_group(group, columns=None if columns is None else list(columns))
         return {name: _plain_values(column)[0] for name, column in _columns(table.slice(at - first, 1))}
 
     def rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """Every row as plain data, all columns or some, in order."""
         for group in range(len(self._ends)):
-            with self._one_reader:
+            with self._reading():
                 table = self._source.read_row_group(group, columns=None if columns is None else list(columns))
             named = {name: _plain_values(column) for name, column in _columns(table)}
             for k in range(table.num_rows):
@@ -157,12 +178,12 @@ class RolloutFile(Sequence[RolloutRecord]):
 
     def table(self, columns: Sequence[str]) -> Any:
         """Some columns of all rows as one arrow table; "spans.list.element.label" is a part of a column."""
-        with self._one_reader:
+        with self._reading():
             return self._source.read(columns=list(columns)).combine_chunks()
 
     def batches(self, columns: Sequence[str], size: int) -> Iterator[Any]:
         """Some columns as arrow record batches of at most `size` rows. No other thread may read meanwhile."""
-        with self._one_reader:
+        with self._reading():
             yield from self._source.iter_batches(batch_size=size, columns=list(columns))
 
 
@@ -215,11 +236,24 @@ def _check_version(columns: Any, path: Path) -> None:
         return
     mend = "read it with the frown that wrote it (environment.json of its run names the version), or run again"
     if version is not None:
-        raise FrownError(f"{path} holds rollouts of version {version.decode()}, this frown reads {VERSION}; {mend}")
+        theirs = version.decode("utf-8", "replace")
+        raise FrownError(f"{path} holds rollouts of version {theirs}, this frown reads {VERSION}; {mend}")
     if {"task", "text", "logp"} <= set(columns.names):  # the columns before there was a version
         raise FrownError(f"{path} holds rollouts from before their files had a version, this frown reads version "
                          f"{VERSION}; {mend}")  # fmt: skip
     raise FrownError(f"{path} holds no rollouts of frown; give a run or a file of its rollouts")
+
+
+def _check_columns(columns: Any, path: Path) -> None:
+    """Raise FrownError where a column of the schema is missing, there twice, or of another type."""
+    mend = "leave the file out, or run again"
+    for wanted in schema([name.removeprefix(SIGNAL) for name in set(columns.names) if name.startswith(SIGNAL)]):
+        kinds = [field.type for field in columns if field.name == wanted.name]
+        if len(kinds) != 1:
+            raise FrownError(f"{path} has {len(kinds) or 'no'} columns {wanted.name}; {mend}")
+        kind = getattr(kinds[0], "value_type", kinds[0]) if str(kinds[0]).startswith("dictionary") else kinds[0]
+        if kind != wanted.type:
+            raise FrownError(f"{path}: its column {wanted.name} holds {kind}, not {wanted.type}; {mend}")
 
 
 # -- a record as a row, and back -----------------------------------------------------------------------------------
@@ -255,7 +289,17 @@ def _row(record: RolloutRecord) -> dict[str, Any]:
     }
 
 
+_BAD_ROW = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+"""What a row that is no rollout makes its nouns raise."""
+_NEVER_NULL = (
+    "task", "task_messages", "task_answer", "task_data", "group", "policy_step", "text", "stop", "steps", "spans",
+    "step_doubt", "unread", "feedback",
+)  # fmt: skip
+
+
 def _record(row: Mapping[str, Any]) -> RolloutRecord:
+    if null := [name for name in _NEVER_NULL if row[name] is None]:
+        raise ValueError(f"{null[0]} is null")
     unknown = frozenset(name for name in get_args(Unknown) if row[name] is None)
     length = row["length"] or 0
     rollout = Rollout(
@@ -302,12 +346,17 @@ def _task_row(task: Task) -> dict[str, Any]:
 
 
 def _task(row: Mapping[str, Any]) -> Task:
+    messages, data = json.loads(row["task_messages"]), json.loads(row["task_data"])
+    if not all(isinstance(m[name], str) for m in messages for name in ("role", "content")):
+        raise ValueError("task_messages are no messages")
+    if not isinstance(data, dict):
+        raise ValueError("task_data is no object")
     return Task(
         id=row["task"],
-        messages=tuple(json.loads(row["task_messages"])),
+        messages=tuple(messages),
         answer=row["task_answer"],
         solution=row["task_solution"],
-        data=json.loads(row["task_data"]),
+        data=data,
         expert_steps=_optional_tuple(row["expert_steps"]),
     )
 

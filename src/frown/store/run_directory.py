@@ -141,7 +141,8 @@ class RunDirectory(RunReader):
 
     def go_on(self, warn: Callable[[str], None]) -> None:
         """Take the run up again. Warns where it began with other versions than are here now."""
-        began = self.machine()["packages"]
+        began = self.machine().get("packages")
+        began = began if isinstance(began, dict) else {}
         other = [f"{k} {began.get(k)} -> {v}" for k, v in machine_record()["packages"].items() if began.get(k) != v]
         if other:
             warn(f"resumed with other versions ({', '.join(other)}): it may end otherwise than without the stop")

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from frown.config import Config, flat, to_json
-from frown.errors import FrownError
+from frown.errors import FrownError, first_line
 from frown.evals.profile import JudgedAnswer
 from frown.evals.samples import GradedSamples
 from frown.store import checkpoints
+from frown.store.files import parse_json
 from frown.store.rollouts import RolloutFile, read_rollouts
 from frown.store.samples import read_samples
 
@@ -38,10 +39,19 @@ class RunReader:
         return float(self._status()["seconds"])
 
     def _status(self) -> dict[str, Any]:
-        try:
-            return dict(json.loads((self.path / "status.json").read_text(encoding="utf-8")))
-        except FileNotFoundError:
+        file = self.path / "status.json"
+        if not file.exists():
             return {"status": "new", "why": "", "seconds": 0.0}
+        status = _object(file)
+        seconds = status.get("seconds")
+        if (
+            status.get("status") not in get_args(Status)
+            or not isinstance(status.get("why"), str)
+            or not isinstance(seconds, int | float)
+            or not 0 <= seconds < float("inf")
+        ):
+            raise FrownError(f"{file} says nothing of a run: it needs status, why and seconds; delete the run")
+        return status
 
     def config_is(self, config: Config) -> bool:
         """Whether this folder holds a run of exactly this configuration, be it spread over processes or not."""
@@ -50,8 +60,8 @@ class RunReader:
     def other_settings(self, config: Config) -> list[str] | None:
         """The settings by which this folder's run differs from a configuration; None where they cannot be read."""
         try:
-            kept = flat(json.loads((self.path / "config.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError, AttributeError):
+            kept = flat(_object(self.path / "config.json"))
+        except FrownError:
             return None
         asked = flat(json.loads(to_json(config)))
         other = sorted(k for k in kept.keys() | asked.keys() if kept.get(k) != asked.get(k))
@@ -60,11 +70,14 @@ class RunReader:
     @property
     def threads(self) -> int:
         """How many threads the run began with."""
-        return int(self.machine()["threads"].split(":")[0])
+        threads = str(self.machine().get("threads")).split(":")[0]
+        if not threads.isdecimal() or not 0 < int(threads) < 1 << 16:
+            raise FrownError(f"{self.path / 'environment.json'} does not say how many threads the run began with")
+        return int(threads)
 
     def machine(self) -> dict[str, Any]:
         """The versions and the machine that the run began with."""
-        return dict(json.loads((self.path / "environment.json").read_text(encoding="utf-8")))
+        return _object(self.path / "environment.json")
 
     @property
     def metrics_bytes(self) -> int:
@@ -85,11 +98,19 @@ class RunReader:
         return newest
 
     def metrics(self) -> Iterator[dict[str, Any]]:
-        """The lines of metrics.jsonl; a last line that is still being written is left out."""
+        """The lines of metrics.jsonl; a last line that is still being written is left out.
+
+        Raises FrownError for a line that is no object of JSON.
+        """
         path = self.path / "metrics.jsonl"
-        if path.is_file():
-            for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
-                yield json.loads(line)
+        if not path.exists():
+            return
+        try:
+            lines = path.read_bytes().split(b"\n")[:-1]
+        except OSError as error:
+            raise FrownError(f"{path} cannot be read: {error.strerror}") from None
+        for number, line in enumerate(lines, start=1):
+            yield _parsed(line, f"{path}, line {number}", "delete this line")
 
     def evals(self, split: str) -> list[GradedSamples]:
         """The graded samples of a split, in order of training step."""
@@ -113,6 +134,25 @@ class RunReader:
                 kinds = "+".join(dict.fromkeys(part["kind"] for part in row["feedback"]))
                 judged = [((a, b), bool(ok)) for (a, b), ok in zip(steps, right, strict=True)]
                 yield kinds, JudgedAnswer(row["task"], judged, np.array(row["log_ratio"], dtype=np.float64))
+
+
+def _object(file: Path) -> dict[str, Any]:
+    """The object in a file of a run. Raises FrownError where there is none."""
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        raise FrownError(f"{file} cannot be read: {error.strerror}") from None
+    return _parsed(raw, str(file), "delete the run")
+
+
+def _parsed(raw: bytes, place: str, mend: str) -> dict[str, Any]:
+    try:
+        value = parse_json(raw.decode("utf-8"))
+    except ValueError as error:
+        raise FrownError(f"{place} is not JSON ({first_line(error)}); {mend}") from None
+    if not isinstance(value, dict):
+        raise FrownError(f"{place} is no object of JSON; {mend}")
+    return value
 
 
 def run_name(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from frown.errors import FrownError, first_line
 from frown.evals.samples import GradedSamples
 from frown.store.files import write_whole
 
@@ -16,7 +17,12 @@ def write_samples(path: Path, samples: GradedSamples) -> None:
 
 
 def read_samples(path: Path) -> GradedSamples:
-    """Read graded samples. Raises OSError or ValueError for a file that holds none."""
+    """Read graded samples. Raises FrownError for a file that cannot be read or holds none."""
     import pyarrow.parquet as pq
 
-    return GradedSamples.from_table(pq.read_table(path), str(path))
+    try:
+        return GradedSamples.from_table(pq.read_table(path), str(path))
+    except FrownError:
+        raise
+    except Exception as error:  # whatever a broken file makes pyarrow, and broken columns numpy raise
+        raise FrownError(f"{path} holds no graded samples: {first_line(error)}; evaluate again") from None

@@ -75,7 +75,7 @@ def text_of(row: SourceRow, column: str, *, numbers: bool = False) -> str:
     Raises FrownError for a missing column (naming those that are there) and for another type of value.
     """
     value = value_of(row.place, row.values, column)
-    if numbers and isinstance(value, int | float | Decimal) and not isinstance(value, bool) and math.isfinite(value):
+    if numbers and isinstance(value, int | float | Decimal) and _is_finite(value):
         return format(Decimal(str(value)), "f")  # 1e+22 written out
     if not isinstance(value, str):
         wanted = "a string or a finite number" if numbers else "a string"
@@ -88,6 +88,11 @@ def text_of(row: SourceRow, column: str, *, numbers: bool = False) -> str:
     except UnicodeEncodeError:
         raise FrownError(f"{row.place}: column {column!r} holds half a surrogate pair, which is not text") from None
     return value
+
+
+def _is_finite(number: float | Decimal) -> bool:
+    """Whether a number is finite and no flag; a whole number always is, and may be too large for a float."""
+    return not isinstance(number, bool) and (isinstance(number, int) or math.isfinite(number))
 
 
 def _expanded(source: Path) -> Path:

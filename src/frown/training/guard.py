@@ -75,13 +75,8 @@ class Guard:
         return 0.5**self.rollbacks
 
     def state(self) -> dict[str, Any]:
-        """Everything as plain data; `from_state` reads it back."""
+        """Everything as plain data; `frown.training.state.read_state` reads it back."""
         return {**asdict(self), "tripped": sorted(self.tripped)}
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Guard:
-        """The guard whose `state` this is."""
-        return cls(**{**state, "recent": tuple(state["recent"]), "tripped": frozenset(state["tripped"])})
 
 
 def watch(guard: Guard, step: int, metrics: Mapping[str, Any], config: GuardConfig) -> tuple[Guard, tuple[Trip, ...]]:

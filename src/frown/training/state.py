@@ -18,10 +18,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from frown.affect.normalise import Normaliser
 from frown.critics.model.critic import ModelCritic
+from frown.errors import FrownError, first_line
 from frown.learner.learner import Update
-from frown.learner.state import MODEL, load_learner, save_learner, tensors_of
+from frown.learner.state import MODEL, LearnerState, load_learner, save_learner, tensors_of
 from frown.practice import prompts, replay
 from frown.practice.difficulty import Difficulty
 from frown.practice.replay import ReplayItem
@@ -102,7 +105,7 @@ def save(state: LoopState, session: Session) -> None:
                 "complaints": sorted(state.complaints),
                 "guard": state.guard.state(),
             },
-            "learner": save_learner(learner, tensors, folder),
+            "learner": save_learner(learner, tensors, folder)._asdict(),
             "critic": critic.budget_state() if isinstance(critic, ModelCritic) else None,
             "metrics_bytes": run.metrics_bytes,
         }
@@ -114,25 +117,71 @@ def save(state: LoopState, session: Session) -> None:
 
 
 def load(checkpoint: Checkpoint, session: Session) -> LoopState:
-    """Put learner, critic and run directory back to where they were at a checkpoint; the loop's state is returned."""
+    """Put learner, critic and run directory back to where they were at a checkpoint; the loop's state is returned.
 
-    def read() -> tuple[dict[str, Any], tuple[ReplayItem, ...]]:
-        rest = json.loads((checkpoint.path / "state.json").read_text(encoding="utf-8"))
-        return rest, replay.read(checkpoint.path / "replay.parquet")
+    Raises FrownError where the checkpoint was written by another version or by hand.
+    """
 
-    rest, items = session.policy.ranks.from_first(read)
-    load_learner(session.learner, checkpoint.path, rest["learner"])
-    if isinstance(session.critic, ModelCritic):
-        session.critic.restore_budget(rest["critic"])
-    session.run.cut_back(checkpoint.step, rest["metrics_bytes"])
-    loop = rest["loop"]
-    return LoopState(
-        step=loop["step"],
-        random={int(stream): value for stream, value in loop["random"].items()},
-        level=None if loop["level"] is None else Difficulty(**loop["level"]),
-        cost=Cost(**loop["cost"]),
-        normaliser=Normaliser.from_state(loop["normaliser"]),
-        replay=items,
-        complaints=frozenset(loop["complaints"]),
-        guard=Guard.from_state(loop["guard"]),
-    )
+    def read() -> tuple[SavedState, LoopState]:
+        saved = read_state(checkpoint.path / "state.json")
+        return saved, saved.loop.state(replay.read(checkpoint.path / "replay.parquet"))
+
+    saved, state = session.policy.ranks.from_first(read)
+    load_learner(session.learner, checkpoint.path, saved.learner)
+    if isinstance(session.critic, ModelCritic) and saved.critic is not None:
+        session.critic.restore_budget(asdict(saved.critic))
+    session.run.cut_back(checkpoint.step, saved.metrics_bytes)
+    return state
+
+
+@dataclass(frozen=True)
+class _SavedLoop:
+    """`LoopState` as plain data, without what is learnt from again."""
+
+    step: int
+    random: dict[int, dict[str, Any]]
+    level: Difficulty | None
+    cost: Cost
+    normaliser: dict[str, Any]
+    complaints: frozenset[str]
+    guard: Guard
+
+    def state(self, items: tuple[ReplayItem, ...]) -> LoopState:
+        normaliser = Normaliser.from_state(self.normaliser)
+        return LoopState(self.step, self.random, self.level, self.cost, normaliser, self.guard, items, self.complaints)
+
+
+@dataclass(frozen=True)
+class _SavedBudget:
+    """What a model critic had spent (`frown.critics.chat.budget.Budget.state`)."""
+
+    calls: int
+    spent: int
+    counts: dict[str, int]
+    lost: dict[str, int]
+
+
+@dataclass(frozen=True)
+class SavedState:
+    """What is in state.json."""
+
+    loop: _SavedLoop
+    learner: LearnerState
+    critic: _SavedBudget | None
+    metrics_bytes: int
+
+
+def read_state(file: Path) -> SavedState:
+    """The state.json of a checkpoint, checked. Raises FrownError, one line that names what is wrong in it."""
+    try:
+        saved = TypeAdapter(SavedState).validate_python(json.loads(file.read_text(encoding="utf-8")))
+        randomness.generators(saved.loop.random)
+        Normaliser.from_state(saved.loop.normaliser)
+    except ValidationError as error:
+        first = error.errors()[0]
+        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        why = first_line(error)
+    else:
+        return saved
+    raise FrownError(f"{file} cannot be gone on from ({why}); start a new run")

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from frown.config import GuardConfig, RunConfig, load
 from frown.errors import FrownError, NotFinite
@@ -35,7 +36,7 @@ def after(lines, config: GuardConfig | None = None) -> tuple[Guard, list[tuple[i
     for step, line in enumerate(lines, 1):
         guard, fresh = watch(guard, step, line, config)
         trips += [(step, t) for t in fresh]
-        guard = Guard.from_state(json.loads(json.dumps(guard.state())))  # it survives a checkpoint
+        guard = TypeAdapter(Guard).validate_python(json.loads(json.dumps(guard.state())))  # it survives a checkpoint
     return guard, trips
 
 

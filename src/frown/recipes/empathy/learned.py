@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,7 +59,7 @@ def load(file: Path) -> list[Felt]:
         if line.strip():
             try:
                 out += _felt(json.loads(line))
-            except (ValueError, KeyError, TypeError, IndexError) as error:
+            except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError) as error:
                 raise FrownError(f"{file}:{n}: no dialogue of SAGE's: {type(error).__name__}: {error}") from None
     return out
 
@@ -67,6 +68,8 @@ def _felt(row: Any) -> list[Felt]:
     history, out, before = row["history"], [], 0.0
     for i in range(2, len(history), 2):
         was, now = (float(history[j]["emotion-point"]) for j in (i - 2, i))
+        if not isfinite(was) or not isfinite(now):
+            raise ValueError("an emotion point is not finite")
         reply = history[i - 1]
         if reply["role"] != "assistant":
             raise ValueError("turns do not alternate")

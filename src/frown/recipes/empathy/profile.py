@@ -108,11 +108,15 @@ def _profile(line: str, where: str) -> Profile:
         need, temper = _NEEDS[row["task"]], _TEMPERS[row["main_cha"]]
         moved = np.mean([_TRAITS[t] for t in row["cha_group"]], axis=0)
         brief = f"{row['player']}\n\n{row['scene']}"
-    except (ValueError, KeyError, TypeError) as error:
+        name, opening = str(row["id"]), row.get("first_talk") or "……"
+        if not isinstance(opening, str):
+            raise TypeError("first_talk is no text")
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        (opening + brief).encode()
+        o, c, e, a, n = (float(0.5 + 0.5 * m) for m in moved)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FrownError(f"{where}: no profile of RLVER's: {type(error).__name__}: {error}") from None
-    topic = TOPICS[int(hashlib.sha256(str(row["id"]).encode()).hexdigest(), 16) % len(TOPICS)]
-    o, c, e, a, n = (float(0.5 + 0.5 * m) for m in moved)
-    return Profile(str(row["id"]), need, temper, (o, c, e, a, n), topic, row.get("first_talk") or "……", brief)
+    return Profile(name, need, temper, (o, c, e, a, n), TOPICS[int(digest, 16) % len(TOPICS)], opening, brief)
 
 
 def drawn(n: int, seed: int) -> list[Profile]:

@@ -50,9 +50,9 @@ def load_casino(path: Path, outcome: Outcome) -> People:
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
         return _people(rows, outcome)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise FrownError(f"cannot read {path}: {error}") from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise FrownError(f"{path} is not a split of CaSiNo: {type(error).__name__} {error}") from None
 
 
@@ -84,7 +84,10 @@ def _people(rows: Sequence[Mapping[str, Any]], outcome: Outcome) -> People:
 
 def _earned(outcomes: Mapping[str, Any], outcome: Outcome) -> float:
     if outcome == "points":
-        return float(outcomes["points_scored"]) / MOST_POINTS
+        points = float(outcomes["points_scored"])
+        if not 0.0 <= points <= MOST_POINTS:
+            raise ValueError(f"points_scored is {points}")
+        return points / MOST_POINTS
     return _SATISFACTION.index(outcomes["satisfaction"]) / (len(_SATISFACTION) - 1)
 
 
