@@ -65,7 +65,8 @@ def test_aimed_distillation_leaves_a_run_to_look_at(way, smollm2, rows, tmp_path
 def test_a_killed_warm_start_goes_on_to_the_same_end(smollm2, rows, tmp_path):
     """Real processes and SIGKILL, on worked solutions."""
     pytest.importorskip("peft")
-    words = (*ADAPTERS, "--method", "sft", "optimiser.steps=4", "eval.every=4", "checkpoint.every=1", "checkpoint.keep=4")  # fmt: skip
+    kept = ("checkpoint.every=1", "checkpoint.keep=4")
+    words = (*ADAPTERS, "--method", "sft", "optimiser.steps=4", "eval.every=4", *kept)
     whole, again = tmp_path / "whole", tmp_path / "again"
     done = completed(*train(smollm2, rows, whole, *words))
     assert done.returncode == 0, done.stderr
