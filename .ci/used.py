@@ -45,6 +45,11 @@ last_metrics  # TRL's teacher_context_builder
 feedbacks
 teacher_context_builder
 _use_peft_ema_teacher_adapter  # TRL's SDPOTrainer
+model_alias  # xllamacpp.CommonParams
+hostnames
+n_ctx
+n_parallel
+n_threads
 get_seq_length  # transformers.Cache
 check_server  # TRL's VLLMClient
 pre_tokenizer  # tokenizers.Tokenizer

@@ -65,13 +65,13 @@ def test_aimed_distillation_leaves_a_run_to_look_at(way, smollm2, rows, tmp_path
 def test_a_killed_warm_start_goes_on_to_the_same_end(smollm2, rows, tmp_path):
     """Real processes and SIGKILL, on worked solutions."""
     pytest.importorskip("peft")
-    words = (*ADAPTERS, "--method", "sft", "sampling.prompts_per_step=4", "optimiser.lr=1e-3", "optimiser.steps=5",
-             "eval.every=5", "checkpoint.every=1", "checkpoint.keep=5")  # fmt: skip
+    kept = ("checkpoint.every=1", "checkpoint.keep=4")
+    words = (*ADAPTERS, "--method", "sft", "optimiser.steps=4", "eval.every=4", *kept)
     whole, again = tmp_path / "whole", tmp_path / "again"
     done = completed(*train(smollm2, rows, whole, *words))
     assert done.returncode == 0, done.stderr
     process = Process(*train(smollm2, rows, again, *words, "--resume"))
-    while sum("loss" in m for m in logged(again)) < 2 and process.poll() is None:
+    while sum("loss" in m for m in logged(again)) < 1 and process.poll() is None:
         time.sleep(0.01)
     assert process.poll() is None, process.communicate()
     os.killpg(process.pid, signal.SIGKILL)
@@ -80,8 +80,6 @@ def test_a_killed_warm_start_goes_on_to_the_same_end(smollm2, rows, tmp_path):
     done = completed(*train(smollm2, rows, again, *words, "--resume"))
     assert done.returncode == 0, done.stderr
     assert differences(whole, again) == []
-    losses = [m["loss"] for m in RunDirectory(whole).metrics() if "loss" in m]
-    assert losses[-1] < losses[0]
 
 
 def logged(out) -> list[dict]:
@@ -93,9 +91,10 @@ def test_it_is_measured_with_an_interval(smollm2, rows, tmp_path, capsys):
     main(["eval", str(smollm2), *TASK, "--data", str(rows), "--k", "2", "--prompts", "3", "--out", str(out), "--json",
           "max_new_tokens=24"])  # fmt: skip
     summary = json.loads(capsys.readouterr().out)
-    assert (out / "report.html").is_file() and summary
-    index = read_index(out)
-    assert len(index) == 6 and set(index.length) <= set(range(1, 25))
+    assert (summary["k"], summary["prompts"]) == (2, 3) and (out / "report.html").is_file()
+    [measured] = summary["arms"].values()
+    low, high = measured["surprisal"]["ci95"]
+    assert 0 < low < measured["surprisal"]["mean"] < high < 8 and 0 < measured["length"]["mean"] <= 24
 
 
 @pytest.mark.usefixtures("few_answers")
