@@ -44,7 +44,7 @@ def load_or_make(
         stored, result = data["settings"], from_data(data["result"])
         if not isinstance(stored, dict):
             raise TypeError("its settings are no object")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise FrownError(f"{file} cannot be read: {first_line(error)}; delete it to make it anew") from None
     wanted = json.loads(json.dumps(settings))
     if stored != wanted:

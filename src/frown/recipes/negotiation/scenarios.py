@@ -70,7 +70,8 @@ class Schema:
 def number(cell: str) -> float | None:
     """The number that is all of a cell, with or without thousands separators."""
     text = cell.strip().replace(",", "")
-    return float(text) if re.fullmatch(r"-?\d+(\.\d+)?", text) else None
+    value = float(text) if re.fullmatch(r"-?\d+(\.\d+)?", text) else None
+    return value if value is not None and np.isfinite(value) else None  # of 400 digits it would be infinite
 
 
 def minutes_after_nine(cell: str) -> float | None:
