@@ -25,8 +25,11 @@ ADAPTERS = ("model.lora.rank=4",)
 WAYS = {
     "full": ("teacher.weights=live", "checkpoint.keep=1", "optimiser.lr=1e-5"),
     "adapters": ADAPTERS,
-    "adapters on bfloat16": (*ADAPTERS, "model.dtype=bfloat16", "model.gradient_checkpointing=true"),
-}
+    # Many times slower where the processor has no such products.
+    "adapters on bfloat16": (
+        *ADAPTERS, "model.dtype=bfloat16", "sampling.prompts_per_step=1", "sampling.max_new_tokens=4"
+    ),
+}  # fmt: skip
 
 
 def train(model, rows, out, *words: str) -> list[str]:
@@ -49,7 +52,7 @@ def test_aimed_distillation_leaves_a_run_to_look_at(way, smollm2, rows, tmp_path
     main(["report", str(out)])
     assert "</html>" in (out / "report.html").read_text(encoding="utf-8")
     index = read_index(out)
-    assert len(index) >= 2 and not index.unread
+    assert len(index) >= 1 and not index.unread
     shown = page(index, int(index.order[0]))
     assert shown["tokens"] and len(shown["tokens"]) == index.length[index.order[0]]
     main(["look", str(out), "--out", str(tmp_path / "look.html")])
