@@ -74,3 +74,11 @@ def _names(row: Mapping[str, Any], before: str = "", depth: int = 3) -> Iterator
         yield f"{before}{name}"
         if isinstance(value, Mapping) and depth > 1:
             yield from _names(value, f"{before}{name}.", depth - 1)
+
+
+def refuse_half_characters(place: str, text: str) -> None:
+    """Raise FrownError where a text holds half a surrogate pair, which no file can hold; `place`: where it stands."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise FrownError(f"{place} holds half a surrogate pair, which is not text") from None

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from frown.errors import FrownError
-from frown.tasks.columns import kind_of
+from frown.tasks.columns import kind_of, refuse_half_characters
 from frown.types import Message
 
 Role = Literal["system", "user", "assistant"]
@@ -112,10 +112,7 @@ def _content(at: str, role: Role, entry: Mapping[str, Any]) -> str:
         raise FrownError(f"{at} ({role}) calls a tool; only text can be asked and answered")
     if not isinstance(content, str):
         raise FrownError(f"{at} ({role}): its content is {kind_of(content)}, not text")
-    try:
-        content.encode("utf-8")
-    except UnicodeEncodeError:
-        raise FrownError(f"{at} ({role}) holds half a surrogate pair, which is not text") from None
+    refuse_half_characters(f"{at} ({role})", content)
     return content
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from frown.errors import FrownError, first_line
-from frown.tasks.columns import kind_of, names_within, value_of
+from frown.tasks.columns import kind_of, names_within, refuse_half_characters, value_of
 from frown.tasks.contents import COMPRESSED, decoded, kind_ending, read_bytes
 from frown.tasks.published import is_saved, rows_of_hub, rows_of_saved
 from frown.tasks.shards import KINDS, files_of_folder, files_of_pattern
@@ -83,10 +83,7 @@ def text_of(row: SourceRow, column: str, *, numbers: bool = False) -> str:
         inner = ", ".join(f"{column}.{name}" for name in names_within(value)[:8])
         mend = f"; name what is in it: {inner}" if inner else ""
         raise FrownError(f"{row.place}: column {column!r} is {kind_of(value)} {shown}, not {wanted}{mend}")
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        raise FrownError(f"{row.place}: column {column!r} holds half a surrogate pair, which is not text") from None
+    refuse_half_characters(f"{row.place}: column {column!r}", value)
     return value
 
 
